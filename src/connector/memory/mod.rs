@@ -1,0 +1,14 @@
+//! The memory connector.
+
+use crate::connector::registry::Connector;
+
+/// The line in the registry.
+pub const CONNECTOR: Connector = Connector {
+    name: "memory",
+    about: "",
+    location: "path",
+    source_settings: &[],
+    target_settings: &[],
+    source: None,
+    sink: None,
+};

@@ -1,0 +1,139 @@
+//! The contract of a sink.
+//!
+//! A target is not one queue: each of its *lanes* takes requests on its own (in Cosmos a physical partition with its own
+//! budget), so one slow lane does not hold up the rest. The pipeline asks [`Sink::route`] for every document, keeps one queue
+//! a lane and calls [`Lane::send`], many at once where the sink allows it.
+//!
+//! The order of calls: `check`, `identity`, `stored`, then `prepare`, then `lanes`; after that `route`, `send`, `mark` and `flush` at any
+//! time from any task, and `finish` at the end of a run that came to its end.
+//!
+//! **Delivery.** The engine sends every document at least once, and requests that touch one (key, id) in source order, also
+//! across retries; a request never holds the same (key, id) twice. After a crash it sends again everything after the last checkpoint. A sink
+//! makes this exactly once in one of three ways: by upserts on deterministic ids; by committing the checkpoint in the transaction
+//! that holds the data ([`SinkCapabilities::transactional`]); or by noting in [`Sink::mark`] what it holds and returning to that in
+//! [`Sink::prepare`] (a file truncates).
+
+use crate::connector::source::Source;
+use crate::error::Result;
+use crate::model::BoxFuture;
+use crate::model::checkpoint::Checkpoint;
+use crate::model::document::Document;
+use crate::model::partition::Partition;
+use crate::model::request::{Outcome, Request, Route};
+use std::sync::Arc;
+
+/// The order in which a lane must be given its documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Any order, but source order for equal (key, id).
+    None,
+    /// Source order within each partition.
+    PerPartition,
+    /// Source order over the whole source: partitions in their order, one lane.
+    Total,
+}
+
+/// What a sink can do and needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkCapabilities {
+    /// The order that it needs.
+    pub order: Order,
+    /// Requests to one lane run one after the other. A serial lane needs no care for equal ids.
+    pub serial: bool,
+    /// Documents have a (key, id), and [`Route::identity`] tells them apart.
+    pub keyed: bool,
+    /// [`Sink::flush`] commits the checkpoint together with the data: no send runs during it.
+    pub transactional: bool,
+    /// [`Sink::mark`] must see whole batches: no send runs during it. True of sinks that truncate on resume.
+    pub marked: bool,
+    /// Can a later run continue? Standard output cannot.
+    pub resumable: bool,
+    /// Most documents in a request.
+    pub request_documents: usize,
+    /// Most bytes in a request; a single larger document is sent alone.
+    pub request_bytes: usize,
+}
+
+/// How a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// From the beginning of the source.
+    Fresh,
+    /// From the checkpoint.
+    Resume,
+}
+
+/// What a sink is told before the first request.
+#[derive(Debug)]
+pub struct Prepare<'a> {
+    /// The job's name.
+    pub job: &'a str,
+    /// The name of this run.
+    pub run: &'a str,
+    /// The source's partitions, in order.
+    pub partitions: &'a [Partition],
+    /// From the beginning, or from `previous`.
+    pub start: Start,
+    /// The job's last checkpoint, also of a finished or abandoned run: it proves that a target is this job's own.
+    pub previous: Option<&'a Checkpoint>,
+    /// The user allowed to replace a target that is not this job's.
+    pub overwrite: bool,
+}
+
+/// Where documents go. Shared by all tasks.
+pub trait Sink: Send + Sync {
+    /// What this sink can do and needs.
+    fn capabilities(&self) -> SinkCapabilities;
+
+    /// Looks whether the target could be written, without changing it. What cannot be written is
+    /// [`ErrorKind::Configuration`](crate::error::ErrorKind::Configuration).
+    fn check(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// The target's identity, which a resume compares: a database's own uuid, a file's path. `None`: it does not exist yet.
+    fn identity(&self) -> BoxFuture<'_, Result<Option<String>>>;
+
+    /// The checkpoint that the target itself holds for `job`: it wins over the one in the state folder.
+    fn stored<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>> {
+        let _ = job;
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Creates or opens the target and brings it to where the run begins. A target that exists, is not empty and is not proven
+    /// by `previous` to be this job's is refused (configuration) unless `overwrite`. Returns the target's identity.
+    fn prepare<'a>(&'a self, prepare: Prepare<'a>) -> BoxFuture<'a, Result<String>>;
+
+    /// Where a document goes, or the reason why it cannot go anywhere. Called on transform workers, after validation; on the hot path.
+    fn route(&self, document: &Document<'_>) -> Result<Route, String> {
+        let _ = document;
+        Ok(Route::default())
+    }
+
+    /// The lanes, by [`LaneId`](crate::model::request::LaneId). Called after `prepare`, and again after a lane answered
+    /// [`ErrorKind::LaneClosed`](crate::error::ErrorKind::LaneClosed): the list may have grown, and never shrinks.
+    fn lanes(&self) -> Vec<Arc<dyn Lane>>;
+
+    /// What the sink notes of itself for the checkpoint about to be taken (the length of a file). It covers exactly the requests
+    /// answered so far. Quick: no waiting for a disk.
+    fn mark(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
+
+    /// Makes durable everything that `checkpoint` counts as finished; a transactional sink stores the checkpoint in the same
+    /// transaction, and answers [`ErrorKind::Held`](crate::error::ErrorKind::Held) if another run has stored one since this run began.
+    fn flush<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
+
+    /// Ends the target after the last flush (writes the end of a JSON array, closes a frame). Durable on return.
+    fn finish(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// The target as a source, for `verify`. It returns as rejects what is inconsistent in itself (an id column that is not the
+    /// document's id). `None`: nothing can be read back.
+    fn read_back(&self) -> Option<Box<dyn Source>>;
+}
+
+/// One independently writable part of a target.
+pub trait Lane: Send + Sync {
+    /// Sends a request. An answer, even one that took nothing, is `Ok`; a failure of the whole request is `Err`, its kind decides the retry, and
+    /// nothing of it is known to be written. Dropping the future must not leave a request half applied in a way that a
+    /// second send does not mend.
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Outcome>>;
+}

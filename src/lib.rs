@@ -1,0 +1,7 @@
+//! docferry ferries documents.
+#![warn(missing_docs)]
+
+pub mod connector;
+pub mod error;
+pub mod model;
+pub mod transform;

@@ -1,0 +1,537 @@
+//! The validating pass, eight bytes at a time inside strings.
+//!
+//! Theory: most bytes of a document are inside strings, so the loop over them decides the speed. A word of eight bytes is
+//! tested at once for the three things that can end a plain run (a quote, a backslash, a control character) with the
+//! classic has-zero-byte arithmetic; a borrow can only disturb bytes *above* the first hit, so the lowest set bit is exact.
+//! Nesting is a stack of bits, one a level, so that a hostile text can exhaust neither the stack nor memory.
+
+use crate::model::json::text::unescape;
+use std::fmt;
+
+/// Levels of nesting accepted, the outermost object included. Well above any document a target takes (Cosmos: 128), and few enough that
+/// the stack of bits stays in one cache line.
+pub const MAX_DEPTH: usize = 512;
+
+/// One top-level field, as byte offsets into the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// First byte of the name, after its quote.
+    pub name_start: u32,
+    /// The name's closing quote.
+    pub name_end: u32,
+    /// First byte of the value.
+    pub value_start: u32,
+    /// One past the value's last byte.
+    pub value_end: u32,
+    /// The name holds a backslash: it must be unescaped before it is compared.
+    pub escaped: bool,
+}
+
+impl Field {
+    /// The name as it stands in the text, without quotes.
+    pub fn raw_name<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.name_start as usize..self.name_end as usize]
+    }
+
+    /// The value as it stands in the text.
+    pub fn raw_value<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.value_start as usize..self.value_end as usize]
+    }
+
+    /// Whether the name, unescaped, is `name`.
+    pub fn is_named(&self, bytes: &[u8], name: &str) -> bool {
+        let raw = self.raw_name(bytes);
+        if self.escaped { unescape(raw).as_bytes() == name.as_bytes() } else { raw == name.as_bytes() }
+    }
+}
+
+/// Where the top-level fields of a document lie. Reused from document to document.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    /// In the order of the text.
+    pub fields: Vec<Field>,
+}
+
+/// Why a text is not one JSON object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Byte offset in the text.
+    pub at: usize,
+    /// What is wrong there.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason)
+    }
+}
+
+/// Checks that `bytes` are one JSON object in UTF-8, with nothing but white space around it, and fills `index`.
+pub fn index(bytes: &[u8], index: &mut Index) -> Result<(), Malformed> {
+    index.fields.clear();
+    if simdutf8::basic::from_utf8(bytes).is_err() {
+        let at = simdutf8::compat::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+        return Err(Malformed { at, reason: "invalid UTF-8" });
+    }
+    let mut scanner = Scanner { bytes, at: 0 };
+    scanner.object(&mut index.fields)?;
+    scanner.white_space();
+    match scanner.at == bytes.len() {
+        true => Ok(()),
+        false => scanner.fail("more after the end of the document"),
+    }
+}
+
+/// The text of a top-level field of a document that has passed [`index`]; of duplicate keys the last.
+pub fn field<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut scanner = Scanner { bytes, at: 0 };
+    let mut found = None;
+    scanner.white_space();
+    scanner.at += 1;
+    scanner.white_space();
+    while scanner.peek() == Some(b'"') {
+        let field = scanner.field().ok()?;
+        if field.is_named(bytes, name) {
+            found = Some(field.raw_value(bytes));
+        }
+        scanner.white_space();
+        scanner.at += usize::from(scanner.peek() == Some(b','));
+        scanner.white_space();
+    }
+    found
+}
+
+/// Appends a document that has passed [`index`] without the white space between its tokens.
+pub fn compact(bytes: &[u8], out: &mut Vec<u8>) {
+    let mut scanner = Scanner { bytes, at: 0 };
+    while let Some(byte) = scanner.peek() {
+        let from = scanner.at;
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => scanner.at += 1,
+            b'"' => {
+                // It has passed once, so it passes again; were it not so, the rest is copied as it is.
+                let end = if scanner.string().is_ok() { scanner.at } else { bytes.len() };
+                out.extend_from_slice(&bytes[from..end]);
+                scanner.at = end;
+            }
+            _ => {
+                out.push(byte);
+                scanner.at += 1;
+            }
+        }
+    }
+}
+
+struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Scanner<'_> {
+    fn fail<T>(&self, reason: &'static str) -> Result<T, Malformed> {
+        let reason = if self.at >= self.bytes.len() { "unexpected end" } else { reason };
+        Err(Malformed { at: self.at, reason })
+    }
+
+    #[inline(always)]
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    #[inline(always)]
+    fn white_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    #[inline]
+    fn object(&mut self, fields: &mut Vec<Field>) -> Result<(), Malformed> {
+        self.white_space();
+        if self.peek() != Some(b'{') {
+            return self.fail("not a JSON object");
+        }
+        self.at += 1;
+        self.white_space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            fields.push(self.field()?);
+            self.white_space();
+            match self.peek() {
+                Some(b',') => {
+                    self.at += 1;
+                    self.white_space();
+                }
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return self.fail("expected , or }"),
+            }
+        }
+    }
+
+    #[inline]
+    fn field(&mut self) -> Result<Field, Malformed> {
+        let name_start = self.at + 1;
+        let (name_end, escaped) = self.key()?;
+        let value_start = self.at;
+        self.value()?;
+        Ok(Field {
+            name_start: name_start as u32,
+            name_end: name_end as u32,
+            value_start: value_start as u32,
+            value_end: self.at as u32,
+            escaped,
+        })
+    }
+
+    /// A name with its colon, up to the value. Returns the place of the closing quote and whether there was a backslash.
+    #[inline]
+    fn key(&mut self) -> Result<(usize, bool), Malformed> {
+        if self.peek() != Some(b'"') {
+            return self.fail("expected a field name");
+        }
+        let escaped = self.string()?;
+        let end = self.at - 1;
+        self.white_space();
+        if self.peek() != Some(b':') {
+            return self.fail("expected :");
+        }
+        self.at += 1;
+        self.white_space();
+        Ok((end, escaped))
+    }
+
+    #[inline]
+    fn value(&mut self) -> Result<(), Malformed> {
+        match self.peek() {
+            Some(b'{' | b'[') => self.container(),
+            _ => self.scalar(),
+        }
+    }
+
+    #[inline]
+    fn scalar(&mut self) -> Result<(), Malformed> {
+        match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal(b"true"),
+            Some(b'f') => self.literal(b"false"),
+            Some(b'n') => self.literal(b"null"),
+            _ => self.fail("expected a value"),
+        }
+    }
+
+    fn literal(&mut self, word: &[u8]) -> Result<(), Malformed> {
+        if !self.bytes[self.at..].starts_with(word) {
+            return self.fail("expected a value");
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), Malformed> {
+        self.at += usize::from(self.peek() == Some(b'-'));
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits(),
+            _ => return self.fail("expected a digit"),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.some_digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
+            self.some_digits()?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn digits(&mut self) {
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn some_digits(&mut self) -> Result<(), Malformed> {
+        match self.peek() {
+            Some(b'0'..=b'9') => {
+                self.digits();
+                Ok(())
+            }
+            _ => self.fail("expected a digit"),
+        }
+    }
+
+    /// A string with its quotes. Returns whether it holds a backslash.
+    #[inline]
+    fn string(&mut self) -> Result<bool, Malformed> {
+        let mut escaped = false;
+        self.at += 1;
+        loop {
+            self.plain_run();
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(escaped);
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                _ => return self.fail("control character in a string"),
+            }
+        }
+    }
+
+    /// Passes over what needs no look: stops at a quote, a backslash, a control character or the end.
+    #[inline(always)]
+    fn plain_run(&mut self) {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const HIGHS: u64 = 0x8080_8080_8080_8080;
+        while let Some(word) = self.bytes.get(self.at..self.at + 8) {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(word);
+            let x = u64::from_le_bytes(eight);
+            let quote = x ^ (ONES * b'"' as u64);
+            let backslash = x ^ (ONES * b'\\' as u64);
+            let control = x.wrapping_sub(ONES * 0x20) & !x;
+            let hit = ((quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash) | control)
+                & HIGHS;
+            if hit != 0 {
+                self.at += (hit.trailing_zeros() / 8) as usize;
+                return;
+            }
+            self.at += 8;
+        }
+        while let Some(byte) = self.peek() {
+            if byte == b'"' || byte == b'\\' || byte < 0x20 {
+                return;
+            }
+            self.at += 1;
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Malformed> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(b'u') => {
+                self.at += 1;
+                for _ in 0..4 {
+                    if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
+                        return self.fail("expected four hexadecimal digits");
+                    }
+                    self.at += 1;
+                }
+                Ok(())
+            }
+            _ => self.fail("unknown escape"),
+        }
+    }
+
+    /// An object or array below the top level.
+    fn container(&mut self) -> Result<(), Malformed> {
+        // One level is the document itself.
+        let mut levels = Levels { bits: [0; MAX_DEPTH / 64], depth: 0 };
+        loop {
+            if let Some(open @ (b'{' | b'[')) = self.peek() {
+                if levels.depth == MAX_DEPTH - 1 {
+                    return self.fail("nested too deeply");
+                }
+                levels.push(open == b'{');
+                self.at += 1;
+                self.white_space();
+                let is_empty = self.peek() == Some(if open == b'{' { b'}' } else { b']' });
+                if !is_empty {
+                    if open == b'{' {
+                        self.key()?;
+                    }
+                    continue;
+                }
+            } else {
+                self.scalar()?;
+            }
+            if self.after_value(&mut levels)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Closes what ends here. True when the outermost container has ended, false when another value follows.
+    #[inline]
+    fn after_value(&mut self, levels: &mut Levels) -> Result<bool, Malformed> {
+        loop {
+            self.white_space();
+            match (self.peek(), levels.is_object()) {
+                (Some(b','), is_object) => {
+                    self.at += 1;
+                    self.white_space();
+                    // A container that has just been opened and closed comes here with its own level still on
+                    // the stack, and then sees its closing bracket, never a comma.
+                    if is_object {
+                        self.key()?;
+                    }
+                    return Ok(false);
+                }
+                (Some(b'}'), true) | (Some(b']'), false) => {
+                    self.at += 1;
+                    levels.depth -= 1;
+                    if levels.depth == 0 {
+                        return Ok(true);
+                    }
+                }
+                (_, true) => return self.fail("expected , or }"),
+                (_, false) => return self.fail("expected , or ]"),
+            }
+        }
+    }
+}
+
+/// Which of the open containers are objects: a stack of bits.
+struct Levels {
+    bits: [u64; MAX_DEPTH / 64],
+    depth: usize,
+}
+
+impl Levels {
+    #[inline]
+    fn push(&mut self, is_object: bool) {
+        let (word, bit) = (self.depth / 64, self.depth % 64);
+        self.bits[word] = self.bits[word] & !(1 << bit) | u64::from(is_object) << bit;
+        self.depth += 1;
+    }
+
+    #[inline]
+    fn is_object(&self) -> bool {
+        let top = self.depth - 1;
+        self.bits[top / 64] >> (top % 64) & 1 == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(text: &[u8]) -> Result<(), Malformed> {
+        index(text, &mut Index::default())
+    }
+
+    fn serde_accepts(text: &[u8]) -> bool {
+        // serde_json ignores bytes inside strings that are not UTF-8 when a value is ignored; RFC 8259 does not.
+        std::str::from_utf8(text).is_ok()
+            && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+            && text.trim_ascii_start().starts_with(b"{")
+    }
+
+    #[test]
+    fn finds_fields_by_unescaped_name_and_the_last_of_duplicates() {
+        let text = br#" {"a" : 1 , "\u0069d":"x","a":{"b":[1,{}]}} "#;
+        assert_eq!(field(text, "id"), Some(&br#""x""#[..]));
+        assert_eq!(field(text, "a"), Some(&br#"{"b":[1,{}]}"#[..]));
+        assert_eq!(field(text, "b"), None);
+        assert_eq!(field(b"{}", "a"), None);
+        let mut found = Index::default();
+        index(text, &mut found).unwrap();
+        assert_eq!(found.fields.len(), 3);
+        assert!(found.fields[1].escaped);
+    }
+
+    #[test]
+    fn names_place_and_reason() {
+        let cases: [(&[u8], usize, &str); 10] = [
+            (b"[1]", 0, "not a JSON object"),
+            (b"{\"a\":01}", 6, "expected , or }"),
+            (b"{\"a\":1,}", 7, "expected a field name"),
+            (b"{\"a\":\"\x01\"}", 6, "control character in a string"),
+            (b"{\"a\":\"\\x\"}", 7, "unknown escape"),
+            (b"{\"a\":\"\xff\"}", 6, "invalid UTF-8"),
+            (b"{\"a\":[1,]}", 8, "expected a value"),
+            (b"{\"a\":{\"b\":1,2}}", 12, "expected a field name"),
+            (b"{\"a\":1", 6, "unexpected end"),
+            (b"{\"a\":1} x", 8, "more after the end of the document"),
+        ];
+        for (text, at, reason) in cases {
+            assert_eq!(check(text), Err(Malformed { at, reason }), "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(check(nested(MAX_DEPTH - 1).as_bytes()), Ok(()));
+        assert_eq!(check(nested(MAX_DEPTH).as_bytes()).unwrap_err().reason, "nested too deeply");
+    }
+
+    #[test]
+    fn compact_removes_white_space_between_tokens_only() {
+        let mut out = Vec::new();
+        compact(b"{ \"a b\" :\n [ 1 , \" \\\" x \" ]\r\n}", &mut out);
+        assert_eq!(out, b"{\"a b\":[1,\" \\\" x \"]}");
+    }
+
+    fn json_value() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            ".{0,12}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::vec((".{0,10}", inner), 0..6)
+                    .prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_serde_json_on_valid_documents(fields in prop::collection::vec((".{0,10}", json_value()), 0..8), pretty: bool) {
+            let value = serde_json::Value::Object(fields.into_iter().collect());
+            let text = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
+            prop_assert_eq!(check(&text), Ok(()));
+            for (name, expected) in value.as_object().unwrap() {
+                let found: serde_json::Value = serde_json::from_slice(field(&text, name).unwrap()).unwrap();
+                prop_assert_eq!(&found, expected);
+            }
+            let mut compacted = Vec::new();
+            compact(&text, &mut compacted);
+            prop_assert_eq!(compacted, serde_json::to_vec(&value).unwrap());
+        }
+
+        /// One byte of a valid document replaced, removed or added: both must still agree.
+        #[test]
+        fn agrees_with_serde_json_on_damaged_documents(value in json_value(), at: prop::sample::Index, byte: u8, how in 0..3) {
+            let mut text = serde_json::to_vec(&serde_json::json!({ "a": value, "b\n": 1.5 })).unwrap();
+            let at = at.index(text.len());
+            match how {
+                0 => text[at] = byte,
+                1 => drop(text.remove(at)),
+                _ => text.insert(at, byte),
+            }
+            prop_assert_eq!(check(&text).is_ok(), serde_accepts(&text), "{}", String::from_utf8_lossy(&text));
+        }
+
+        #[test]
+        fn agrees_with_serde_json_on_token_soup(tokens in prop::collection::vec(
+            prop::sample::select(vec!["{", "}", "[", "]", ":", ",", "\"a\"", "\"\\u00e9\"", "1", "-0.5e+3", "true", "null", " ", "\"", "0", "."]), 0..14)) {
+            let text = format!("{{{}}}", tokens.concat());
+            prop_assert_eq!(check(text.as_bytes()).is_ok(), serde_accepts(text.as_bytes()), "{}", text);
+        }
+    }
+}

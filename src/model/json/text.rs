@@ -1,0 +1,113 @@
+//! From the text of a JSON value to characters, and back.
+
+use std::borrow::Cow;
+
+/// The characters of a string's text (without its quotes), which has passed [`index`](super::index).
+///
+/// An escaped surrogate without its other half, which JSON allows and Unicode does not, becomes U+FFFD.
+pub fn unescape(raw: &[u8]) -> Cow<'_, str> {
+    if !raw.contains(&b'\\') {
+        return String::from_utf8_lossy(raw);
+    }
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        let (character, used) = escape(&rest[at..]);
+        let mut utf8 = [0; 4];
+        out.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
+        rest = &rest[(at + used).min(rest.len())..];
+    }
+    out.extend_from_slice(rest);
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
+/// The character that an escape stands for, and the escape's length. `text` begins with the backslash.
+fn escape(text: &[u8]) -> (char, usize) {
+    let simple = |c| (c, 2);
+    match text.get(1) {
+        Some(b'n') => simple('\n'),
+        Some(b't') => simple('\t'),
+        Some(b'r') => simple('\r'),
+        Some(b'b') => simple('\u{8}'),
+        Some(b'f') => simple('\u{c}'),
+        Some(b'u') => {
+            let high = hex(text);
+            if let Some(c) = high.and_then(char::from_u32) {
+                return (c, 6);
+            }
+            let low = text.get(6..).filter(|rest| rest.starts_with(b"\\u")).and_then(hex);
+            match (high, low) {
+                (Some(high @ 0xd800..=0xdbff), Some(low @ 0xdc00..=0xdfff)) => {
+                    let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+                    (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12)
+                }
+                _ => (char::REPLACEMENT_CHARACTER, 6),
+            }
+        }
+        Some(other) => simple(*other as char),
+        None => (char::REPLACEMENT_CHARACTER, 1),
+    }
+}
+
+fn hex(text: &[u8]) -> Option<u32> {
+    let digits = std::str::from_utf8(text.get(2..6)?).ok()?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// Appends `characters` as a JSON string, quotes included.
+pub fn write_string(out: &mut Vec<u8>, characters: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    let bytes = characters.as_bytes();
+    let mut from = 0;
+    for (i, &byte) in bytes.iter().enumerate() {
+        let escaped: &[u8] = match byte {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            0..=0x1f => &[b'\\', b'u', b'0', b'0', HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]],
+            _ => continue,
+        };
+        out.extend_from_slice(&bytes[from..i]);
+        out.extend_from_slice(escaped);
+        from = i + 1;
+    }
+    out.extend_from_slice(&bytes[from..]);
+    out.push(b'"');
+}
+
+/// A value as the text that a person would write for it: a string without quotes and escapes, anything else as it stands.
+pub fn scalar_text(raw: &[u8]) -> Cow<'_, str> {
+    match raw {
+        [b'"', inner @ .., b'"'] => unescape(inner),
+        _ => String::from_utf8_lossy(raw),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn surrogates_are_joined_and_lone_ones_replaced() {
+        assert_eq!(unescape(br"\ud83d\ude00!"), "\u{1f600}!");
+        assert_eq!(unescape(br"\ud83d!"), "\u{fffd}!");
+        assert_eq!(unescape(br"a\/b"), "a/b");
+    }
+
+    proptest! {
+        #[test]
+        fn writing_and_reading_agree_with_serde_json(text in any::<String>()) {
+            let mut written = Vec::new();
+            write_string(&mut written, &text);
+            prop_assert_eq!(serde_json::from_slice::<String>(&written).unwrap(), text.clone());
+            prop_assert_eq!(scalar_text(&written), text.clone());
+            let theirs = serde_json::to_vec(&text).unwrap();
+            prop_assert_eq!(scalar_text(&theirs), text);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The shared vocabulary: plain data that every room speaks and that depends on nothing but the error type.
+//!
+//! [`document`] says what a document is: exact bytes in a contiguous buffer. [`json`] reads those bytes without
+//! changing them. [`batch`] and [`partition`] say where documents come from, [`request`] where they go,
+//! [`checkpoint`] what is known durable. [`knobs`], [`sample`] and [`decision`] are the words of the tuner's loop,
+//! [`meter`] the counters it is measured with, [`event`] everything the outside may know.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod decision;
+pub mod document;
+pub mod event;
+pub mod json;
+pub mod knobs;
+pub mod meter;
+pub mod partition;
+pub mod reject;
+pub mod request;
+pub mod sample;
+pub mod settings;
+pub mod units;
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// An owned future, the return type of every asynchronous trait method (the traits are used as `dyn`).
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

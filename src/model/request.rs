@@ -1,0 +1,95 @@
+//! A request is what one call to a lane carries; an outcome is what became of it.
+
+use crate::model::document::{Document, Documents};
+use crate::model::partition::PartitionIndex;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A lane's place in the sink's list.
+pub type LaneId = u32;
+
+/// Where a document goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// The lane that will take it.
+    pub lane: LaneId,
+    /// A hash of the document's (key, id), equal for equal pairs: requests that touch one pair are sent in source order.
+    /// Unused where the sink is not keyed.
+    pub identity: u64,
+}
+
+/// Adjacent documents of one buffer.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// The buffer they share.
+    pub documents: Arc<Documents>,
+    /// Their source partition.
+    pub partition: PartitionIndex,
+    /// Which of the buffer's documents.
+    pub range: Range<u32>,
+}
+
+/// Documents for one lane. Cheap to clone: the bytes are shared.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The documents, in the order in which they must be applied.
+    pub segments: Vec<Segment>,
+}
+
+impl Request {
+    /// The documents in order; an [`Outcome`]'s indexes count along this iterator.
+    pub fn documents(&self) -> impl Iterator<Item = Document<'_>> {
+        self.segments.iter().flat_map(|segment| {
+            segment.range.clone().map(|index| segment.documents.get(segment.partition, index as usize))
+        })
+    }
+
+    /// How many documents it carries.
+    pub fn len(&self) -> usize {
+        self.segments.iter().map(|segment| segment.range.len()).sum()
+    }
+
+    /// Whether it carries none.
+    pub fn is_empty(&self) -> bool {
+        self.segments.iter().all(|segment| segment.range.is_empty())
+    }
+}
+
+/// Whether what was written survives a crash of the target's side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Taken, and durable only after the next flush.
+    #[default]
+    Accepted,
+    /// Durable already.
+    Durable,
+}
+
+/// What a request cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Request units, where the target counts them.
+    pub request_units: f64,
+    /// Bytes sent.
+    pub bytes: u64,
+}
+
+/// What became of a request whose lane answered. A document that is in neither list was written or superseded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Documents written.
+    pub written: u64,
+    /// Documents not written because a later one with the same key and id is in the target already.
+    pub superseded: u64,
+    /// Documents that the target will never take: index in the request, reason.
+    pub rejected: Vec<(u32, String)>,
+    /// Documents to send again: indexes in the request.
+    pub retry: Vec<u32>,
+    /// Whether what was written is durable.
+    pub durability: Durability,
+    /// What it cost.
+    pub cost: Cost,
+    /// The target said to slow down: the lane sends nothing before this has passed.
+    pub throttled: Option<Duration>,
+}
