@@ -190,18 +190,20 @@ impl Pipeline {
 /// Waits for what is under way and stores the last checkpoint.
 async fn close(shared: &Shared, committing: tokio::task::JoinHandle<(Committer, Result<()>)>) -> Result<()> {
     let quiet = send::wait_until_quiet(shared, PATIENCE).await;
+    let pauses = shared.capabilities.marked || shared.capabilities.transactional;
+    if !quiet {
+        let message = format!("some requests were not answered within {} s", PATIENCE.as_secs());
+        shared.event(Event::Warning { message });
+        if pauses {
+            // A sink that must be quiet cannot be asked for a mark now; the last checkpoint stands.
+            committing.abort();
+            return Ok(());
+        }
+    }
     let (mut committer, result) = committing
         .await
         .map_err(|cause| Error::internal("storing the checkpoint", "the task ended").caused_by(cause))?;
     result?;
-    if !quiet {
-        // A sink that must be quiet cannot be asked for a mark now; the last checkpoint stands.
-        let message = format!("some requests were not answered within {} s", PATIENCE.as_secs());
-        shared.event(Event::Warning { message });
-        if shared.capabilities.marked || shared.capabilities.transactional {
-            return Ok(());
-        }
-    }
     committer.commit(shared, false).await?;
     if shared.stop.is_on() {
         return Ok(());
