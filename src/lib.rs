@@ -1,7 +1,9 @@
 //! docferry ferries documents.
 #![warn(missing_docs)]
 
+pub mod config;
 pub mod connector;
 pub mod error;
 pub mod model;
+pub mod run;
 pub mod transform;

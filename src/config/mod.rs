@@ -1,0 +1,2 @@
+//! From what the user said to one resolved job.
+pub mod job;
