@@ -57,8 +57,6 @@ pub struct Job {
     pub auto_scaling: bool,
     /// The profile's name.
     pub profile: String,
-    /// The throughput that the profile aims for: reported, never enforced.
-    pub target_documents_per_second: f64,
     /// The period of the reported evaluation, of shrinks and of re-probes.
     pub check_interval: Duration,
     /// How long after a turn the tuner waits before it shrinks a pool or tries a rejected turn again.
