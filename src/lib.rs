@@ -5,5 +5,6 @@ pub mod config;
 pub mod connector;
 pub mod error;
 pub mod model;
+pub mod report;
 pub mod run;
 pub mod transform;

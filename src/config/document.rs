@@ -15,7 +15,9 @@ pub(crate) type Entries = Vec<(String, Setting)>;
 
 /// The settings of `text`, which the user knows as `path`, and what is wrong with them.
 pub(crate) fn read(path: &str, text: &str, environment: &Environment) -> (Entries, Vec<Problem>) {
-    let (table, errors) = DeTable::parse_recoverable(text);
+    let (table, mut errors) = DeTable::parse_recoverable(text);
+    // The parser reports what it noticed first; a reader goes from top to bottom.
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
     let mut reading = Reading { path, text, environment, problems: Vec::new() };
     for error in errors {
         let start = error.span().map_or(0, |span| span.start);
@@ -109,7 +111,7 @@ mod tests {
 
     #[test]
     fn values_keep_their_order_and_place() {
-        let (entries, problems) = read("é = { z = 1_000, a = '${WHERE}' }\n[[b]]\nday = 2024-02-29\nx = 0x10\n");
+        let (entries, problems) = read("'é' = { z = 1_000, a = '${WHERE}' }\n[[b]]\nday = 2024-02-29\nx = 0x10\n");
         assert_eq!(problems, [""; 0]);
         let printed: Vec<_> = entries.iter().map(|(n, s)| format!("{n} {} {}", s.value, s.origin)).collect();
         assert_eq!(printed, [
@@ -117,7 +119,7 @@ mod tests {
             "b [{ day = \"2024-02-29\", x = 16 }] s.toml:2:3",
         ]);
         let Value::Table(inner) = &entries[0].1.value else { panic!("a table") };
-        assert_eq!(inner[1].1.origin.to_string(), "s.toml:1:18", "columns are characters, not bytes");
+        assert_eq!(inner[1].1.origin.to_string(), "s.toml:1:20", "columns are characters, not bytes");
     }
 
     #[test]

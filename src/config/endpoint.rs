@@ -36,12 +36,20 @@ fn endpoint<T>(
     let mut section = Section::new(table, origin, entries);
     section.text("connector");
     let made = make(&mut section);
-    let location = match section.raw(connector.location) {
-        Some(Setting { value: Value::Text(text), .. }) => text,
-        _ => String::new(),
-    };
+    let location = location(&mut section, connector);
     strategy.absorb(section);
     Some((made?, format!("{}:{location}", connector.name)))
+}
+
+/// Where the endpoint is, for a person: never its other settings, one of which may be a secret.
+fn location(section: &mut Section, connector: &Connector) -> String {
+    if connector.location.is_empty() {
+        return String::new();
+    }
+    match section.raw(connector.location) {
+        Some(Setting { value: Value::Text(text), .. }) => text,
+        _ => String::new(),
+    }
 }
 
 /// The endpoint's settings: of the flag, or of the strategy's table with its `uri` taken apart.

@@ -165,3 +165,5 @@ fn note(section: &mut Section, problem: Problem) {
     section.absorb(at_place);
 }
 
+#[cfg(test)]
+mod tests;

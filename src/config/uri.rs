@@ -23,6 +23,9 @@ pub(crate) fn parse(uri: &str, origin: &Origin) -> Result<Entries, String> {
     };
     let connector = registry::find(scheme).ok_or_else(|| unknown(scheme))?;
     let mut entries = vec![("connector".to_owned(), text(scheme.to_owned()))];
+    if !path.is_empty() && connector.location.is_empty() {
+        return Err(format!("{scheme}: takes no path, found {path:?}"));
+    }
     if !path.is_empty() {
         entries.push((connector.location.to_owned(), text(path)));
     }
