@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub const NEWEST: &str = "checkpoint.json";
 const PREVIOUS: &str = "checkpoint.previous.json";
 const TEMPORARY: &str = "checkpoint.new.json";
+/// Holds the name of the run that may save.
+const OWNER: &str = "owner";
 
 /// The checkpoints of one job.
 #[derive(Clone, Debug)]
@@ -63,10 +65,11 @@ impl CheckpointStore {
         Ok(Loaded { checkpoint, warning })
     }
 
-    /// Saves a checkpoint as the newest generation. Durable on return. If another run has saved one since `previous_run` or this run did,
-    /// this run has been fenced off and nothing is written.
+    /// Saves a checkpoint as the newest generation. Durable on return. If another run has claimed the job, this one has been fenced
+    /// off: nothing is written, and the error is [`ErrorKind::Held`].
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
         let fail = |cause| Error::io("storing the checkpoint", cause).with("path", self.folder.display());
+        self.refuse_if_lost(&checkpoint.run)?;
         let line = serde_json::to_string(checkpoint)
             .map_err(|cause| Error::internal("storing the checkpoint", "it has no JSON form").caused_by(cause))?;
         let temporary = self.folder.join(TEMPORARY);
@@ -83,15 +86,19 @@ impl CheckpointStore {
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(fail)
     }
 
-    /// Refuses if the newest checkpoint is not by one of `runs`: the caller has lost the job to another run.
-    pub fn check_owner(&self, runs: &[&str]) -> Result<()> {
-        match read(&self.folder.join(NEWEST))? {
-            Content::Whole(found) if !runs.contains(&found.run.as_str()) => Err(Error::new(
-                ErrorKind::Held,
-                "storing the checkpoint",
-                "another run has taken over this job",
-            )
-            .with("run", found.run)),
+    /// Takes the job over for `run`: whoever held it before can save nothing more. The lock keeps two runs of one machine apart; this
+    /// keeps them apart where a lock does not reach (a folder shared by two machines, a lock file that was deleted).
+    pub fn claim(&self, run: &str) -> Result<()> {
+        let path = self.folder.join(OWNER);
+        let written = File::create(&path).and_then(|mut file| file.write_all(run.as_bytes()).and_then(|()| file.sync_all()));
+        written.map_err(|cause| Error::io("taking over the job", cause).with("path", path.display()))
+    }
+
+    fn refuse_if_lost(&self, run: &str) -> Result<()> {
+        match fs::read_to_string(self.folder.join(OWNER)) {
+            Ok(owner) if owner != run => {
+                Err(Error::new(ErrorKind::Held, "storing the checkpoint", "another run has taken over this job").with("run", owner))
+            }
             _ => Ok(()),
         }
     }
@@ -165,8 +172,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = CheckpointStore::new(folder.path());
         store.save(&checkpoint(1)).unwrap();
-        assert_eq!(store.check_owner(&["other"]).unwrap_err().kind(), ErrorKind::Held);
-        store.check_owner(&["other", "run1"]).unwrap();
+        store.claim("other").unwrap();
+        assert_eq!(store.save(&checkpoint(1)).unwrap_err().kind(), ErrorKind::Held);
+        store.claim("run2").unwrap();
         store.save(&Checkpoint { version: CHECKPOINT_VERSION + 1, ..checkpoint(2) }).unwrap();
         assert_eq!(store.load().unwrap_err().kind(), ErrorKind::Configuration);
     }

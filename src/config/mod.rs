@@ -41,6 +41,7 @@ use job::Job;
 use name::Place;
 use pace::Pace;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where jobs are kept unless `--state` says otherwise.
 pub const STATE_FOLDER: &str = ".docferry";
@@ -82,11 +83,11 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
         name: place.name,
         strategy: asked.strategy.as_ref().map(|given| given.text.clone()),
         about,
-        source,
+        source: Arc::from(source),
         source_name,
-        sink,
+        sink: Arc::from(sink),
         target_name,
-        chain,
+        chain: Arc::new(chain),
         begin: asked.begin,
         overwrite: asked.overwrite,
         limit: pace.limits.documents,

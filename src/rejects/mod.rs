@@ -7,10 +7,11 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::json::{self, Index, write_string};
-use crate::model::reject::Reject;
+use crate::model::reject::{Reject, RejectedBy};
 use base64::Engine;
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// The reject file's name in a job's folder.
@@ -53,6 +54,27 @@ fn write_document(line: &mut Vec<u8>, bytes: &[u8]) {
         line.extend_from_slice(b",\"base64\":");
         write_string(line, &base64::engine::general_purpose::STANDARD.encode(bytes));
     }
+}
+
+/// The places (partition, position) of documents that the target refused, from the reject file in `folder`.
+pub fn refused_by_target(folder: &Path) -> Result<HashSet<(String, u64)>> {
+    let fail = |cause| Error::io("reading the reject file", cause).with("path", folder.display());
+    let file = match File::open(folder.join(REJECTS_FILE)) {
+        Ok(file) => file,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(HashSet::new()),
+        Err(cause) => return Err(fail(cause)),
+    };
+    let mut places = HashSet::new();
+    for line in BufReader::new(file).split(b'\n') {
+        let line = line.map_err(fail)?;
+        let Ok(letter) = serde_json::from_slice::<serde_json::Value>(&line) else { continue };
+        if letter["by"] == RejectedBy::Target.as_str()
+            && let (Some(partition), Some(at)) = (letter["partition"].as_str(), letter["at"].as_u64())
+        {
+            places.insert((partition.to_owned(), at));
+        }
+    }
+    Ok(places)
 }
 
 /// The reject file of a job, being written. The file is made by the first reject.
@@ -146,7 +168,6 @@ impl RejectLog {
 mod tests {
     use super::*;
     use crate::model::document::Span;
-    use crate::model::reject::RejectedBy;
 
     #[test]
     fn a_line_holds_the_document_in_the_first_form_that_fits() {
