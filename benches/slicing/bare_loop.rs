@@ -17,6 +17,9 @@ use std::path::Path;
 /// Bytes read at once. Fits the second-level cache with its output beside it, and makes the system calls too few to see.
 const BLOCK: usize = 1 << 20;
 
+/// Bytes behind the text that may be looked at: what the scanner loads at once.
+const SLACK: usize = 16;
+
 /// Levels of containers: one bit each in the scanner's stack, which is one machine word.
 const DEEPEST: u32 = 64;
 
@@ -33,23 +36,26 @@ pub(crate) struct Counts {
 pub(crate) fn run(input: &Path, output: &Path) -> io::Result<Counts> {
     let mut source = File::open(input)?;
     let mut target = File::create(output)?;
-    let mut block = vec![0; BLOCK];
+    let mut block = vec![0; BLOCK + SLACK];
     let mut filled = 0;
     let mut job = Job::default();
     loop {
         // A line longer than the block: the only reason to grow.
-        if filled == block.len() {
-            block.resize(filled * 2, 0);
+        if filled + SLACK == block.len() {
+            block.resize(filled * 2 + SLACK, 0);
         }
-        let got = source.read(&mut block[filled..])?;
+        let room = block.len() - SLACK;
+        let got = source.read(&mut block[filled..room])?;
         filled += got;
+        // What stands behind the last line must end it, as a line end does.
+        block[filled] = b'\n';
         let whole = match memchr::memrchr(b'\n', &block[..filled]) {
             // The last line of a file may have no end of its own.
             _ if got == 0 => filled,
             Some(at) => at + 1,
             None => continue,
         };
-        job.block(&block[..whole]);
+        job.block(&block, whole);
         target.write_all(&job.out)?;
         job.out.clear();
         if got == 0 {
@@ -80,27 +86,27 @@ struct Job {
 }
 
 impl Job {
-    /// Whole lines. No character of UTF-8 holds a byte that looks like a line end, so a valid block has only valid lines.
-    fn block(&mut self, block: &[u8]) {
-        let is_valid = simdutf8::basic::from_utf8(block).is_ok();
+    /// The whole lines at the beginning of `block`. No character of UTF-8 holds a byte that looks like a line end, so a valid block has only valid lines.
+    fn block(&mut self, block: &[u8], whole: usize) {
+        let is_valid = simdutf8::basic::from_utf8(&block[..whole]).is_ok();
         let mut from = 0;
-        for end in memchr::memchr_iter(b'\n', block) {
-            self.line(&block[from..end], is_valid);
+        for end in memchr::memchr_iter(b'\n', &block[..whole]) {
+            self.line(&block[from..], end - from, is_valid);
             from = end + 1;
         }
-        if from < block.len() {
-            self.line(&block[from..], is_valid);
-        }
+        self.line(&block[from..], whole - from, is_valid);
     }
 
-    fn line(&mut self, line: &[u8], is_valid: bool) {
-        if line.is_empty() {
+    /// `text` begins with a line of `length` bytes and goes on behind it.
+    fn line(&mut self, text: &[u8], length: usize, is_valid: bool) {
+        if length == 0 {
             return;
         }
         self.counts.read += 1;
         let before = self.out.len();
-        let fate = if is_valid || simdutf8::basic::from_utf8(line).is_ok() {
-            index(line, &mut self.fields).and_then(|()| five_steps(line, &self.fields, &mut self.out))
+        let is_valid = is_valid || simdutf8::basic::from_utf8(&text[..length]).is_ok();
+        let fate = if is_valid && index(text, &mut self.fields) == Some(length) {
+            five_steps(text, &self.fields, &mut self.out)
         } else {
             None
         };
@@ -178,9 +184,11 @@ fn within_quotes(value: &[u8]) -> Option<&[u8]> {
     value.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
-/// Checks that `line` is one JSON object and notes its top-level fields. `None` if it is not.
+/// Checks that one JSON object stands at the beginning of `line`, notes its top-level fields and returns its end, with the
+/// white space behind it. A line end is neither white space here nor allowed in a string, so the scan never leaves
+/// its line, though it may look behind it.
 #[inline]
-fn index(line: &[u8], fields: &mut Vec<Field>) -> Option<()> {
+fn index(line: &[u8], fields: &mut Vec<Field>) -> Option<usize> {
     fields.clear();
     let mut at = blank(line, 0);
     if line.get(at) != Some(&b'{') {
@@ -188,7 +196,7 @@ fn index(line: &[u8], fields: &mut Vec<Field>) -> Option<()> {
     }
     at = blank(line, at + 1);
     if line.get(at) == Some(&b'}') {
-        return (blank(line, at + 1) == line.len()).then_some(());
+        return Some(blank(line, at + 1));
     }
     loop {
         let start = at;
@@ -202,7 +210,7 @@ fn index(line: &[u8], fields: &mut Vec<Field>) -> Option<()> {
         at = blank(line, end);
         match line.get(at)? {
             b',' => at = blank(line, at + 1),
-            b'}' => return (blank(line, at + 1) == line.len()).then_some(()),
+            b'}' => return Some(blank(line, at + 1)),
             _ => return None,
         }
     }
@@ -303,14 +311,10 @@ fn number(line: &[u8], at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// Passes one digit or more.
+/// Eight bytes, the first in the text in the lowest place.
 #[inline(always)]
-fn digits(line: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    while line.get(at).is_some_and(u8::is_ascii_digit) {
-        at += 1;
-    }
-    (at > from).then_some(at)
+fn eight(text: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*text.get(at..)?.first_chunk()?))
 }
 
 /// A byte in every place of a word.
@@ -318,42 +322,54 @@ const fn every(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
-/// Passes a string from its opening quote to after its closing one.
-///
-/// Eight bytes a turn. Subtracting a byte value from each place sets the place's top bit where it was smaller; after an
-/// exclusive-or with the byte that is searched, "smaller than one" means "is it". Places above the first hit may be set falsely,
-/// by the borrow, and are not looked at.
+/// Passes one digit or more.
 #[inline(always)]
-fn string(line: &[u8], at: usize) -> Option<usize> {
-    if line.get(at)? != &b'"' {
+fn digits(text: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while text.get(at)?.is_ascii_digit() {
+        at += 1;
+    }
+    (at > from).then_some(at)
+}
+
+/// Passes a string from its opening quote to after its closing one.
+#[inline(always)]
+fn string(text: &[u8], at: usize) -> Option<usize> {
+    if text.get(at)? != &b'"' {
         return None;
     }
     let mut at = at + 1;
     loop {
-        if let Some(&eight) = line.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let word = u64::from_le_bytes(eight);
-            let quote = (word ^ every(b'"')).wrapping_sub(every(1)) & !(word ^ every(b'"'));
-            let backslash = (word ^ every(b'\\')).wrapping_sub(every(1)) & !(word ^ every(b'\\'));
-            let control = word.wrapping_sub(every(b' ')) & !word;
-            let hits = (quote | backslash | control) & every(0x80);
-            if hits == 0 {
-                at += 8;
-                continue;
-            }
-            at += hits.trailing_zeros() as usize / 8;
+        let hits = stops(eight(text, at)?) & every(0x80);
+        if hits == 0 {
+            at += 8;
+            continue;
         }
-        match line.get(at)? {
+        at += hits.trailing_zeros() as usize / 8;
+        match text.get(at)? {
             b'"' => return Some(at + 1),
-            b'\\' => at = escape(line, at + 1)?,
-            0..b' ' => return None,
-            // Fewer than eight bytes are left: one at a time.
-            _ => at += 1,
+            b'\\' => at = escape(text, at + 1)?,
+            _ => return None,
         }
     }
 }
 
+/// Sets the top bit of each place that holds a quote, a backslash or a control character.
+///
+/// Subtracting a byte value from each place sets the place's top bit where it was smaller; after an exclusive-or with
+/// the byte that is searched, "smaller than one" means "is it". Places above the first hit may be set falsely, by the borrow, and are
+/// not looked at.
+#[inline(always)]
+fn stops(word: u64) -> u64 {
+    let quote = word ^ every(b'"');
+    let backslash = word ^ every(b'\\');
+    (quote.wrapping_sub(every(1)) & !quote)
+        | (backslash.wrapping_sub(every(1)) & !backslash)
+        | (word.wrapping_sub(every(b' ')) & !word)
+}
+
 /// Passes what follows a backslash.
-#[inline]
+#[inline(always)]
 fn escape(line: &[u8], at: usize) -> Option<usize> {
     match line.get(at)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 1),
