@@ -39,9 +39,7 @@ fn main() -> Result<()> {
         ["bare", input, output] => {
             let counts = bare_loop::run(Path::new(input), Path::new(output))?;
             let bare_loop::Counts { read, dropped, rejected, written } = counts;
-            println!(
-                r#"{{"read":{read},"dropped":{dropped},"rejected":{rejected},"written":{written}}}"#
-            );
+            println!(r#"{{"read":{read},"dropped":{dropped},"rejected":{rejected},"written":{written}}}"#);
             Ok(())
         }
         ["measured", program, rest @ ..] => measured_child(program, rest),

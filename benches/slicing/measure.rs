@@ -30,7 +30,9 @@ pub(crate) fn measured(command: &mut Command) -> Result<Run> {
     }
     let text = String::from_utf8(output.stdout)?;
     let numbers = text.split_whitespace().map(str::parse).collect::<std::result::Result<Vec<u64>, _>>()?;
-    let [cpu, wall, peak_kib] = numbers[..] else { return Err(format!("three numbers, not {text:?}").into()) };
+    let [cpu, wall, peak_kib] = numbers[..] else {
+        return Err(format!("three numbers, not {text:?}").into());
+    };
     Ok(Run { cpu: Duration::from_micros(cpu), wall: Duration::from_micros(wall), peak_kib })
 }
 

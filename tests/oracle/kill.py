@@ -50,7 +50,10 @@ PATIENCE_SECONDS = 300
 # The target table of the strategy, and the file that it leaves.
 TARGETS = {
     "file": ('connector = "file"\npath = "{path}"', "out.jsonl"),
-    "sqlite": ('connector = "sqlite"\npath = "{path}"\ntable = "documents"', "out.db"),
+    "sqlite": (
+        'connector = "sqlite"\npath = "{path}"\ntable = "documents"\ncolumns = ["city", "quantity", "shipping"]',
+        "out.db",
+    ),
     "memory": ('connector = "memory"\nname = "kill"\njournal = "{path}"', "journal.jsonl"),
 }
 
