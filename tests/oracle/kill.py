@@ -248,9 +248,9 @@ def run_differences(target, calm, struck):
     return found
 
 
-def judge(target, folder, source, options):
+def judge(target, folder, source, expected, options):
     """All of it for one target; returns what was wrong."""
-    arriving, counters = five_steps.expected(source)
+    arriving, counters = expected
     total = counters["read"]
     calm = Place(folder / "calm", source, target)
     run_to_end(calm.command(options.binary))
@@ -285,12 +285,13 @@ def main():
     with open(source, "wb") as file:
         make = [sys.executable, MAKE_INPUT, str(count), "--malformed", "1%", "--seed", str(options.seed)]
         subprocess.run(make, check=True, stdout=file)
+    expected = five_steps.expected(source)
     wrong = []
     for target in options.targets:
         print(f"{target}: {count} documents, {options.kills} strikes", flush=True)
         (folder / target).mkdir()
         try:
-            found = judge(target, folder / target, source, options)
+            found = judge(target, folder / target, source, expected, options)
         except (Finding, OSError, documents.Malformed, sqlite3.Error) as error:
             found = [f"{type(error).__name__}: {error}"]
         for each in found[:5]:
