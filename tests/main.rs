@@ -1,1 +1,3 @@
+//! One binary for all integration tests: it links once, and its modules share what they know of the command line.
 
+mod layering;
