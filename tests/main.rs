@@ -1,1 +1,4 @@
+//! The tests from outside, one module a subject, linked once.
 
+#[cfg(test)]
+mod conformance;
