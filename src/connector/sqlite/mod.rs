@@ -2,7 +2,7 @@
 //!
 //! **Target.** A table holds one document a row, as the very text that came, beside its id and the columns that were asked
 //! for. All requests between two checkpoints go into one transaction, and the checkpoint itself is stored in that
-//! transaction ([`custody`]): a killed run leaves documents and positions that agree, so each is written exactly once.
+//! transaction (`custody.rs`): a killed run leaves documents and positions that agree, so each is written exactly once.
 //!
 //! **Source.** A table is cut into fixed ranges of row ids, which never depend on the machine; a position is a row id.
 
@@ -16,6 +16,8 @@ mod session;
 mod sink;
 mod source;
 mod survey;
+#[cfg(test)]
+mod tests;
 
 pub use sink::SqliteSink;
 pub use source::SqliteSource;
@@ -172,36 +174,4 @@ fn columns_problem(columns: &[String]) -> Option<String> {
 
 fn is_no_name(name: &str) -> bool {
     name.is_empty() || name.contains('\0')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::settings::{Origin, Setting, Value};
-
-    #[test]
-    fn names_that_would_collide_are_problems() {
-        let text = |text: &str| Value::Text(text.to_owned());
-        let setting = |value| Setting { value, origin: Origin::BuiltIn };
-        let problems = |table: &str, columns: &[&str]| {
-            let columns = columns.iter().map(|column| setting(text(column))).collect();
-            let entries = [("path", text("x.db")), ("table", text(table)), ("columns", Value::List(columns))];
-            let entries = entries.map(|(name, value)| (name.to_owned(), setting(value)));
-            let mut section = Section::new("target", Origin::BuiltIn, entries.into());
-            let is_made = sink_from_settings(&mut section).is_some();
-            let problems = section.finish().1;
-            assert_eq!(is_made, problems.is_empty());
-            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-        };
-        assert_eq!(problems("t", &["year", "name"]), "");
-        assert_eq!(
-            problems("SQLITE_x", &["Id"]),
-            "target.table: is \"SQLITE_x\", but names that begin with \"sqlite_\" are reserved; \
-             target.columns: holds \"Id\", which the table has anyway"
-        );
-        assert_eq!(
-            problems("t", &["year", "Year"]),
-            "target.columns: holds \"Year\" twice (upper and lower case are not told apart)"
-        );
-    }
 }
