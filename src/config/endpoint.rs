@@ -1,0 +1,113 @@
+//! `[source]` and `[target]`: which connector, and its settings handed to it.
+//!
+//! Nothing here knows a connector. The registry says which there are; a connector reads its own settings and notes its own
+//! problems.
+
+use super::asked::Given;
+use super::document::Entries;
+use super::{note, uri};
+use crate::connector::registry::{self, Connector};
+use crate::connector::{Sink, Source};
+use crate::model::settings::{Origin, Problem, Section, Setting, Value};
+
+/// The source, and its name for a person.
+pub(crate) fn source(strategy: &mut Section, from: Option<&Given>) -> Option<(Box<dyn Source>, String)> {
+    endpoint(strategy, "source", from, "read from", |connector| connector.source)
+}
+
+/// The sink, and its name for a person.
+pub(crate) fn sink(strategy: &mut Section, to: Option<&Given>) -> Option<(Box<dyn Sink>, String)> {
+    endpoint(strategy, "target", to, "written to", |connector| connector.sink)
+}
+
+fn endpoint<T>(
+    strategy: &mut Section,
+    table: &'static str,
+    flag: Option<&Given>,
+    verb: &str,
+    make: fn(&Connector) -> Option<fn(&mut Section) -> Option<T>>,
+) -> Option<(T, String)> {
+    let (entries, origin) = entries(strategy, table, flag)?;
+    let connector = connector(strategy, table, &entries)?;
+    let Some(make) = make(connector) else {
+        strategy.problem(table, format!("connector {:?} cannot be {verb}", connector.name));
+        return None;
+    };
+    let mut section = Section::new(table, origin, entries);
+    section.text("connector");
+    let made = make(&mut section);
+    let location = location(&mut section, connector);
+    strategy.absorb(section);
+    Some((made?, format!("{}:{location}", connector.name)))
+}
+
+/// Where the endpoint is, for a person: never its other settings, one of which may be a secret.
+fn location(section: &mut Section, connector: &Connector) -> String {
+    if connector.location.is_empty() {
+        return String::new();
+    }
+    match section.raw(connector.location) {
+        Some(Setting { value: Value::Text(text), .. }) => text,
+        _ => String::new(),
+    }
+}
+
+/// The endpoint's settings: of the flag, or of the strategy's table with its `uri` taken apart.
+fn entries(strategy: &mut Section, table: &'static str, flag: Option<&Given>) -> Option<(Entries, Origin)> {
+    let setting = strategy.raw(table);
+    if let Some(given) = flag {
+        let parsed = uri::parse(&given.text, &given.origin);
+        return noted(strategy, parsed, table, &given.origin).map(|entries| (entries, given.origin.clone()));
+    }
+    let (entries, origin) = match setting {
+        Some(Setting { value: Value::Table(entries), origin }) => (entries, origin),
+        Some(other) => {
+            strategy.problem(table, format!("must be a table, found {}", other.value.kind()));
+            return None;
+        }
+        None => {
+            let flag = if table == "source" { "--from" } else { "--to" };
+            strategy.problem(table, format!("is missing; give the table [{table}] or {flag} URI"));
+            return None;
+        }
+    };
+    let Some(at) = entries.iter().position(|(name, _)| name == "uri") else { return Some((entries, origin)) };
+    expand(strategy, table, entries, at).map(|entries| (entries, origin))
+}
+
+/// Puts what a `uri` says before the settings that stand beside it.
+fn expand(strategy: &mut Section, table: &str, mut entries: Entries, at: usize) -> Option<Entries> {
+    let (_, setting) = entries.remove(at);
+    let path = format!("{table}.uri");
+    let parsed = match &setting.value {
+        Value::Text(_) if entries.iter().any(|(name, _)| name == "connector") => {
+            Err("stands beside connector; give one of the two".to_owned())
+        }
+        Value::Text(text) => uri::parse(text, &setting.origin),
+        other => Err(format!("must be text, found {}", other.kind())),
+    };
+    let mut expanded = noted(strategy, parsed, &path, &setting.origin)?;
+    expanded.append(&mut entries);
+    Some(expanded)
+}
+
+fn connector(strategy: &mut Section, table: &str, entries: &Entries) -> Option<&'static Connector> {
+    let path = format!("{table}.connector");
+    let Some((_, setting)) = entries.iter().rev().find(|(name, _)| name == "connector") else {
+        let names = uri::connector_names().join(", ");
+        strategy.problem(table, format!("connector is missing; known are {names}"));
+        return None;
+    };
+    let found = match &setting.value {
+        Value::Text(name) => registry::find(name).ok_or_else(|| uri::unknown(name)),
+        other => Err(format!("must be text, found {}", other.kind())),
+    };
+    noted(strategy, found, &path, &setting.origin)
+}
+
+/// Notes a failure as a problem at a place of its own.
+fn noted<T>(strategy: &mut Section, outcome: Result<T, String>, path: &str, origin: &Origin) -> Option<T> {
+    outcome
+        .map_err(|message| note(strategy, Problem { origin: origin.clone(), path: path.to_owned(), message }))
+        .ok()
+}

@@ -1,0 +1,173 @@
+//! Events for programs: one JSON object a line, `event` first, then the time.
+//!
+//! Names are in snake case and stay; new ones may come. Times end in `_s` (seconds) or `_ms`, sizes are bytes, shares lie
+//! between 0 and 1.
+
+use super::{View, summary};
+use crate::model::event::{Event, Progress, Started};
+use crate::model::knobs::{Knob, Knobs};
+use crate::model::sample::{PoolUse, Sample};
+use serde_json::{Map, Value, json};
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// Writes events as lines.
+pub(super) struct Lines<W> {
+    out: W,
+}
+
+impl<W: Write> Lines<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self { out }
+    }
+}
+
+impl<W: Write + Send> View for Lines<W> {
+    fn show(&mut self, event: &Event) -> io::Result<()> {
+        let (name, fields) = fields(event);
+        writeln!(self.out, "{}", stamped(name, fields))?;
+        // Whoever follows the file wants the line now, and there are only a few a second.
+        self.out.flush()
+    }
+}
+
+/// An event's line: its name, the time, its fields.
+pub fn stamped(name: &str, fields: Value) -> Value {
+    let mut line = Map::new();
+    line.insert("event".to_owned(), name.into());
+    line.insert("at".to_owned(), jiff::Timestamp::now().to_string().into());
+    if let Value::Object(fields) = fields {
+        line.extend(fields);
+    }
+    Value::Object(line)
+}
+
+fn fields(event: &Event) -> (&'static str, Value) {
+    match event {
+        Event::Started(started) => ("started", beginning(started)),
+        Event::Progress(progress) => ("progress", state(progress)),
+        Event::PartitionFinished { partition } => ("partition_finished", json!({ "partition": partition })),
+        Event::Rejected { by, reason, first, documents } => {
+            ("rejected", json!({ "by": by, "reason": reason, "first": first, "documents": documents }))
+        }
+        Event::Retrying { error, attempts, delay } => {
+            ("retrying", json!({ "error": error, "attempts": attempts, "delay_s": seconds(*delay) }))
+        }
+        Event::KnobChanged(decision) => (
+            "knob_changed",
+            json!({
+                "knob": decision.knob.as_str(),
+                "from": decision.from,
+                "to": decision.to,
+                "reason": decision.reason.as_str(),
+                "confidence": decision.confidence,
+                "evidence": decision.evidence,
+            }),
+        ),
+        Event::Sampled(sample) => ("sampled", measured(sample)),
+        Event::CheckpointSaved { generation, documents } => {
+            ("checkpoint_saved", json!({ "generation": generation, "documents": documents }))
+        }
+        Event::Warning { message } => ("warning", json!({ "message": message })),
+        Event::Stopping { reason } => ("stopping", json!({ "reason": reason })),
+        Event::Finished(finished) => ("finished", summary::to_json(finished)),
+    }
+}
+
+fn beginning(started: &Started) -> Value {
+    json!({
+        "job": started.job,
+        "run": started.run,
+        "source": started.source,
+        "target": started.target,
+        "is_resume": started.is_resume,
+        "resumed": started.resumed,
+        "partitions": started.partitions,
+        "total_bytes": started.total_bytes,
+        "total_documents": started.total_documents,
+        "lanes": started.lanes,
+    })
+}
+
+fn state(progress: &Progress) -> Value {
+    json!({
+        "elapsed_s": seconds(progress.elapsed),
+        "read": progress.read,
+        "bytes_read": progress.bytes_read,
+        "counters": progress.counters,
+        "documents_per_second": progress.documents_per_second,
+        "bytes_per_second": progress.bytes_per_second,
+        "share": progress.share,
+        "credits_used": progress.credits_used,
+        "knobs": knobs(&progress.knobs),
+    })
+}
+
+fn measured(sample: &Sample) -> Value {
+    let pool = |pool: &PoolUse| json!({ "busy": pool.busy, "documents_per_second": pool.documents_per_second });
+    json!({
+        "at_s": seconds(sample.at),
+        "window_s": seconds(sample.window),
+        "documents_per_second": sample.documents_per_second,
+        "bytes_per_second": sample.bytes_per_second,
+        "readers": pool(&sample.readers),
+        "transformers": pool(&sample.transformers),
+        "requests": pool(&sample.requests),
+        "throttled": sample.throttled,
+        "failed": sample.failed,
+        "credits_used": sample.credits_used,
+        "lanes_gated": sample.lanes_gated,
+        "cpu": sample.cpu,
+        "memory": sample.memory,
+        "resident_bytes": sample.resident_bytes,
+        "unfinished_partitions": sample.unfinished_partitions,
+    })
+}
+
+/// Every knob under its own word.
+pub(super) fn knobs(knobs: &Knobs) -> Value {
+    Knob::ALL.iter().map(|knob| (knob.as_str().to_owned(), Value::from(knobs.get(*knob)))).collect()
+}
+
+/// Seconds to the microsecond.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn every_event_has_a_stable_form() {
+        let lines: Vec<String> = samples::events()
+            .iter()
+            .filter(|event| !matches!(event, Event::Finished(_)))
+            .map(|event| {
+                let (name, fields) = fields(event);
+                format!("{name} {fields}")
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+    started {"job":"orders","run":"k3x9","source":"file:orders.jsonl","target":"sqlite:orders.db","is_resume":true,"resumed":{"read":0,"bytes_read":0,"dropped":0,"rejected":0,"written":500000,"bytes_written":0,"superseded":0,"duplicate_keys":0},"partitions":4,"total_bytes":1048576000,"total_documents":null,"lanes":1}
+    progress {"elapsed_s":1.0,"read":100200,"bytes_read":52000000,"counters":{"read":100152,"bytes_read":52079040,"dropped":100,"rejected":2,"written":100000,"bytes_written":50000000,"superseded":50,"duplicate_keys":1},"documents_per_second":98765.4,"bytes_per_second":53687091.2,"share":0.41,"credits_used":3145728,"knobs":{"readers":2,"transformers":4,"requests_in_flight":8,"batch_documents":5000,"request_documents":100,"credit_bytes":33554432}}
+    progress {"elapsed_s":6.0,"read":600200,"bytes_read":312000000,"counters":{"read":600152,"bytes_read":312079040,"dropped":100,"rejected":2,"written":600000,"bytes_written":300000000,"superseded":50,"duplicate_keys":1},"documents_per_second":98765.4,"bytes_per_second":53687091.2,"share":0.41,"credits_used":3145728,"knobs":{"readers":2,"transformers":4,"requests_in_flight":8,"batch_documents":5000,"request_documents":100,"credit_bytes":33554432}}
+    progress {"elapsed_s":7.0,"read":700200,"bytes_read":364000000,"counters":{"read":700152,"bytes_read":364079040,"dropped":100,"rejected":2,"written":700000,"bytes_written":350000000,"superseded":50,"duplicate_keys":1},"documents_per_second":98765.4,"bytes_per_second":53687091.2,"share":0.41,"credits_used":3145728,"knobs":{"readers":2,"transformers":4,"requests_in_flight":8,"batch_documents":5000,"request_documents":100,"credit_bytes":33554432}}
+    rejected {"by":"transform","reason":"total is not a number","first":"orders.jsonl, line 12","documents":2}
+    retrying {"error":"sending a request: timed out","attempts":1,"delay_s":0.05}
+    knob_changed {"knob":"readers","from":2,"to":4,"reason":"probe","confidence":0.97,"evidence":"readers 98% busy"}
+    sampled {"at_s":7.0,"window_s":1.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"readers":{"busy":0.98,"documents_per_second":98000.0},"transformers":{"busy":0.0,"documents_per_second":0.0},"requests":{"busy":0.0,"documents_per_second":0.0},"throttled":0.0,"failed":0.0,"credits_used":0.0,"lanes_gated":0.0,"cpu":0.61,"memory":0.02,"resident_bytes":62914560,"unfinished_partitions":3}
+    partition_finished {"partition":"orders.jsonl:0"}
+    checkpoint_saved {"generation":7,"documents":700000}
+    warning {"message":"checkpoint.json is damaged"}
+    stopping {"reason":"SIGINT"}
+    "#);
+    }
+
+    #[test]
+    fn a_line_begins_with_event_and_time() {
+        let line = stamped("warning", json!({ "message": "x" })).to_string();
+        assert!(line.starts_with(r#"{"event":"warning","at":"20"#) && line.ends_with(r#"Z","message":"x"}"#), "{line}");
+    }
+}

@@ -1,0 +1,278 @@
+//! What a run did, as a table for a person and as `summary.json` for programs.
+
+use super::json::{knobs, seconds};
+use crate::model::event::{Ending, Summary};
+use crate::model::units::{Bytes, Count, Elapsed};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::time::Duration;
+
+/// The format of `summary.json` that this build writes.
+pub const SUMMARY_VERSION: u32 = 1;
+
+/// The table that ends a run: a heading, aligned lines, and how to go on.
+pub fn table(summary: &Summary) -> String {
+    let mut text = heading(summary);
+    for (label, value) in rows(summary) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {label:<14}{value}");
+    }
+    if summary.ending != Ending::Complete {
+        let _ = writeln!(text, "to go on: run the same command with --resume");
+    }
+    text
+}
+
+fn heading(summary: &Summary) -> String {
+    let Summary { job, .. } = summary;
+    let nothing = match summary.counters {
+        counters if counters.read == 0 => ": the source holds no documents",
+        counters if counters.dropped == counters.read => ": every document was dropped by a step",
+        _ => "",
+    };
+    match &summary.ending {
+        Ending::Complete => format!("complete: job {job}{nothing}\n"),
+        Ending::Interrupted { signal } => format!("interrupted by {signal}: job {job}\n"),
+        Ending::Failed { error } => format!("failed: job {job}\nerror: {error}\n"),
+    }
+}
+
+fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
+    let Summary { counters, resumed, .. } = summary;
+    let documents = |count: u64| Count(count).to_string();
+    let mut rows = vec![
+        ("read", format!("{} documents, {}", Count(counters.read), Bytes(counters.bytes_read))),
+        ("transformed", documents(counters.written + counters.superseded)),
+        ("dropped", documents(counters.dropped)),
+        ("rejected", rejected(summary)),
+        ("written", format!("{}, {}, to {}", Count(counters.written), Bytes(counters.bytes_written), summary.target)),
+        ("superseded", documents(counters.superseded)),
+    ];
+    if counters.duplicate_keys > 0 {
+        rows.push(("same key", format!("{} documents hold a key twice; the last one counts", Count(counters.duplicate_keys))));
+    }
+    if resumed.accounted() > 0 {
+        rows.push(("resumed", format!("{} documents were done by earlier runs", Count(resumed.accounted()))));
+    }
+    let (documents_per_second, bytes_per_second) = throughput(summary);
+    rows.push(("throughput", format!("{} documents/s, {}/s", Count(documents_per_second as u64), Bytes(bytes_per_second as u64))));
+    rows.extend(requests(summary));
+    rows.push(("memory", format!("{} at most, {} of it documents", Bytes(summary.peak_memory), Bytes(summary.peak_credits))));
+    let per_cpu_second = Count(per_second(moved(summary), summary.cpu) as u64);
+    rows.push(("cpu", format!("{}, {per_cpu_second} documents per CPU-second", Elapsed(summary.cpu))));
+    rows.push(("tuner", tuner(summary)));
+    rows.push(("time", Elapsed(summary.elapsed).to_string()));
+    rows
+}
+
+fn rejected(summary: &Summary) -> String {
+    let rejected = Count(summary.counters.rejected);
+    match &summary.rejects_file {
+        Some(file) => format!("{rejected}, kept in {file}"),
+        None => rejected.to_string(),
+    }
+}
+
+fn requests(summary: &Summary) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    let mut counts = format!("{}, {} throttled, {} sent again", Count(summary.requests), Count(summary.throttled), Count(summary.retried));
+    if summary.request_units > 0.0 {
+        let _ = write!(counts, ", {} RU", Count(summary.request_units.round() as u64));
+    }
+    rows.push(("requests", counts));
+    let latency = &summary.request_latency;
+    if latency.count > 0 {
+        let [p50, p95, p99, max] = [latency.p50, latency.p95, latency.p99, latency.max].map(milliseconds_text);
+        rows.push(("latency", format!("p50 {p50}, p95 {p95}, p99 {p99}, max {max}")));
+    }
+    if let Some((lane, share)) = &summary.hottest_lane {
+        rows.push(("hottest lane", format!("{lane}, {:.1}% of the documents", share * 100.0)));
+    }
+    rows
+}
+
+fn tuner(summary: &Summary) -> String {
+    let knobs = &summary.knobs;
+    let pools = format!("pools {}/{}/{}", knobs.readers, knobs.transformers, knobs.requests_in_flight);
+    match summary.decisions {
+        1 => format!("1 decision, {pools} at the end"),
+        many => format!("{many} decisions, {pools} at the end"),
+    }
+}
+
+/// The outcome for programs; versioned by `version`.
+pub fn to_json(summary: &Summary) -> Value {
+    let (documents_per_second, bytes_per_second) = throughput(summary);
+    let (ending, signal, error) = match &summary.ending {
+        Ending::Complete => ("complete", None, None),
+        Ending::Interrupted { signal } => ("interrupted", Some(signal), None),
+        Ending::Failed { error } => ("failed", None, Some(error)),
+    };
+    let latency = &summary.request_latency;
+    json!({
+        "version": SUMMARY_VERSION,
+        "job": summary.job,
+        "run": summary.run,
+        "ending": ending,
+        "signal": signal,
+        "error": error,
+        "target": summary.target,
+        "counters": summary.counters,
+        "resumed": summary.resumed,
+        "read": summary.read,
+        "bytes_read": summary.bytes_read,
+        "elapsed_s": seconds(summary.elapsed),
+        "documents_per_second": documents_per_second,
+        "bytes_per_second": bytes_per_second,
+        "cpu_s": seconds(summary.cpu),
+        "documents_per_cpu_second": per_second(moved(summary), summary.cpu),
+        "peak_memory": summary.peak_memory,
+        "peak_credits": summary.peak_credits,
+        "requests": summary.requests,
+        "throttled": summary.throttled,
+        "retried": summary.retried,
+        "request_units": summary.request_units,
+        "request_latency": {
+            "count": latency.count,
+            "p50_ms": seconds(latency.p50) * 1e3,
+            "p95_ms": seconds(latency.p95) * 1e3,
+            "p99_ms": seconds(latency.p99) * 1e3,
+            "max_ms": seconds(latency.max) * 1e3,
+        },
+        "hottest_lane": summary.hottest_lane.as_ref().map(|(lane, share)| json!({ "lane": lane, "share": share })),
+        "rejects_file": summary.rejects_file,
+        "knobs": knobs(&summary.knobs),
+        "decisions": summary.decisions,
+    })
+}
+
+/// Documents that this run brought to their end.
+fn moved(summary: &Summary) -> u64 {
+    summary.counters.accounted().saturating_sub(summary.resumed.accounted())
+}
+
+fn throughput(summary: &Summary) -> (f64, f64) {
+    (per_second(moved(summary), summary.elapsed), per_second(summary.bytes_read, summary.elapsed))
+}
+
+fn per_second(count: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+}
+
+/// Requests to a local file take microseconds, so milliseconds keep two digits.
+fn milliseconds_text(duration: Duration) -> String {
+    format!("{:.2} ms", duration.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_complete_run_as_a_table() {
+        insta::assert_snapshot!(table(&samples::summary()), @r#"
+    complete: job orders
+      read          2 000 000 documents, 991.8 MiB
+      transformed   1 999 898
+      dropped       100
+      rejected      2, kept in .docferry/jobs/orders/rejects.jsonl
+      written       1 999 848, 953.6 MiB, to sqlite:orders.db
+      superseded    50
+      same key      1 documents hold a key twice; the last one counts
+      resumed       500 000 documents were done by earlier runs
+      throughput    75 000 documents/s, 37.2 MiB/s
+      requests      15 000, 3 throttled, 1 sent again, 1 234 RU
+      latency       p50 1.20 ms, p95 4.80 ms, p99 12.30 ms, max 250.00 ms
+      hottest lane  lane 3, 31.7% of the documents
+      memory        61.0 MiB at most, 31.0 MiB of it documents
+      cpu           30.0 s, 50 000 documents per CPU-second
+      tuner         1 decision, pools 2/4/8 at the end
+      time          20.0 s
+    "#);
+    }
+
+    #[test]
+    fn an_interrupted_run_says_how_to_go_on() {
+        let ending = Ending::Interrupted { signal: "SIGINT" };
+        let text = table(&Summary { ending, hottest_lane: None, rejects_file: None, ..samples::summary() });
+        assert!(text.starts_with("interrupted by SIGINT: job orders\n"));
+        assert!(text.ends_with("to go on: run the same command with --resume\n"));
+    }
+
+    #[test]
+    fn an_empty_run_is_said_and_divides_by_nothing() {
+        let empty = Summary { counters: Default::default(), resumed: Default::default(), elapsed: Duration::ZERO, cpu: Duration::ZERO, ..samples::summary() };
+        assert!(table(&empty).starts_with("complete: job orders: the source holds no documents\n"));
+        assert_eq!(to_json(&empty)["documents_per_second"], 0.0);
+    }
+
+    #[test]
+    fn the_json_form_is_stable() {
+        insta::assert_snapshot!(format!("{:#}", to_json(&samples::summary())), @r#"
+    {
+      "version": 1,
+      "job": "orders",
+      "run": "k3x9",
+      "ending": "complete",
+      "signal": null,
+      "error": null,
+      "target": "sqlite:orders.db",
+      "counters": {
+        "read": 2000000,
+        "bytes_read": 1040000000,
+        "dropped": 100,
+        "rejected": 2,
+        "written": 1999848,
+        "bytes_written": 999924000,
+        "superseded": 50,
+        "duplicate_keys": 1
+      },
+      "resumed": {
+        "read": 500000,
+        "bytes_read": 0,
+        "dropped": 0,
+        "rejected": 0,
+        "written": 500000,
+        "bytes_written": 0,
+        "superseded": 0,
+        "duplicate_keys": 0
+      },
+      "read": 1500000,
+      "bytes_read": 780000000,
+      "elapsed_s": 20.0,
+      "documents_per_second": 75000.0,
+      "bytes_per_second": 39000000.0,
+      "cpu_s": 30.0,
+      "documents_per_cpu_second": 50000.0,
+      "peak_memory": 63963136,
+      "peak_credits": 32505856,
+      "requests": 15000,
+      "throttled": 3,
+      "retried": 1,
+      "request_units": 1234.4,
+      "request_latency": {
+        "count": 15000,
+        "p50_ms": 1.2,
+        "p95_ms": 4.8,
+        "p99_ms": 12.3,
+        "max_ms": 250.0
+      },
+      "hottest_lane": {
+        "lane": "lane 3",
+        "share": 0.317
+      },
+      "rejects_file": ".docferry/jobs/orders/rejects.jsonl",
+      "knobs": {
+        "readers": 2,
+        "transformers": 4,
+        "requests_in_flight": 8,
+        "batch_documents": 5000,
+        "request_documents": 100,
+        "credit_bytes": 33554432
+      },
+      "decisions": 1
+    }
+    "#);
+    }
+}
