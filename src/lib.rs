@@ -1,7 +1,11 @@
 //! docferry ferries documents.
-#![warn(missing_docs)]
 
+pub mod checkpoint;
 pub mod connector;
 pub mod error;
 pub mod model;
+pub mod observe;
+pub mod pipeline;
+pub mod rejects;
 pub mod transform;
+pub mod tuner;

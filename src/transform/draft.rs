@@ -1,0 +1,400 @@
+//! A draft is one document being edited: its fields as slices of the original bytes, plus what the steps made.
+//!
+//! Steps change which slices make up the document; nothing is rendered before the last step. Rendering copies the
+//! original in as few pieces as the edits allow: neighbours that no step touched go out as one run, with the white space and
+//! separators between them as they were.
+
+use crate::model::json::{Field, Index, unescape};
+use crate::transform::names::{NameId, Names, Seen, fingerprint};
+
+/// No field has this name.
+const ABSENT: u32 = u32::MAX;
+
+/// A stretch of the source text or of what the steps made.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    start: u32,
+    end: u32,
+    made: bool,
+}
+
+/// One field of the draft.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// Where the field stands in the source; equal places for a field that a step added.
+    source: Field,
+    /// The name, if a step gave another.
+    name: Option<NameId>,
+    value: Piece,
+    removed: bool,
+}
+
+/// The memory of a draft, kept from document to document.
+#[derive(Debug, Default)]
+pub(crate) struct DraftMemory {
+    slots: Vec<Slot>,
+    /// For each known name, its slot.
+    places: Vec<u32>,
+    /// Bytes made by steps.
+    made: Vec<u8>,
+    /// The slots of a rename under way.
+    moving: Vec<u32>,
+}
+
+/// One document being edited.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    source: &'a [u8],
+    names: &'a Names,
+    memory: &'a mut DraftMemory,
+    /// Fields that the source has; slots beyond it were added.
+    source_fields: usize,
+    touched: bool,
+    duplicates: bool,
+}
+
+impl<'a> Draft<'a> {
+    /// Begins to edit `source`, whose fields are in `index`.
+    pub(crate) fn begin(
+        source: &'a [u8],
+        index: &Index,
+        names: &'a Names,
+        memory: &'a mut DraftMemory,
+    ) -> Self {
+        memory.slots.clear();
+        memory.made.clear();
+        memory.places.clear();
+        memory.places.resize(names.len(), ABSENT);
+        let mut seen = Seen::default();
+        let mut duplicates = false;
+        let mut any_escaped = false;
+        for (number, field) in index.fields.iter().enumerate() {
+            let value = Piece { start: field.value_start, end: field.value_end, made: false };
+            memory.slots.push(Slot { source: *field, name: None, value, removed: false });
+            let raw = field.raw_name(source);
+            if field.escaped {
+                any_escaped = true;
+                continue;
+            }
+            let print = fingerprint(raw);
+            if seen.meets(print) {
+                duplicates |= index.fields[..number].iter().any(|other| other.raw_name(source) == raw);
+            }
+            if let Some(id) = names.find(print, raw) {
+                memory.places[id.0 as usize] = number as u32;
+            }
+        }
+        let source_fields = memory.slots.len();
+        let mut draft = Self { source, names, memory, source_fields, touched: false, duplicates };
+        if any_escaped {
+            draft.resolve_escaped();
+        }
+        draft
+    }
+
+    /// Names with escapes are rare: all are compared as characters.
+    #[cold]
+    fn resolve_escaped(&mut self) {
+        let texts: Vec<String> = self.memory.slots[..self.source_fields]
+            .iter()
+            .map(|slot| unescape(slot.source.raw_name(self.source)).into_owned())
+            .collect();
+        self.memory.places.fill(ABSENT);
+        for (number, text) in texts.iter().enumerate() {
+            self.duplicates |= texts[..number].contains(text);
+            if let Some(id) = self.names.find(fingerprint(text.as_bytes()), text.as_bytes()) {
+                self.memory.places[id.0 as usize] = number as u32;
+            }
+        }
+    }
+
+    /// Whether the document holds a key twice at its top level.
+    pub(crate) fn has_duplicates(&self) -> bool {
+        self.duplicates
+    }
+
+    /// Whether a step changed anything.
+    pub(crate) fn is_touched(&self) -> bool {
+        self.touched
+    }
+
+    /// The text of a field's value; of duplicate keys the last.
+    #[inline]
+    pub(crate) fn value(&self, name: NameId) -> Option<&[u8]> {
+        let slot = self.slot(name)?;
+        Some(self.piece(slot.value))
+    }
+
+    /// The text of a field's value, with null taken as absent.
+    pub(crate) fn value_not_null(&self, name: NameId) -> Option<&[u8]> {
+        self.value(name).filter(|value| *value != b"null")
+    }
+
+    fn slot(&self, name: NameId) -> Option<&Slot> {
+        self.memory.slots.get(self.memory.places[name.0 as usize] as usize)
+    }
+
+    fn piece(&self, piece: Piece) -> &[u8] {
+        let text = if piece.made { &self.memory.made } else { self.source };
+        &text[piece.start as usize..piece.end as usize]
+    }
+
+    /// Takes a field away, with all its duplicates.
+    pub(crate) fn remove(&mut self, name: NameId) {
+        let place = std::mem::replace(&mut self.memory.places[name.0 as usize], ABSENT);
+        if let Some(slot) = self.memory.slots.get_mut(place as usize) {
+            slot.removed = true;
+            self.touched = true;
+            if self.duplicates {
+                self.remove_source_fields_named(name);
+            }
+        }
+    }
+
+    /// Gives fields other names, all at once (two names can be swapped). A field that had a new name already is replaced;
+    /// earlier duplicates go.
+    pub(crate) fn rename(&mut self, pairs: &[(NameId, NameId)]) {
+        self.memory.moving.clear();
+        for (from, _) in pairs {
+            let place = self.memory.places[from.0 as usize];
+            self.memory.moving.push(place);
+            self.remove(*from);
+        }
+        for (number, (_, to)) in pairs.iter().enumerate() {
+            let place = self.memory.moving[number];
+            if place != ABSENT {
+                self.remove(*to);
+                let slot = &mut self.memory.slots[place as usize];
+                slot.removed = false;
+                slot.name = Some(*to);
+                self.memory.places[to.0 as usize] = place;
+            }
+        }
+    }
+
+    /// Sets a field's value to what `make` appends; a field that is not there is added at the end.
+    pub(crate) fn set(&mut self, name: NameId, make: impl FnOnce(&mut Made<'_, 'a>)) {
+        let start = self.memory.made.len() as u32;
+        make(&mut Made { draft: self });
+        let value = Piece { start, end: self.memory.made.len() as u32, made: true };
+        self.touched = true;
+        let place = self.memory.places[name.0 as usize];
+        if let Some(slot) = self.memory.slots.get_mut(place as usize) {
+            slot.value = value;
+            return;
+        }
+        self.memory.places[name.0 as usize] = self.memory.slots.len() as u32;
+        let nowhere = Field { name_start: 0, name_end: 0, value_start: 0, value_end: 0, escaped: false };
+        self.memory.slots.push(Slot { source: nowhere, name: Some(name), value, removed: false });
+    }
+
+    /// Takes away every field but these.
+    pub(crate) fn keep(&mut self, names: &[NameId]) {
+        let keep_places: Vec<u32> = names.iter().map(|name| self.memory.places[name.0 as usize]).collect();
+        for (place, slot) in self.memory.slots.iter_mut().enumerate() {
+            if !slot.removed && !keep_places.contains(&(place as u32)) {
+                slot.removed = true;
+                self.touched = true;
+            }
+        }
+        for (number, place) in self.memory.places.iter_mut().enumerate() {
+            if !names.contains(&NameId(number as u16)) {
+                *place = ABSENT;
+            }
+        }
+    }
+
+    #[cold]
+    fn remove_source_fields_named(&mut self, name: NameId) {
+        let text = self.names.text(name);
+        for slot in &mut self.memory.slots[..self.source_fields] {
+            if slot.name.is_none() && slot.source.is_named(self.source, text) {
+                slot.removed = true;
+            }
+        }
+    }
+
+    /// Appends the document as it is now.
+    pub(crate) fn render(&self, out: &mut Vec<u8>) {
+        if !self.touched {
+            out.extend_from_slice(self.source);
+            return;
+        }
+        let source = self.source;
+        let slots = &self.memory.slots;
+        let mut run = Run { source, start: 0, end: 0, out };
+        let mut is_first = true;
+        for (place, slot) in slots.iter().enumerate().filter(|(_, slot)| !slot.removed) {
+            let added = place >= self.source_fields;
+            // What stands before a field: the opening brace, or the separator from the field before it.
+            let name_quote = slot.source.name_start as usize - usize::from(!added);
+            match (is_first, added) {
+                (true, false) => run.copy(0, if place == 0 { name_quote } else { slots[0].source.name_start as usize - 1 }),
+                (true, true) => run.write(b"{"),
+                (false, false) => run.copy(slots[place - 1].source.value_end as usize, name_quote),
+                (false, true) => run.write(b","),
+            }
+            is_first = false;
+            match slot.name {
+                None => run.copy(name_quote, slot.source.value_start as usize),
+                Some(name) if added => {
+                    run.write(self.names.rendered(name));
+                    run.write(b":");
+                }
+                Some(name) => {
+                    run.write(self.names.rendered(name));
+                    run.copy(slot.source.name_end as usize + 1, slot.source.value_start as usize);
+                }
+            }
+            match slot.value.made {
+                false => run.copy(slot.value.start as usize, slot.value.end as usize),
+                true => run.write(self.piece(slot.value)),
+            }
+        }
+        match slots[..self.source_fields].last() {
+            _ if is_first => run.write(b"{}"),
+            Some(last) => run.copy(last.source.value_end as usize, source.len()),
+            None => run.write(b"}"),
+        }
+        run.flush();
+    }
+}
+
+/// Where a step writes a value, with the fields at hand.
+#[derive(Debug)]
+pub(crate) struct Made<'d, 'a> {
+    draft: &'d mut Draft<'a>,
+}
+
+impl Made<'_, '_> {
+    /// Appends bytes of JSON text.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.draft.memory.made.extend_from_slice(bytes);
+    }
+
+    /// The bytes made so far, to append to.
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.draft.memory.made
+    }
+
+    /// Appends the text of a field's value, `range` of it.
+    pub(crate) fn copy_field(&mut self, name: NameId, range: impl FnOnce(&[u8]) -> std::ops::Range<usize>) {
+        let Some(slot) = self.draft.slot(name) else { return };
+        let Piece { start, made, .. } = slot.value;
+        let range = range(self.draft.piece(slot.value));
+        let (from, to) = (start as usize + range.start, start as usize + range.end);
+        let memory = &mut *self.draft.memory;
+        match made {
+            true => memory.made.extend_from_within(from..to),
+            false => memory.made.extend_from_slice(&self.draft.source[from..to]),
+        }
+    }
+
+    /// The text of a field's value.
+    pub(crate) fn field(&self, name: NameId) -> Option<&[u8]> {
+        self.draft.value(name)
+    }
+}
+
+/// Copies of the source, joined while they touch.
+struct Run<'s, 'o> {
+    source: &'s [u8],
+    start: usize,
+    end: usize,
+    out: &'o mut Vec<u8>,
+}
+
+impl Run<'_, '_> {
+    #[inline]
+    fn copy(&mut self, start: usize, end: usize) {
+        if start == self.end {
+            self.end = end;
+        } else {
+            self.flush();
+            (self.start, self.end) = (start, end);
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        self.flush();
+        self.out.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    fn flush(&mut self) {
+        self.out.extend_from_slice(&self.source[self.start..self.end]);
+        self.start = self.end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::json;
+
+    fn edit(text: &str, names: &[&str], steps: impl FnOnce(&mut Draft<'_>, &[NameId])) -> String {
+        let mut table = Names::default();
+        let ids: Vec<NameId> = names.iter().map(|name| table.intern(name)).collect();
+        let mut index = Index::default();
+        json::index(text.as_bytes(), &mut index).unwrap();
+        let mut memory = DraftMemory::default();
+        let mut draft = Draft::begin(text.as_bytes(), &index, &table, &mut memory);
+        steps(&mut draft, &ids);
+        let mut out = Vec::new();
+        draft.render(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn untouched_parts_keep_their_white_space() {
+        let text = "{ \"a\" : 1.10 ,\n \"b\": [ 1 ] , \"c\":{} }";
+        assert_eq!(edit(text, &[], |_, _| ()), text);
+        assert_eq!(edit(text, &["b"], |d, n| d.remove(n[0])), "{ \"a\" : 1.10 , \"c\":{} }");
+        assert_eq!(edit(text, &["a"], |d, n| d.remove(n[0])), "{ \"b\": [ 1 ] , \"c\":{} }");
+        assert_eq!(edit(text, &["c"], |d, n| d.remove(n[0])), "{ \"a\" : 1.10 ,\n \"b\": [ 1 ] }");
+        assert_eq!(edit(text, &["b", "x"], |d, n| d.rename(&[(n[0], n[1])])), text.replace("\"b\"", "\"x\""));
+        assert_eq!(edit(text, &["a"], |d, n| d.set(n[0], |m| m.push(b"2"))), text.replace("1.10", "2"));
+        assert_eq!(edit(text, &["z"], |d, n| d.set(n[0], |m| m.push(b"0"))), text.replace(" }", ",\"z\":0 }"));
+    }
+
+    #[test]
+    fn all_fields_can_go_and_come() {
+        let remove_both = |d: &mut Draft<'_>, n: &[NameId]| {
+            d.remove(n[0]);
+            d.remove(n[1]);
+        };
+        assert_eq!(edit("{\"a\":1,\"b\":2}", &["a", "b"], remove_both), "{}");
+        assert_eq!(edit("{}", &["a"], |d, n| d.set(n[0], |m| m.push(b"1"))), "{\"a\":1}");
+        assert_eq!(edit("{ }", &["a"], |d, n| d.remove(n[0])), "{ }");
+        let keep = |d: &mut Draft<'_>, n: &[NameId]| d.keep(&[n[1], n[2]]);
+        assert_eq!(edit("{\"a\":1,\"b\":2,\"c\":3}", &["a", "b", "missing"], keep), "{\"b\":2}");
+    }
+
+    #[test]
+    fn of_duplicate_keys_the_last_counts_and_none_comes_back() {
+        let text = r#"{"a":1,"\u0061":2,"b":3}"#;
+        assert_eq!(edit(text, &["a"], |d, n| assert_eq!(d.value(n[0]), Some(&b"2"[..]))), text);
+        assert_eq!(edit(text, &["a"], |d, n| d.remove(n[0])), r#"{"b":3}"#);
+        assert_eq!(edit(text, &["a", "x"], |d, n| d.rename(&[(n[0], n[1])])), r#"{"x":2,"b":3}"#);
+        assert_eq!(edit(text, &["b", "a"], |d, n| d.rename(&[(n[0], n[1])])), r#"{"a":3}"#);
+    }
+
+    #[test]
+    fn names_can_be_swapped() {
+        let swap = |d: &mut Draft<'_>, n: &[NameId]| d.rename(&[(n[0], n[1]), (n[1], n[0])]);
+        assert_eq!(edit("{\"a\":1,\"b\":2}", &["a", "b"], swap), "{\"b\":1,\"a\":2}");
+        assert_eq!(edit("{\"a\":1}", &["a", "b"], swap), "{\"b\":1}");
+    }
+
+    #[test]
+    fn a_made_value_can_be_read_renamed_and_copied() {
+        let chain = |d: &mut Draft<'_>, n: &[NameId]| {
+            d.set(n[1], |m| m.push(b"\"made\""));
+            d.rename(&[(n[1], n[2])]);
+            d.set(n[3], |m| m.copy_field(n[2], |text| 1..text.len() - 1));
+            assert_eq!(d.value(n[1]), None);
+        };
+        assert_eq!(edit("{\"a\":1}", &["a", "b", "c", "d"], chain), "{\"a\":1,\"c\":\"made\",\"d\":made}");
+    }
+}
