@@ -10,27 +10,47 @@
 //!   cursor    all of it -> batches                              limits, positions, damage
 //! ```
 //!
-//! As a target ([`sink`]): a [`part`] is one file being written, [`frames`] its compression, [`mark`] what a checkpoint notes of
-//! it. Bytes of a target depend on the documents and the settings alone: not on requests, not on how often the job was killed.
+//! and as a target ([`sink`]):
+//!
+//! ```text
+//!   target    a path -> files                                   where they are, and may they be written
+//!   prepare   files and the last mark -> where the run begins   whose they are
+//!   sheet     documents -> bytes (frames, where compressed)     how they are laid out
+//!   part      one file: append, accept, sync                    what of it counts
+//!   mark      a part -> a checkpoint's note, and back           how to return to it
+//! ```
+//!
+//! The bytes of a target depend on the documents and the settings alone: not on requests, not on how often the job was killed.
 
 mod cursor;
 mod elements;
 mod feed;
 mod fingerprint;
 mod format;
+mod frames;
 mod lines;
 mod locate;
+mod mark;
 mod names;
 mod oversize;
+mod part;
 mod plan;
+mod prepare;
+mod sheet;
+mod sink;
 mod source;
 mod split;
 mod streams;
+mod target;
 
-use crate::connector::file::format::{COMPRESSIONS, FORMATS};
+use crate::connector::file::format::{COMPRESSIONS, Compression, FORMATS, Format};
 use crate::connector::file::plan::{Given, Reading};
+use crate::connector::file::sheet::Layout;
+use crate::connector::file::sink::FileSink;
 use crate::connector::file::source::FileSource;
+use crate::connector::file::target::Target;
 use crate::connector::registry::Connector;
+use crate::connector::sink::Sink;
 use crate::connector::source::Source;
 use crate::model::settings::{Section, nearest};
 use crate::model::units::MIB;
@@ -55,7 +75,7 @@ pub const CONNECTOR: Connector = Connector {
         ("extension", "of the parts in a folder (jsonl)"),
     ],
     source: Some(make_source),
-    sink: None,
+    sink: Some(make_sink),
 };
 
 /// Files in the binary: the first command of a newcomer needs no data of his own.
@@ -100,4 +120,31 @@ fn given(section: &mut Section, path: String) -> Option<Given> {
     let hint = nearest(wanted, &names).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
     section.problem("path", format!("names the bundled file {wanted:?}, there are {}{hint}", names.join(", ")));
     None
+}
+
+fn make_sink(section: &mut Section) -> Option<Box<dyn Sink>> {
+    let path = section.text_required("path");
+    let format = section.choice("format", FORMATS, "auto");
+    let compression = section.choice("compression", COMPRESSIONS, "auto");
+    let extension = section.text_or("extension", "jsonl");
+    let target = path.map(|path| Target::new(&path, extension.trim_start_matches('.')));
+    let name = target.as_ref().map(Target::file_name).unwrap_or_default();
+    let compression = compression.map(|said| said.or_else(|| Compression::of_name(&name)).unwrap_or(Compression::None));
+    let level = match compression {
+        // The levels that both tools use when nothing is said; zstd's above 19 need hundreds of megabytes.
+        Some(Compression::Gzip) => section.count_or("level", 1..=9, 6),
+        Some(Compression::Zstd) => section.count_or("level", 1..=19, 3),
+        _ => {
+            if section.raw("level").is_some() && compression.is_some() {
+                section.problem("level", "means nothing without compression");
+            }
+            0
+        }
+    };
+    let layout = Layout {
+        format: format?.unwrap_or_else(|| Format::of_target_name(&name)),
+        compression: compression?,
+        level: level as u32,
+    };
+    Some(Box::new(FileSink::new(target?, layout)))
 }

@@ -8,7 +8,7 @@ use crate::connector::file::elements::Elements;
 use crate::connector::file::feed::{Feed, read_some};
 use crate::connector::file::format::{Compression, Format, is_white};
 use crate::connector::file::lines::Lines;
-use crate::connector::file::plan::{Input, Place, Slice};
+use crate::connector::file::plan::{Place, Slice};
 use crate::connector::file::split::Split;
 use crate::error::{Error, ErrorKind, Result};
 use std::fs::File;
@@ -24,7 +24,7 @@ const STORED: usize = 64 * 1024;
 const PIECE: usize = 32 * 1024;
 
 /// Bytes, from anywhere.
-pub(super) type Stream = Box<dyn Read + Send>;
+type Stream = Box<dyn Read + Send>;
 
 /// An input that is open.
 pub(super) struct Opened {
@@ -85,7 +85,7 @@ fn raw(place: &Place) -> io::Result<Stream> {
 }
 
 /// The stream without its compression, and which one it had.
-pub(super) fn decoded(told: Option<Compression>, mut stored: Stream) -> io::Result<(Compression, Stream)> {
+fn decoded(told: Option<Compression>, mut stored: Stream) -> io::Result<(Compression, Stream)> {
     // The magic numbers have up to four bytes.
     let mut magic = Vec::with_capacity(4);
     stored.by_ref().take(4).read_to_end(&mut magic)?;
