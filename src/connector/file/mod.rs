@@ -36,12 +36,16 @@ mod oversize;
 mod part;
 mod plan;
 mod prepare;
+#[cfg(test)]
+mod reading_tests;
 mod sheet;
 mod sink;
 mod source;
 mod split;
 mod streams;
 mod target;
+#[cfg(test)]
+mod writing_tests;
 
 use crate::connector::file::format::{COMPRESSIONS, Compression, FORMATS, Format};
 use crate::connector::file::plan::{Given, Reading};

@@ -93,7 +93,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_partition_id_gives_its_name_back(name in ".{0,12}", start: u64) {
-            prop_assert_eq!(input_name(&partition_id(&name, start)), name);
+            let id = partition_id(&name, start);
+            prop_assert_eq!(input_name(&id), name);
         }
 
         #[test]
