@@ -170,7 +170,6 @@ impl Lane for PartLane {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Outcome>> {
         Box::pin(async move {
             let part = Arc::clone(&self.part);
-            let written = request.len() as u64;
             let (extent, bytes) = blocking("writing the target", move || {
                 let bytes = request.documents().map(|document| document.bytes.len() as u64).sum();
                 Ok((part.append(&request)?, bytes))
