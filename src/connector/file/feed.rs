@@ -6,8 +6,8 @@
 
 use std::io::{self, ErrorKind, Read};
 
-/// Bytes asked of the stream at once: large enough that system calls do not count, small enough that the bytes are still in the second-level
-/// cache when the splitter looks at them.
+/// Bytes asked of the stream at once: large enough that system calls do not count, small enough that the bytes are still in
+/// the second-level cache when the splitter looks at them.
 pub(super) const CHUNK: usize = 256 * 1024;
 
 /// Bytes asked for to find the end of one line: most lines are shorter, and most of what is read has to be held.
@@ -61,8 +61,8 @@ impl Feed {
             self.used += taken;
         } else if !self.ended {
             (self.held, self.used) = (Vec::new(), 0);
-            // Zeroes first, because a reader may not be shown memory that holds nothing yet. In the cache that is far cheaper than the
-            // read itself.
+            // Zeroes first, because a reader may not be shown memory that holds nothing yet. In the cache that is far
+            // cheaper than the read itself.
             buffer.resize(before + want, 0);
             let read = read_some(&mut self.stream, &mut buffer[before..]);
             buffer.truncate(before + *read.as_ref().unwrap_or(&0));

@@ -10,8 +10,8 @@ use crate::model::json;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
-/// Plain bytes written by one system call: beyond this a call costs nothing in comparison, and the bytes are still in the cache when
-/// the kernel copies them.
+/// Plain bytes written by one system call: beyond this a call costs nothing in comparison, and the bytes are still in the
+/// cache when the kernel copies them.
 const PIECE: usize = 1024 * 1024;
 
 /// How documents are laid out in a file.
@@ -70,7 +70,12 @@ pub(super) struct Sheet<'a> {
 
 impl<'a> Sheet<'a> {
     /// Goes on behind `written` bytes of the output, with `pending` uncompressed ones before what will be put.
-    pub(super) fn new(layout: Layout, output: &'a mut Output, pending: &'a mut Vec<u8>, written: u64) -> Self {
+    pub(super) fn new(
+        layout: Layout,
+        output: &'a mut Output,
+        pending: &'a mut Vec<u8>,
+        written: u64,
+    ) -> Self {
         Self { layout, output, pending, written }
     }
 
@@ -115,7 +120,8 @@ impl<'a> Sheet<'a> {
                 self.pending.push(b'\n');
             }
         }
-        let enough = if self.layout.compression == Compression::None { PIECE } else { FRAMES_AT_ONCE * FRAME };
+        let enough =
+            if self.layout.compression == Compression::None { PIECE } else { FRAMES_AT_ONCE * FRAME };
         if self.pending.len() >= enough { self.store(false) } else { Ok(()) }
     }
 
