@@ -192,7 +192,7 @@ impl Scanner<'_> {
                 Some((end, escaped)) if same => {
                     let name = &shape.text[from..*end as usize];
                     from = *end as usize;
-                    self.bytes[self.at..].starts_with(name).then_some((name.len(), *escaped))
+                    self.stands_next(name).then_some((name.len(), *escaped))
                 }
                 _ => None,
             };
@@ -215,6 +215,18 @@ impl Scanner<'_> {
                 }
                 _ => return self.fail("expected , or }"),
             }
+        }
+    }
+
+    /// Whether `name` stands next. Most names are eight to sixteen bytes with their quotes: two words, without a call.
+    #[inline(always)]
+    fn stands_next(&self, name: &[u8]) -> bool {
+        let Some(next) = self.bytes.get(self.at..self.at + name.len()) else { return false };
+        match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+            (Some(first), Some(last)) if name.len() <= 16 => {
+                next.first_chunk::<8>() == Some(first) && next.last_chunk::<8>() == Some(last)
+            }
+            _ => next == name,
         }
     }
 
