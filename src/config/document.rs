@@ -65,7 +65,9 @@ impl Reading<'_> {
             DeValue::Array(values) => {
                 let below = |index: usize| format!("{path}[{index}]");
                 let each = values.iter().enumerate();
-                Value::List(each.map(|(i, value)| self.setting(value, value.span().start, &below(i))).collect())
+                Value::List(
+                    each.map(|(i, value)| self.setting(value, value.span().start, &below(i))).collect(),
+                )
             }
             DeValue::Table(table) => Value::Table(self.table(table, path)),
         };
@@ -111,27 +113,34 @@ mod tests {
 
     #[test]
     fn values_keep_their_order_and_place() {
-        let (entries, problems) = read("'é' = { z = 1_000, a = '${WHERE}' }\n[[b]]\nday = 2024-02-29\nx = 0x10\n");
+        let (entries, problems) =
+            read("'é' = { z = 1_000, a = '${WHERE}' }\n[[b]]\nday = 2024-02-29\nx = 0x10\n");
         assert_eq!(problems, [""; 0]);
         let printed: Vec<_> = entries.iter().map(|(n, s)| format!("{n} {} {}", s.value, s.origin)).collect();
-        assert_eq!(printed, [
-            "é { z = 1000, a = \"here\" } s.toml:1:1",
-            "b [{ day = \"2024-02-29\", x = 16 }] s.toml:2:3",
-        ]);
+        assert_eq!(
+            printed,
+            ["é { z = 1000, a = \"here\" } s.toml:1:1", "b [{ day = \"2024-02-29\", x = 16 }] s.toml:2:3",]
+        );
         let Value::Table(inner) = &entries[0].1.value else { panic!("a table") };
         assert_eq!(inner[1].1.origin.to_string(), "s.toml:1:20", "columns are characters, not bytes");
     }
 
     #[test]
     fn broken_documents_are_problems_with_a_place() {
-        assert_eq!(read("a = 1\nb = tru\n[x\n").1, [
-            "s.toml:2:5: syntax: invalid boolean, expected `true`",
-            "s.toml:3:3: syntax: unclosed table, expected `]`",
-        ]);
-        assert_eq!(read("[a]\nb = 99999999999999999999\nc = ['${NO}', '${']\n").1, [
-            "s.toml:2:1: a.b: 99999999999999999999 is out of range for a whole number",
-            "s.toml:3:6: a.c[0]: the environment variable NO is not defined; ${NO:-value} gives it a default",
-            "s.toml:3:15: a.c[1]: ${ must be followed by a name and }; a literal ${ is written $${",
-        ]);
+        assert_eq!(
+            read("a = 1\nb = tru\n[x\n").1,
+            [
+                "s.toml:2:5: syntax: invalid boolean, expected `true`",
+                "s.toml:3:3: syntax: unclosed table, expected `]`",
+            ]
+        );
+        assert_eq!(
+            read("[a]\nb = 99999999999999999999\nc = ['${NO}', '${']\n").1,
+            [
+                "s.toml:2:1: a.b: 99999999999999999999 is out of range for a whole number",
+                "s.toml:3:6: a.c[0]: the environment variable NO is not defined; ${NO:-value} gives it a default",
+                "s.toml:3:15: a.c[1]: ${ must be followed by a name and }; a literal ${ is written $${",
+            ]
+        );
     }
 }

@@ -17,7 +17,10 @@ pub struct Environment {
 impl Environment {
     /// What this process was started with. The cores are those that it may use: affinity and cgroup quota are respected.
     pub fn of_process() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads variables; all others ask this type")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads variables; all others ask this type"
+        )]
         let lookup = |name: &str| std::env::var(name).ok();
         Self { lookup: Box::new(lookup), cores: available_parallelism().map_or(1, usize::from) }
     }

@@ -126,11 +126,17 @@ impl FromStr for MaxRejects {
             None => text.parse().ok().map(MaxRejects::Count),
             Some(number) => {
                 let percent = number.trim_end().parse::<f64>().ok();
-                percent.filter(|percent| (0.0..=100.0).contains(percent)).map(|p| MaxRejects::Share(p / 100.0))
+                percent
+                    .filter(|percent| (0.0..=100.0).contains(percent))
+                    .map(|p| MaxRejects::Share(p / 100.0))
             }
         };
         parsed.ok_or_else(|| {
-            Error::new(ErrorKind::Usage, "reading a number of rejects", "must be a count such as 100, or a share such as 1%")
+            Error::new(
+                ErrorKind::Usage,
+                "reading a number of rejects",
+                "must be a count such as 100, or a share such as 1%",
+            )
         })
     }
 }

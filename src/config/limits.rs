@@ -49,7 +49,10 @@ fn max_rejects(run: &mut Section, resolved: &mut Vec<Resolved>) -> MaxRejects {
         },
     };
     let parsed = text.parse().map_err(|_| {
-        run.problem("max_rejects", format!("must be a count such as 100, or a share such as \"1%\", found {text:?}"));
+        run.problem(
+            "max_rejects",
+            format!("must be a count such as 100, or a share such as \"1%\", found {text:?}"),
+        );
     });
     let most: MaxRejects = parsed.unwrap_or_default();
     if let Some(setting) = given {

@@ -25,10 +25,15 @@ impl Place {
         let (state, state_origin) = or(asked.state.as_ref(), STATE_FOLDER);
         let mut problems = Vec::new();
         if !is_name(&name) {
-            let message = format!("must be 1 to 80 of a-z 0-9 . _ - and begin with a letter or digit, found {name:?}");
+            let message =
+                format!("must be 1 to 80 of a-z 0-9 . _ - and begin with a letter or digit, found {name:?}");
             problems.push(Problem { origin: name_origin.clone(), path: "job".to_owned(), message });
         }
-        let line = |path: &str, value: &str, origin| Resolved { path: path.to_owned(), value: format!("{value:?}"), origin };
+        let line = |path: &str, value: &str, origin| Resolved {
+            path: path.to_owned(),
+            value: format!("{value:?}"),
+            origin,
+        };
         let resolved = vec![line("job", &name, name_origin), line("state", &state, state_origin)];
         Place { name, state: PathBuf::from(state), resolved, problems }
     }

@@ -41,7 +41,8 @@ impl Pace {
 /// `[run]`: the strategy, the environment over it, the flags over both.
 fn layers(strategy: &mut Section, asked: &Asked, environment: &Environment) -> Section {
     let (mut entries, origin) = table(strategy, "run");
-    entries.extend(environment.setting("AUTO_SCALING_PROFILE").map(|setting| ("profile".to_owned(), setting)));
+    entries
+        .extend(environment.setting("AUTO_SCALING_PROFILE").map(|setting| ("profile".to_owned(), setting)));
     entries.extend(asked.run.iter().map(|(name, given)| ((*name).to_owned(), given.to_setting())));
     Section::new("run", origin, entries)
 }

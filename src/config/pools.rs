@@ -33,9 +33,19 @@ pub(crate) fn read(run: &mut Section, scaling: &Scaling, auto_scaling: bool) -> 
     let first_batch = FIRST_BATCH_DOCUMENTS.clamp(*batch.start(), (*batch.end()).max(*batch.start()));
     pools.knob("readers", Knob::Readers, *workers.start(), workers);
     pools.knob("transformers", Knob::Transformers, *workers.start(), workers);
-    pools.knob("requests_in_flight", Knob::RequestsInFlight, FIRST_REQUESTS_IN_FLIGHT, &(1..=MOST_REQUESTS_IN_FLIGHT));
+    pools.knob(
+        "requests_in_flight",
+        Knob::RequestsInFlight,
+        FIRST_REQUESTS_IN_FLIGHT,
+        &(1..=MOST_REQUESTS_IN_FLIGHT),
+    );
     pools.knob("batch_documents", Knob::BatchDocuments, first_batch, batch);
-    pools.knob("request_documents", Knob::RequestDocuments, MOST_REQUEST_DOCUMENTS, &(1..=MOST_REQUEST_DOCUMENTS));
+    pools.knob(
+        "request_documents",
+        Knob::RequestDocuments,
+        MOST_REQUEST_DOCUMENTS,
+        &(1..=MOST_REQUEST_DOCUMENTS),
+    );
     pools.credits();
     let Pools { least, first, most, .. } = pools;
     let bounds = if auto_scaling { Bounds { least, most } } else { Bounds { least: first, most: first } };

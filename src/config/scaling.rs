@@ -6,8 +6,8 @@
 //! What someone asked for wins over what merely a profile says: with `AUTO_SCALING_MAX_WORKERS=2` a profile's least
 //! of 4 workers becomes 2. Two wishes that contradict each other are a problem.
 
-use super::environment::Environment;
 use super::document::{self, Entries};
+use super::environment::Environment;
 use super::note;
 use super::shipped::Opened;
 use crate::model::knobs::Ceilings;
@@ -42,7 +42,11 @@ pub(crate) struct Scaling {
 
 /// Reads a profile and what lies over it. Problems go into `strategy`; what is in force is returned, because numbers that gave
 /// way to others are not what any file says.
-pub(crate) fn read(strategy: &mut Section, profile: &Opened, environment: &Environment) -> (Scaling, Vec<Resolved>) {
+pub(crate) fn read(
+    strategy: &mut Section,
+    profile: &Opened,
+    environment: &Environment,
+) -> (Scaling, Vec<Resolved>) {
     let (mut entries, problems) = document::read(&profile.path, &profile.text, environment);
     for problem in problems {
         note(strategy, problem);
@@ -104,7 +108,8 @@ impl Figures<'_> {
         self.figure("target_docs_per_second", Unit::Whole, 1.0..=1e9).print(&mut self.resolved);
         let (cpu, cpu_grow_below) = self.ceiling("target_cpu_usage", "cpu_scale_up_threshold");
         let (memory, memory_grow_below) = self.ceiling("target_memory_usage", "memory_scale_up_threshold");
-        let errors = self.figure("target_error_rate", Unit::Percent, 0.0..=100.0).print(&mut self.resolved) / 100.0;
+        let errors =
+            self.figure("target_error_rate", Unit::Percent, 0.0..=100.0).print(&mut self.resolved) / 100.0;
         // More workers than 1 024 only fight for the cores; a batch of ten million documents outgrows any credits.
         let workers = self.range("min_workers", "max_workers", 1.0..=1024.0, cores as f64);
         let batch_documents = self.range("min_batch_size", "max_batch_size", 1.0..=1e7, f64::INFINITY);
@@ -121,7 +126,8 @@ impl Figures<'_> {
         let mut grow_below = self.figure(grow_below, Unit::Percent, 1.0..=100.0);
         if grow_below.value > target.value {
             if grow_below.explicit {
-                self.section.problem(grow_below.name, format!("is above {} ({}%)", target.name, target.value));
+                self.section
+                    .problem(grow_below.name, format!("is above {} ({}%)", target.name, target.value));
             }
             grow_below.follow(&target);
         }
@@ -129,7 +135,13 @@ impl Figures<'_> {
     }
 
     /// A least and a most. A profile's least is at most `enough`: as many workers as cores are a start on any machine.
-    fn range(&mut self, least: &'static str, most: &'static str, range: RangeInclusive<f64>, enough: f64) -> RangeInclusive<u64> {
+    fn range(
+        &mut self,
+        least: &'static str,
+        most: &'static str,
+        range: RangeInclusive<f64>,
+        enough: f64,
+    ) -> RangeInclusive<u64> {
         let mut least = self.figure(least, Unit::Whole, range.clone());
         let mut most = self.figure(most, Unit::Whole, range);
         if !least.explicit {
@@ -138,7 +150,10 @@ impl Figures<'_> {
         if least.value > most.value {
             match (least.explicit, most.explicit) {
                 (true, true) => {
-                    self.section.problem(least.name, format!("is {}, above {} {}", least.value, most.name, most.value));
+                    self.section.problem(
+                        least.name,
+                        format!("is {}, above {} {}", least.value, most.name, most.value),
+                    );
                 }
                 (true, false) => most.follow(&least),
                 (false, _) => least.follow(&most),
@@ -179,7 +194,11 @@ impl Figure {
             Unit::Seconds => format!("{} s", self.value),
             Unit::Whole => self.value.to_string(),
         };
-        resolved.push(Resolved { path: format!("scaling.{}", self.name), value, origin: self.origin.clone() });
+        resolved.push(Resolved {
+            path: format!("scaling.{}", self.name),
+            value,
+            origin: self.origin.clone(),
+        });
         self.value
     }
 }
@@ -189,8 +208,12 @@ impl Unit {
         let number = match value {
             Value::Integer(number) => *number as f64,
             Value::Float(number) => *number,
-            Value::Text(text) if self == Unit::Percent => text.trim().strip_suffix('%')?.trim_end().parse().ok()?,
-            Value::Text(text) if self == Unit::Seconds => text.trim().strip_suffix('s')?.trim_end().parse().ok()?,
+            Value::Text(text) if self == Unit::Percent => {
+                text.trim().strip_suffix('%')?.trim_end().parse().ok()?
+            }
+            Value::Text(text) if self == Unit::Seconds => {
+                text.trim().strip_suffix('s')?.trim_end().parse().ok()?
+            }
             _ => return None,
         };
         (self != Unit::Whole || number.fract() == 0.0).then_some(number)

@@ -77,11 +77,13 @@ impl Shelf {
             return Ok(self.shipped(file));
         }
         let path = Path::new(wanted);
-        let is_path = wanted.ends_with(".toml") || wanted.contains(['/', '\\']) || path.try_exists().unwrap_or(false);
+        let is_path =
+            wanted.ends_with(".toml") || wanted.contains(['/', '\\']) || path.try_exists().unwrap_or(false);
         if !is_path {
             return Err(self.unknown(wanted));
         }
-        let text = std::fs::read_to_string(path).map_err(|cause| format!("{wanted:?} cannot be read: {cause}"))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|cause| format!("{wanted:?} cannot be read: {cause}"))?;
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Opened { path: wanted.to_owned(), stem, text: text.into(), is_shipped: false })
     }
@@ -94,9 +96,13 @@ impl Shelf {
 
     fn unknown(&self, wanted: &str) -> String {
         let names: Vec<&str> = self.files.iter().map(|file| file.name).collect();
-        let hint = nearest(wanted, &names).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        let hint =
+            nearest(wanted, &names).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
         let word = self.word;
-        format!("unknown {word} {wanted:?}, shipped are {}; a file of your own is a path with .toml{hint}", names.join(", "))
+        format!(
+            "unknown {word} {wanted:?}, shipped are {}; a file of your own is a path with .toml{hint}",
+            names.join(", ")
+        )
     }
 }
 
@@ -131,7 +137,11 @@ mod tests {
         for shelf in [STRATEGIES, PROFILES] {
             for file in shelf.files {
                 let about = file.about();
-                assert!((10..=100).contains(&about.len()) && !about.ends_with('.'), "{}: {about:?}", file.name);
+                assert!(
+                    (10..=100).contains(&about.len()) && !about.ends_with('.'),
+                    "{}: {about:?}",
+                    file.name
+                );
             }
         }
     }

@@ -37,7 +37,10 @@ fn line(job: &Job, path: &str) -> String {
 #[test]
 fn two_uris_make_a_job_of_built_in_values() {
     let job = resolve(&endpoints(), &cores(2)).unwrap();
-    assert_eq!((job.name.as_str(), job.source_name.as_str(), job.strategy.as_deref()), ("null", "null:", None));
+    assert_eq!(
+        (job.name.as_str(), job.source_name.as_str(), job.strategy.as_deref()),
+        ("null", "null:", None)
+    );
     assert_eq!(job.state, std::path::Path::new(".docferry/jobs/null"));
     insta::assert_snapshot!(show(&job).join("\n"), @r#"
     id.into = "id"                             (built-in)
@@ -77,7 +80,8 @@ fn two_uris_make_a_job_of_built_in_values() {
 fn the_upper_layer_wins_flag_environment_strategy_profile_built_in() {
     let text = "[source]\nconnector='null'\n[target]\nconnector='null'\n[run]\nreaders=3\nbatch_documents=9\nprofile='conservative'\n\
                 [scaling]\nmax_workers=20\ncooldown=7\n";
-    let environment = Environment::of(&[("AUTO_SCALING_MAX_WORKERS", "10"), ("AUTO_SCALING_TARGET_CPU_USAGE", "55%")], 16);
+    let environment =
+        Environment::of(&[("AUTO_SCALING_MAX_WORKERS", "10"), ("AUTO_SCALING_TARGET_CPU_USAGE", "55%")], 16);
     let asked = Asked { run: vec![("readers", Given::flag("--readers", "5"))], ..Asked::default() };
     let job = with_file(text, asked, &environment).unwrap();
     assert_eq!(line(&job, "run.readers"), "5 (flag --readers)");
@@ -88,7 +92,11 @@ fn the_upper_layer_wins_flag_environment_strategy_profile_built_in() {
     assert_eq!(job.ceilings.cpu, 0.55);
     assert_eq!((job.bounds.least.readers, job.bounds.most.readers), (5, 5), "a knob by flag is fixed");
     assert_eq!((job.bounds.least.transformers, job.bounds.most.transformers), (4, 10));
-    assert_eq!((job.knobs.batch_documents, job.bounds.most.batch_documents), (9, 9), "also outside the profile's bounds");
+    assert_eq!(
+        (job.knobs.batch_documents, job.bounds.most.batch_documents),
+        (9, 9),
+        "also outside the profile's bounds"
+    );
 }
 
 #[test]
@@ -102,10 +110,20 @@ fn a_profile_gives_way_to_a_wish_and_to_the_cores() {
     assert_eq!((job.bounds.least.readers, job.bounds.most.readers), (40, 40));
     let job = with(&[("AUTO_SCALING_TARGET_CPU_USAGE", "50")], 8).unwrap();
     assert_eq!((job.ceilings.cpu, job.ceilings.cpu_grow_below), (0.5, 0.5));
-    assert_eq!(line(&job, "scaling.cpu_scale_up_threshold"), "50% (environment AUTO_SCALING_TARGET_CPU_USAGE)");
+    assert_eq!(
+        line(&job, "scaling.cpu_scale_up_threshold"),
+        "50% (environment AUTO_SCALING_TARGET_CPU_USAGE)"
+    );
     let job = with(&[("AUTO_SCALING_MIN_BATCH_SIZE", "6000")], 8).unwrap();
     assert_eq!(job.knobs.batch_documents, 6_000);
-    let error = with(&[("AUTO_SCALING_TARGET_CPU_USAGE", "0.7"), ("AUTO_SCALING_MIN_WORKERS", "9"), ("AUTO_SCALING_MAX_WORKERS", "8")], 8);
+    let error = with(
+        &[
+            ("AUTO_SCALING_TARGET_CPU_USAGE", "0.7"),
+            ("AUTO_SCALING_MIN_WORKERS", "9"),
+            ("AUTO_SCALING_MAX_WORKERS", "8"),
+        ],
+        8,
+    );
     insta::assert_snapshot!(error.unwrap_err(), @r#"
     reading the settings: 2 problems
       environment AUTO_SCALING_TARGET_CPU_USAGE: scaling.target_cpu_usage: must be a percentage from 1 to 100, such as 70 or 70%, found 0.7
@@ -115,7 +133,10 @@ fn a_profile_gives_way_to_a_wish_and_to_the_cores() {
 
 #[test]
 fn without_auto_scaling_the_bounds_are_the_knobs() {
-    let run = vec![("auto_scaling", Given::flag("--no-auto-scaling", "false")), ("max_rejects", Given::flag("--max-rejects", "2%"))];
+    let run = vec![
+        ("auto_scaling", Given::flag("--no-auto-scaling", "false")),
+        ("max_rejects", Given::flag("--max-rejects", "2%")),
+    ];
     let job = resolve(&Asked { run, ..endpoints() }, &cores(8)).unwrap();
     assert!(!job.auto_scaling && job.bounds.least == job.knobs && job.bounds.most == job.knobs);
     assert_eq!(job.knobs.get(Knob::RequestsInFlight), 8);
@@ -169,7 +190,8 @@ cooldown = "soon"
 fn what_is_asked_for_must_be_there() {
     let error = resolve(&Asked { to: flag("--to", "null:"), ..Asked::default() }, &cores(1)).unwrap_err();
     assert_eq!((error.kind(), error.kind().exit_code()), (ErrorKind::Usage, 64));
-    let error = resolve(&Asked { strategy: flag("--strategy", "quickstar"), ..Asked::default() }, &cores(1)).unwrap_err();
+    let error = resolve(&Asked { strategy: flag("--strategy", "quickstar"), ..Asked::default() }, &cores(1))
+        .unwrap_err();
     assert_eq!(error.kind().exit_code(), 78);
     insta::assert_snapshot!(error, @r#"reading the settings: flag --strategy: unknown strategy "quickstar", shipped are quickstart, movies-to-sqlite, movies-to-jsonl, flights-to-sqlite, flights-to-jsonl; a file of your own is a path with .toml; did you mean "quickstart"?"#);
     insta::assert_snapshot!(with_file("[run\n", Asked::default(), &cores(1)).unwrap_err(), @r#"reading the settings: s.toml:1:5: syntax: unclosed table, expected `]`"#);
@@ -188,7 +210,10 @@ fn every_shipped_profile_loads() {
         let job = resolve(&Asked { run, ..endpoints() }, &cores(16)).unwrap();
         assert_eq!((job.bounds.least.readers, job.bounds.most.readers), (4, 30));
         assert_eq!((job.bounds.least.batch_documents, job.bounds.most.batch_documents), (2_000, 75_000));
-        assert!(job.ceilings.cpu_grow_below < job.ceilings.cpu && job.ceilings.memory_grow_below < job.ceilings.memory);
+        assert!(
+            job.ceilings.cpu_grow_below < job.ceilings.cpu
+                && job.ceilings.memory_grow_below < job.ceilings.memory
+        );
     }
 }
 

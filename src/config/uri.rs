@@ -102,8 +102,14 @@ mod tests {
     #[test]
     fn schemes_paths_and_settings() {
         let ok = |uri| parse(uri).unwrap();
-        assert_eq!(ok("sqlite:movies.db?table=movies"), r#"connector="sqlite" path="movies.db" table="movies""#);
-        assert_eq!(ok("sqlite:a%20b.db?columns=a&columns=%22b"), r#"connector="sqlite" path="a b.db" columns=["a", "\"b"]"#);
+        assert_eq!(
+            ok("sqlite:movies.db?table=movies"),
+            r#"connector="sqlite" path="movies.db" table="movies""#
+        );
+        assert_eq!(
+            ok("sqlite:a%20b.db?columns=a&columns=%22b"),
+            r#"connector="sqlite" path="a b.db" columns=["a", "\"b"]"#
+        );
         assert_eq!(ok("movies-?.json"), r#"connector="file" path="movies-?.json""#);
         assert_eq!(ok("-"), r#"connector="file" path="-""#);
         assert_eq!(ok("C:\\100%.json"), r#"connector="file" path="C:\\100%.json""#);

@@ -104,7 +104,8 @@ fn state(progress: &Progress) -> Value {
 }
 
 fn measured(sample: &Sample) -> Value {
-    let pool = |pool: &PoolUse| json!({ "busy": pool.busy, "documents_per_second": pool.documents_per_second });
+    let pool =
+        |pool: &PoolUse| json!({ "busy": pool.busy, "documents_per_second": pool.documents_per_second });
     json!({
         "at_s": seconds(sample.at),
         "window_s": seconds(sample.window),
@@ -168,6 +169,9 @@ mod tests {
     #[test]
     fn a_line_begins_with_event_and_time() {
         let line = stamped("warning", json!({ "message": "x" })).to_string();
-        assert!(line.starts_with(r#"{"event":"warning","at":"20"#) && line.ends_with(r#"Z","message":"x"}"#), "{line}");
+        assert!(
+            line.starts_with(r#"{"event":"warning","at":"20"#) && line.ends_with(r#"Z","message":"x"}"#),
+            "{line}"
+        );
     }
 }

@@ -30,7 +30,8 @@ impl<W: Write + Send> View for Plain<W> {
             Event::Started(started) => self.total_bytes = started.total_bytes,
             Event::Progress(progress) if progress.elapsed >= self.next => {
                 self.next = progress.elapsed + PERIOD;
-                let share = progress.share.map(|share| format!("{:.0}%, ", share * 100.0)).unwrap_or_default();
+                let share =
+                    progress.share.map(|share| format!("{:.0}%, ", share * 100.0)).unwrap_or_default();
                 let line = line(progress, self.total_bytes);
                 writeln!(self.out, "{}: {share}{line}", Elapsed(progress.elapsed))?;
             }

@@ -75,7 +75,9 @@ mod tests {
             let mut record = Record::new(&folder.path().join("job"));
             for event in samples::events() {
                 let event = match event {
-                    Event::Started(started) => Event::Started(crate::model::event::Started { is_resume, ..started }),
+                    Event::Started(started) => {
+                        Event::Started(crate::model::event::Started { is_resume, ..started })
+                    }
                     other => other,
                 };
                 record.show(&event).unwrap();

@@ -16,7 +16,10 @@ pub(super) fn sentence(event: &Event, verbosity: Verbosity) -> Option<String> {
             format!("rejected {} ({by}: {reason}), {first}", documents_of(*documents))
         }
         Event::Retrying { error, attempts, delay } => {
-            format!("request failed, next attempt in {} (attempt {attempts} failed): {error}", Elapsed(*delay))
+            format!(
+                "request failed, next attempt in {} (attempt {attempts} failed): {error}",
+                Elapsed(*delay)
+            )
         }
         Event::Warning { message } => format!("warning: {message}"),
         Event::Stopping { reason } => {

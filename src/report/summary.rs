@@ -45,19 +45,31 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
         ("transformed", documents(counters.written + counters.superseded)),
         ("dropped", documents(counters.dropped)),
         ("rejected", rejected(summary)),
-        ("written", format!("{}, {}, to {}", Count(counters.written), Bytes(counters.bytes_written), summary.target)),
+        (
+            "written",
+            format!("{}, {}, to {}", Count(counters.written), Bytes(counters.bytes_written), summary.target),
+        ),
         ("superseded", documents(counters.superseded)),
     ];
     if counters.duplicate_keys > 0 {
-        rows.push(("same key", format!("{} documents hold a key twice; the last one counts", Count(counters.duplicate_keys))));
+        rows.push((
+            "same key",
+            format!("{} documents hold a key twice; the last one counts", Count(counters.duplicate_keys)),
+        ));
     }
     if resumed.accounted() > 0 {
         rows.push(("resumed", format!("{} documents were done by earlier runs", Count(resumed.accounted()))));
     }
     let (documents_per_second, bytes_per_second) = throughput(summary);
-    rows.push(("throughput", format!("{} documents/s, {}/s", Count(documents_per_second as u64), Bytes(bytes_per_second as u64))));
+    rows.push((
+        "throughput",
+        format!("{} documents/s, {}/s", Count(documents_per_second as u64), Bytes(bytes_per_second as u64)),
+    ));
     rows.extend(requests(summary));
-    rows.push(("memory", format!("{} at most, {} of it documents", Bytes(summary.peak_memory), Bytes(summary.peak_credits))));
+    rows.push((
+        "memory",
+        format!("{} at most, {} of it documents", Bytes(summary.peak_memory), Bytes(summary.peak_credits)),
+    ));
     let per_cpu_second = Count(per_second(moved(summary), summary.cpu) as u64);
     rows.push(("cpu", format!("{}, {per_cpu_second} documents per CPU-second", Elapsed(summary.cpu))));
     rows.push(("tuner", tuner(summary)));
@@ -75,14 +87,20 @@ fn rejected(summary: &Summary) -> String {
 
 fn requests(summary: &Summary) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
-    let mut counts = format!("{}, {} throttled, {} sent again", Count(summary.requests), Count(summary.throttled), Count(summary.retried));
+    let mut counts = format!(
+        "{}, {} throttled, {} sent again",
+        Count(summary.requests),
+        Count(summary.throttled),
+        Count(summary.retried)
+    );
     if summary.request_units > 0.0 {
         let _ = write!(counts, ", {} RU", Count(summary.request_units.round() as u64));
     }
     rows.push(("requests", counts));
     let latency = &summary.request_latency;
     if latency.count > 0 {
-        let [p50, p95, p99, max] = [latency.p50, latency.p95, latency.p99, latency.max].map(milliseconds_text);
+        let [p50, p95, p99, max] =
+            [latency.p50, latency.p95, latency.p99, latency.max].map(milliseconds_text);
         rows.push(("latency", format!("p50 {p50}, p95 {p95}, p99 {p99}, max {max}")));
     }
     if let Some((lane, share)) = &summary.hottest_lane {
@@ -202,7 +220,13 @@ mod tests {
 
     #[test]
     fn an_empty_run_is_said_and_divides_by_nothing() {
-        let empty = Summary { counters: Default::default(), resumed: Default::default(), elapsed: Duration::ZERO, cpu: Duration::ZERO, ..samples::summary() };
+        let empty = Summary {
+            counters: Default::default(),
+            resumed: Default::default(),
+            elapsed: Duration::ZERO,
+            cpu: Duration::ZERO,
+            ..samples::summary()
+        };
         assert!(table(&empty).starts_with("complete: job orders: the source holds no documents\n"));
         assert_eq!(to_json(&empty)["documents_per_second"], 0.0);
     }

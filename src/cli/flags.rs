@@ -1,0 +1,112 @@
+//! Parsed flags as `config` wants them: texts that know whether they came from a flag or from its twin in the environment.
+
+use super::{JobFlags, Migrate};
+use crate::config::asked::{Asked, Given};
+use crate::config::job::Begin;
+use crate::model::settings::Origin;
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+/// What the command line asks of a job. `matches` is the command's own, where clap notes the sources.
+pub(super) fn asked(flags: &JobFlags, matches: &ArgMatches) -> Asked {
+    let source = Source(matches);
+    let scaling = &flags.scaling;
+    let pace = [
+        ("limit", source.given("limit", flags.limit)),
+        ("max_rejects", source.given("max_rejects", flags.max_rejects.as_ref())),
+        ("max_rate", source.given("max_rate", flags.max_rate)),
+        ("profile", source.given("auto_scaling_profile", scaling.auto_scaling_profile.as_ref())),
+        ("auto_scaling", source.auto_scaling(scaling.auto_scaling, scaling.no_auto_scaling)),
+        ("readers", source.given("readers", scaling.readers)),
+        ("transformers", source.given("transformers", scaling.transformers)),
+        ("requests_in_flight", source.given("requests_in_flight", scaling.requests_in_flight)),
+        ("batch_documents", source.given("batch_documents", scaling.batch_documents)),
+    ];
+    // The state folder always has a value, of which the built-in one is no wish.
+    let state = matches.get_one::<std::path::PathBuf>("state").filter(|_| !source.is_default("state"));
+    Asked {
+        strategy: source.given("strategy", flags.strategy.as_ref()),
+        from: source.given("from", flags.from.as_ref()),
+        to: source.given("to", flags.to.as_ref()),
+        job: source.given("job", flags.job.as_ref()),
+        state: source.given("state", state.map(|path| path.display())),
+        begin: Begin::Start,
+        overwrite: false,
+        run: pace.into_iter().filter_map(|(name, given)| Some((name, given?))).collect(),
+    }
+}
+
+/// The same for `migrate`, which may continue or replace.
+pub(super) fn asked_to_migrate(flags: &Migrate, matches: &ArgMatches) -> Asked {
+    let begin = match (flags.resume, flags.restart) {
+        (true, _) => Begin::Resume,
+        (_, true) => Begin::Restart,
+        _ => Begin::Start,
+    };
+    Asked { begin, overwrite: flags.overwrite, ..asked(&flags.job, matches) }
+}
+
+struct Source<'a>(&'a ArgMatches);
+
+impl Source<'_> {
+    fn given(&self, id: &str, value: Option<impl ToString>) -> Option<Given> {
+        value.map(|value| Given { text: value.to_string(), origin: self.origin(id) })
+    }
+
+    /// A flag wins over a variable that says the opposite; between equals, off wins, as clap has dropped the earlier flag.
+    fn auto_scaling(&self, on: bool, off: bool) -> Option<Given> {
+        let on_by_flag = on && self.is_flag("auto_scaling") && !(off && self.is_flag("no_auto_scaling"));
+        match (on, off) {
+            (_, true) if !on_by_flag => self.given("no_auto_scaling", Some("false")),
+            (true, _) => self.given("auto_scaling", Some("true")),
+            _ => None,
+        }
+    }
+
+    fn origin(&self, id: &str) -> Origin {
+        match self.0.value_source(id) {
+            Some(ValueSource::EnvVariable) => {
+                Origin::Environment(format!("DOCFERRY_{}", id.to_ascii_uppercase()))
+            }
+            _ => Origin::Flag(format!("--{}", id.replace('_', "-"))),
+        }
+    }
+
+    fn is_flag(&self, id: &str) -> bool {
+        self.0.value_source(id) == Some(ValueSource::CommandLine)
+    }
+
+    fn is_default(&self, id: &str) -> bool {
+        self.0.value_source(id) == Some(ValueSource::DefaultValue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::{Cli, Command};
+    use clap::{CommandFactory, FromArgMatches};
+
+    fn asked(line: &str) -> String {
+        let matches = Cli::command().try_get_matches_from(line.split(' ')).unwrap();
+        let cli = Cli::from_arg_matches(&matches).unwrap();
+        let Command::Migrate(flags) = cli.command else { panic!("migrate") };
+        let asked = super::asked_to_migrate(&flags, matches.subcommand().unwrap().1);
+        let state = asked.state.map(|given| format!(" {} {}", given.text, given.origin)).unwrap_or_default();
+        let run: Vec<String> =
+            asked.run.iter().map(|(name, given)| format!("{name}={} {}", given.text, given.origin)).collect();
+        format!("{:?}{state} {}", asked.begin, run.join(", "))
+    }
+
+    #[test]
+    fn flags_become_settings_of_the_run() {
+        assert_eq!(asked("docferry migrate"), "Start ");
+        assert_eq!(
+            asked("docferry --state s migrate --resume --readers 3 --max-rejects 1% --no-auto-scaling"),
+            "Resume s flag --state max_rejects=1% flag --max-rejects, auto_scaling=false flag --no-auto-scaling, readers=3 flag --readers"
+        );
+        assert_eq!(
+            asked("docferry migrate --state t --no-auto-scaling --auto-scaling"),
+            "Start t flag --state auto_scaling=true flag --auto-scaling"
+        );
+    }
+}

@@ -1,0 +1,195 @@
+//! The command line: what can be typed, and nothing else.
+//!
+//! The types here are parsed by clap and read by [`dispatch`], which hands each command to its own file. Below `cli` nobody sees them:
+//! [`flags`] turns them into what `config` asks for. Every long flag has a twin in the environment, `DOCFERRY_` and
+//! its name in capitals, and the flag wins.
+
+mod completions;
+pub mod dispatch;
+mod failure;
+mod flags;
+mod init;
+mod jobs;
+mod list;
+mod migrate;
+mod rejects;
+mod show;
+mod verify;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Ferries millions of JSON documents between files and databases: tuned while it runs, killable at any moment, resumable,
+/// verifiable afterwards.
+#[derive(Debug, Parser)]
+#[command(name = "docferry", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+const AFTER_HELP: &str = "\
+First steps:
+  docferry migrate --strategy quickstart
+  docferry migrate --from movies.json --to sqlite:movies.db?table=movies
+  docferry init my-migration
+
+Every long flag has an environment twin: --max-rejects is DOCFERRY_MAX_REJECTS.
+
+Exit codes: 0 done, 64 usage, 65 rejects, damaged input or differences, 70 defect, 73 job held by another run,
+75 temporary (run again with --resume), 78 configuration, 130 and 143 interrupted (resumable).";
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Folder in which jobs are kept
+    #[arg(long, global = true, env = "DOCFERRY_STATE", hide_env = true, value_name = "DIR", default_value = crate::config::STATE_FOLDER)]
+    pub state: PathBuf,
+    /// Output for programs: events as JSON lines on standard error, lists as JSON
+    #[arg(long, global = true, env = "DOCFERRY_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub json: bool,
+    /// Also print decisions, samples and checkpoints
+    #[arg(short, long, global = true, env = "DOCFERRY_VERBOSE", hide_env = true, value_parser = FalseyValueParser::new(), conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Print failures only
+    #[arg(short, long, global = true, env = "DOCFERRY_QUIET", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Move documents from a source to a target
+    Migrate(Migrate),
+    /// Compare the target with what the source should have made of it, by count and content
+    Verify(JobFlags),
+    /// Print every setting of a job with where its value came from
+    Show(JobFlags),
+    /// List what is built in
+    List {
+        /// What to list
+        what: Listed,
+    },
+    /// Write a commented strategy file to start from
+    Init {
+        /// The file's name, with or without .toml
+        name: String,
+    },
+    /// List past, unfinished and running jobs
+    Jobs {
+        /// Only this job, with more about it
+        job: Option<String>,
+    },
+    /// Look at documents that were refused
+    #[command(subcommand)]
+    Rejects(Rejects),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What `list` can list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Listed {
+    /// Migrations that are built in
+    Strategies,
+    /// How the auto-tuner can behave
+    Profiles,
+    /// Places to read from and write to
+    Connectors,
+    /// Steps that edit documents
+    Transforms,
+}
+
+/// `docferry rejects`.
+#[derive(Debug, Subcommand)]
+pub enum Rejects {
+    /// Count the rejects of a job by reason and print the first of them
+    List {
+        /// The job
+        job: String,
+        /// How many to print
+        #[arg(long, env = "DOCFERRY_REJECTS_LIMIT", hide_env = true, value_name = "N", default_value_t = 20)]
+        limit: usize,
+    },
+}
+
+/// `docferry migrate`.
+#[derive(Args, Debug)]
+pub struct Migrate {
+    /// The job.
+    #[command(flatten)]
+    pub job: JobFlags,
+    /// Go on where the last run of this job stopped, or begin if there was none
+    #[arg(long, env = "DOCFERRY_RESUME", hide_env = true, value_parser = FalseyValueParser::new(), conflicts_with = "restart")]
+    pub resume: bool,
+    /// Begin anew, whatever the last run of this job did; deletes no rows
+    #[arg(long, env = "DOCFERRY_RESTART", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub restart: bool,
+    /// Replace a target that this job did not make
+    #[arg(long, env = "DOCFERRY_OVERWRITE", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub overwrite: bool,
+}
+
+/// What says which job is meant and how it is run.
+#[derive(Args, Debug, Default)]
+pub struct JobFlags {
+    /// A built-in strategy, or the path of a strategy file
+    #[arg(long, env = "DOCFERRY_STRATEGY", hide_env = true, value_name = "NAME|PATH")]
+    pub strategy: Option<String>,
+    /// Read from here, instead of the strategy's source: a path, - or CONNECTOR:PATH?setting=value
+    #[arg(long, env = "DOCFERRY_FROM", hide_env = true, value_name = "URI")]
+    pub from: Option<String>,
+    /// Write to here, instead of the strategy's target
+    #[arg(long, env = "DOCFERRY_TO", hide_env = true, value_name = "URI")]
+    pub to: Option<String>,
+    /// The job's name, by default that of the strategy or the target
+    #[arg(long, env = "DOCFERRY_JOB", hide_env = true, value_name = "NAME")]
+    pub job: Option<String>,
+    /// Stop after so many documents
+    #[arg(long, env = "DOCFERRY_LIMIT", hide_env = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// So many rejects (100) or this share of the documents (1%) are still a success [default: 0]
+    #[arg(long, env = "DOCFERRY_MAX_REJECTS", hide_env = true, value_name = "N|N%")]
+    pub max_rejects: Option<String>,
+    /// Read at most so many documents a second
+    #[arg(long, env = "DOCFERRY_MAX_RATE", hide_env = true, value_name = "DOCS_PER_S")]
+    pub max_rate: Option<f64>,
+    /// How the tuner runs.
+    #[command(flatten)]
+    pub scaling: ScalingFlags,
+}
+
+/// How the tuner runs, and which knobs it must leave alone.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Scaling")]
+pub struct ScalingFlags {
+    /// Tune the pools while running; the default
+    #[arg(long, env = "DOCFERRY_AUTO_SCALING", hide_env = true, value_parser = FalseyValueParser::new(), overrides_with = "no_auto_scaling")]
+    pub auto_scaling: bool,
+    /// Keep every knob as it is at the start
+    #[arg(long, env = "DOCFERRY_NO_AUTO_SCALING", hide_env = true, value_parser = FalseyValueParser::new(), overrides_with = "auto_scaling")]
+    pub no_auto_scaling: bool,
+    /// conservative, balanced, aggressive, or the path of a profile file [default: balanced]
+    #[arg(long, env = "DOCFERRY_AUTO_SCALING_PROFILE", hide_env = true, value_name = "NAME|PATH")]
+    pub auto_scaling_profile: Option<String>,
+    /// Fix how many partitions are read at once
+    #[arg(long, env = "DOCFERRY_READERS", hide_env = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub readers: Option<u64>,
+    /// Fix how many batches are transformed at once
+    #[arg(long, env = "DOCFERRY_TRANSFORMERS", hide_env = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub transformers: Option<u64>,
+    /// Fix how many requests are sent at once
+    #[arg(long, env = "DOCFERRY_REQUESTS_IN_FLIGHT", hide_env = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub requests_in_flight: Option<u64>,
+    /// Fix after how many documents a batch ends
+    #[arg(long, env = "DOCFERRY_BATCH_DOCUMENTS", hide_env = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub batch_documents: Option<u64>,
+}

@@ -1,0 +1,28 @@
+//! `docferry show`: every setting of a job with where its value came from. Nothing is opened.
+
+use super::Common;
+use crate::config::asked::Asked;
+use crate::config::environment::Environment;
+use crate::config::{resolve, show};
+use serde_json::{Value, json};
+use std::io::Write;
+
+/// Prints the settings.
+pub(super) fn run(
+    asked: &Asked,
+    common: &Common,
+    environment: &Environment,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let job = resolve(asked, environment)?;
+    if common.json {
+        let line = |setting: &crate::model::settings::Resolved| json!({ "path": setting.path, "value": setting.value, "origin": setting.origin.to_string() });
+        let settings: Vec<Value> = job.resolved.iter().map(line).collect();
+        writeln!(out, "{:#}", Value::from(settings))?;
+        return Ok(0);
+    }
+    for line in show(&job) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(0)
+}

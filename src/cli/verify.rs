@@ -1,0 +1,114 @@
+//! `docferry verify`: does the target hold what the source should have made of it?
+
+use super::{Common, dispatch};
+use crate::config::asked::Asked;
+use crate::config::environment::Environment;
+use crate::config::resolve;
+use crate::error::ErrorKind;
+use crate::model::units::Count;
+use crate::run::{self, Verification};
+use serde_json::json;
+use std::io::{self, Write};
+
+/// How many inconsistencies of the target are printed: enough to see a pattern.
+const SHOWN: usize = 10;
+
+/// Compares and returns the exit code.
+pub(super) fn run(
+    asked: &Asked,
+    common: &Common,
+    environment: &Environment,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let job = resolve(asked, environment)?;
+    let found = dispatch::runtime()?.block_on(Box::pin(run::verify(job)))?;
+    if common.json {
+        writeln!(out, "{:#}", to_json(&found))?;
+    } else if !common.quiet || !found.equal {
+        print(&found, out)?;
+    }
+    Ok(if found.equal { 0 } else { ErrorKind::Differences.exit_code() })
+}
+
+fn print(found: &Verification, out: &mut dyn Write) -> io::Result<()> {
+    let content = if found.source_sum == found.target_sum { "equal" } else { "different" };
+    let left_out = match (found.dropped, found.rejected) {
+        (0, 0) => String::new(),
+        (dropped, rejected) => format!(", after {} dropped and {} rejected", Count(dropped), Count(rejected)),
+    };
+    writeln!(
+        out,
+        "{}",
+        if found.equal { "source and target are equal" } else { "source and target differ" }
+    )?;
+    writeln!(out, "  source        {} documents{left_out}", Count(found.source_documents))?;
+    writeln!(out, "  target        {} documents", Count(found.target_documents))?;
+    writeln!(
+        out,
+        "  content       {content} (sums {:032x} and {:032x})",
+        found.source_sum, found.target_sum
+    )?;
+    for inconsistency in found.target_inconsistent.iter().take(SHOWN) {
+        writeln!(out, "  inconsistent  {inconsistency}")?;
+    }
+    if let Some(more) = found.target_inconsistent.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        writeln!(out, "  inconsistent  and {} more", Count(more as u64))?;
+    }
+    Ok(())
+}
+
+fn to_json(found: &Verification) -> serde_json::Value {
+    json!({
+        "version": 1,
+        "equal": found.equal,
+        "source_documents": found.source_documents,
+        "target_documents": found.target_documents,
+        // As text: 128 bits do not fit a JSON number.
+        "source_sum": format!("{:032x}", found.source_sum),
+        "target_sum": format!("{:032x}", found.target_sum),
+        "target_inconsistent": found.target_inconsistent,
+        "dropped": found.dropped,
+        "rejected": found.rejected,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_told_with_counts_and_sums() {
+        let found = Verification {
+            source_documents: 1_000,
+            target_documents: 999,
+            source_sum: 5,
+            target_sum: 4,
+            target_inconsistent: (0..12)
+                .map(|row| format!("row {row}: id column is not the document's id"))
+                .collect(),
+            equal: false,
+            dropped: 3,
+            rejected: 0,
+        };
+        let mut out = Vec::new();
+        print(&found, &mut out).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
+    source and target differ
+      source        1 000 documents, after 3 dropped and 0 rejected
+      target        999 documents
+      content       different (sums 00000000000000000000000000000005 and 00000000000000000000000000000004)
+      inconsistent  row 0: id column is not the document's id
+      inconsistent  row 1: id column is not the document's id
+      inconsistent  row 2: id column is not the document's id
+      inconsistent  row 3: id column is not the document's id
+      inconsistent  row 4: id column is not the document's id
+      inconsistent  row 5: id column is not the document's id
+      inconsistent  row 6: id column is not the document's id
+      inconsistent  row 7: id column is not the document's id
+      inconsistent  row 8: id column is not the document's id
+      inconsistent  row 9: id column is not the document's id
+      inconsistent  and 2 more
+    "#);
+        assert_eq!(to_json(&found)["target_sum"], "00000000000000000000000000000004");
+    }
+}
