@@ -2,7 +2,8 @@
 
 use super::{Common, Listed};
 use crate::config::shipped::{PROFILES, STRATEGIES, Shelf};
-use crate::config::{CONNECTORS, Connector, STEPS};
+use crate::connector::registry::{CONNECTORS, Connector};
+use crate::transform::STEPS;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 

@@ -11,6 +11,7 @@ use crate::transform::Chain;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One migration, resolved.
@@ -22,15 +23,15 @@ pub struct Job {
     /// The strategy's own line about itself, or nothing.
     pub about: String,
     /// Where documents come from.
-    pub source: Box<dyn Source>,
+    pub source: Arc<dyn Source>,
     /// The source, for a person; holds no secret.
     pub source_name: String,
     /// Where documents go.
-    pub sink: Box<dyn Sink>,
+    pub sink: Arc<dyn Sink>,
     /// The target, for a person; holds no secret.
     pub target_name: String,
     /// What happens to a document on its way.
-    pub chain: Chain,
+    pub chain: Arc<Chain>,
     /// The job's own folder, `<state folder>/jobs/<name>`. It need not exist yet.
     pub state: PathBuf,
     /// What is done about an earlier run of this job.

@@ -31,10 +31,6 @@ mod uri;
 
 pub use show::show;
 
-// What a strategy can name: `list` prints these, and `cli` knows no room but this one that has them.
-pub use crate::connector::registry::{CONNECTORS, Connector};
-pub use crate::transform::STEPS;
-
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::settings::{Origin, Problem, Section, Setting, Value};
 use crate::transform::Chain;
@@ -45,6 +41,7 @@ use job::Job;
 use name::Place;
 use pace::Pace;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where jobs are kept unless `--state` says otherwise.
 pub const STATE_FOLDER: &str = ".docferry";
@@ -86,11 +83,11 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
         name: place.name,
         strategy: asked.strategy.as_ref().map(|given| given.text.clone()),
         about,
-        source,
+        source: Arc::from(source),
         source_name,
-        sink,
+        sink: Arc::from(sink),
         target_name,
-        chain,
+        chain: Arc::new(chain),
         begin: asked.begin,
         overwrite: asked.overwrite,
         limit: pace.limits.documents,

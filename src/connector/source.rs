@@ -36,6 +36,13 @@ pub trait Source: Send + Sync {
         stretch: Stretch,
     ) -> BoxFuture<'a, Result<Box<dyn Reader>>>;
 
+    /// Whether the target of that identity ([`Sink::identity`](crate::connector::Sink::identity)) is what this source reads. A run
+    /// that would write onto what it reads is refused.
+    fn is_target(&self, identity: &str) -> bool {
+        let _ = identity;
+        false
+    }
+
     /// Names a record for a person (`orders.jsonl, line 12, byte 3401`). `at` is its place, `ordinal` the records before it in the
     /// partition. Called for rejects only; may be slow the first time.
     fn locate(&self, partition: &Partition, at: u64, ordinal: u64) -> String;

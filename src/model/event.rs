@@ -1,6 +1,7 @@
 //! Everything the outside may know of a run, as one ordered stream. Progress display, log, `--json` output, event file and
 //! summary are views of it. No event holds a document's content or a secret.
 
+use crate::error::ErrorKind;
 use crate::model::checkpoint::Counters;
 use crate::model::decision::Decision;
 use crate::model::knobs::Knobs;
@@ -126,6 +127,8 @@ pub enum Ending {
     Failed {
         /// The failure.
         error: String,
+        /// Its kind, from which exit code and remedy follow.
+        kind: ErrorKind,
     },
 }
 

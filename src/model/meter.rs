@@ -1,6 +1,9 @@
 //! Counters that the pipeline turns and `observe` reads: plain atomics, so that counting costs nanoseconds and no lock.
 
+use crate::model::event::Quantiles;
+use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A counter that only grows, or a gauge that is set. Relaxed: readers want a recent value, not an order.
@@ -48,6 +51,39 @@ impl PoolMeter {
     }
 }
 
+/// The distribution of a latency, in microseconds with three significant digits: 1 µs to an hour in about 40 KiB.
+#[derive(Debug)]
+pub struct LatencyMeter(Mutex<Histogram<u64>>);
+
+impl Default for LatencyMeter {
+    fn default() -> Self {
+        // Three digits are always accepted; an hour is the most that any request is waited for.
+        let histogram = Histogram::new_with_bounds(1, 3_600_000_000, 3);
+        Self(Mutex::new(histogram.unwrap_or_else(|_| unreachable!("constant bounds are valid"))))
+    }
+}
+
+impl LatencyMeter {
+    /// Notes one request's latency.
+    pub fn record(&self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros.max(1));
+    }
+
+    /// Its quantiles.
+    pub fn quantiles(&self) -> Quantiles {
+        let histogram = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = |quantile| Duration::from_micros(histogram.value_at_quantile(quantile));
+        Quantiles {
+            count: histogram.len(),
+            p50: at(0.5),
+            p95: at(0.95),
+            p99: at(0.99),
+            max: Duration::from_micros(histogram.max()),
+        }
+    }
+}
+
 /// Everything that is counted while a run goes on.
 #[derive(Debug, Default)]
 pub struct Meter {
@@ -61,6 +97,8 @@ pub struct Meter {
     pub read: Counter,
     /// Bytes of them.
     pub bytes_read: Counter,
+    /// Time from sending a request to its answer.
+    pub latency: LatencyMeter,
     /// Requests answered.
     pub answered: Counter,
     /// Of these throttled, wholly or in part.

@@ -75,13 +75,12 @@ pub struct Cost {
     pub bytes: u64,
 }
 
-/// What became of a request whose lane answered. A document that is in neither list was written or superseded.
+/// What became of a request whose lane answered. A document that is in none of the three lists was written. Lists are in ascending
+/// order of the index.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// Documents written.
-    pub written: u64,
-    /// Documents not written because a later one with the same key and id is in the target already.
-    pub superseded: u64,
+    /// Documents not written because a later one with the same key and id is in the target already: indexes in the request.
+    pub superseded: Vec<u32>,
     /// Documents that the target will never take: index in the request, reason.
     pub rejected: Vec<(u32, String)>,
     /// Documents to send again: indexes in the request.

@@ -3,13 +3,14 @@
 use crate::connector::memory::journal::{self, Entry, Journal};
 use crate::error::Result;
 use crate::model::document::Operation;
+use crate::model::json;
 use crate::model::partition::PartitionIndex;
 use crate::model::request::LaneId;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Tells documents apart: the key's raw JSON text, and the id's characters.
+/// Tells documents apart: the key's raw JSON text, empty where the id is the key, and the id's characters.
 pub(super) type Identity = (Box<[u8]>, Box<str>);
 
 /// A document as the store holds it.
@@ -36,7 +37,7 @@ pub struct Applied {
 /// All writes of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
-    /// The raw JSON text of its key.
+    /// The raw JSON text of its key; empty where the id is the key.
     pub key: String,
     /// Its id.
     pub id: String,
@@ -65,7 +66,7 @@ pub(super) struct Contents {
 
 impl Contents {
     /// Brings in what the journal holds, without changing the journal.
-    pub(super) fn replay(&mut self, path: &Path, key_field: &str) -> Result<()> {
+    pub(super) fn replay(&mut self, path: &Path, key_field: Option<&str>) -> Result<()> {
         if !self.replayed {
             journal::replay(path, |entry| self.bring_back(&entry, key_field))?;
             self.replayed = true;
@@ -74,7 +75,7 @@ impl Contents {
     }
 
     /// Opens the journal for writing.
-    pub(super) fn open_journal(&mut self, path: &Path, key_field: &str) -> Result<()> {
+    pub(super) fn open_journal(&mut self, path: &Path, key_field: Option<&str>) -> Result<()> {
         self.replay(path, key_field)?;
         if self.journal.is_none() {
             self.journal = Some(Journal::open(path, |_| ())?);
@@ -135,8 +136,8 @@ impl Contents {
         history.collect()
     }
 
-    fn bring_back(&mut self, entry: &Entry<'_>, key_field: &str) {
-        let key = crate::model::json::field(entry.document, key_field).unwrap_or_default();
+    fn bring_back(&mut self, entry: &Entry<'_>, key_field: Option<&str>) {
+        let key = key_field.and_then(|name| json::field(entry.document, name)).unwrap_or_default();
         let version = Version { lane: entry.lane, sequence: entry.sequence, bytes: entry.document.into() };
         self.put((key.into(), entry.id.into()), entry.operation, version);
     }

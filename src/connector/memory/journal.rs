@@ -61,7 +61,10 @@ impl Journal {
     /// Opens or creates the journal, shows `visit` every line and cuts off a torn one.
     pub(super) fn open(path: &Path, visit: impl FnMut(Entry<'_>)) -> Result<Self> {
         let length = replay(path, visit)?;
-        let opening = |cause| Error::io("opening the journal", cause).with("path", path.display());
+        let opening = |cause| {
+            let error = Error::io("opening the journal", cause).with("path", path.display());
+            error.with_kind(ErrorKind::Configuration)
+        };
         let file = OpenOptions::new().append(true).create(true).open(path).map_err(opening)?;
         file.set_len(length).map_err(opening)?;
         Ok(Self { file, length })

@@ -16,6 +16,8 @@ mod lane;
 mod sink;
 mod source;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use contents::{Applied, History};
 pub use faults::{Effect, Fault, When};
@@ -95,12 +97,6 @@ pub struct Options {
     pub record_order: bool,
     /// A later run finds what this one left. Settings say so only of a store with a journal.
     pub resumable: bool,
-}
-
-impl Options {
-    pub(crate) fn key_field(&self) -> &str {
-        self.key_field.as_deref().unwrap_or(&self.id_field)
-    }
 }
 
 impl Default for Options {

@@ -40,7 +40,8 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     /// A store that only its owner knows.
-    pub fn new(options: Options) -> Arc<Self> {
+    pub fn new(mut options: Options) -> Arc<Self> {
+        options.lanes = options.lanes.max(1);
         static NAMELESS: AtomicU64 = AtomicU64::new(0);
         let identity = match (&options.journal, options.name.as_str()) {
             (Some(path), _) => {
@@ -137,7 +138,7 @@ impl MemoryStore {
     pub(super) fn open(&self) -> Result<()> {
         self.now();
         match &self.options.journal {
-            Some(path) => locked(&self.contents).open_journal(path, self.options.key_field()),
+            Some(path) => locked(&self.contents).open_journal(path, self.options.key_field.as_deref()),
             None => Ok(()),
         }
     }
@@ -146,7 +147,7 @@ impl MemoryStore {
     pub(super) fn versions(&self) -> Result<(Vec<Version>, u64)> {
         let mut contents = locked(&self.contents);
         if let Some(path) = &self.options.journal {
-            contents.replay(path, self.options.key_field())?;
+            contents.replay(path, self.options.key_field.as_deref())?;
         }
         Ok((contents.in_order(), contents.sequence()))
     }
@@ -155,7 +156,7 @@ impl MemoryStore {
     pub(super) fn is_empty(&self) -> Result<bool> {
         let mut contents = locked(&self.contents);
         if let Some(path) = &self.options.journal {
-            contents.replay(path, self.options.key_field())?;
+            contents.replay(path, self.options.key_field.as_deref())?;
         }
         Ok(contents.is_empty())
     }
@@ -163,7 +164,7 @@ impl MemoryStore {
     /// Where a document goes, or why it goes nowhere.
     pub(super) fn route(&self, document: &Document<'_>) -> Result<Route, String> {
         let (key, id) = self.identify(document)?;
-        let hash = xxh3_64(key);
+        let hash = if self.options.key_field.is_some() { xxh3_64(key) } else { xxh3_64(id.as_bytes()) };
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
         let mut lane = match &self.options.lane_field {
             None => hash % u64::from(self.options.lanes),
@@ -229,7 +230,7 @@ impl MemoryStore {
         self.started.get_or_init(Instant::now).elapsed()
     }
 
-    /// The key's raw text and the id's characters.
+    /// The key's raw text, empty where the id is the key, and the id's characters.
     fn identify<'a>(&self, document: &Document<'a>) -> Result<(&'a [u8], Cow<'a, str>), String> {
         let name = &self.options.id_field;
         let id = match document.field(name) {
@@ -239,11 +240,8 @@ impl MemoryStore {
             Some([b'[', ..]) => return Err(format!("no id: field {name:?} is an array")),
             Some(raw) => raw,
         };
-        let key = match &self.options.key_field {
-            None => id,
-            Some(name) => document.field(name).unwrap_or_default(),
-        };
-        Ok((key, json::scalar_text(id)))
+        let key = self.options.key_field.as_ref().and_then(|name| document.field(name));
+        Ok((key.unwrap_or_default(), json::scalar_text(id)))
     }
 
     fn check_promise(&self, lane: &LaneState, request: &Request) -> Result<()> {

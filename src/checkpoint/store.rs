@@ -1,0 +1,181 @@
+//! Checkpoints on disk: two generations, each with a checksum, replaced by rename.
+//!
+//! `checkpoint.json` is the newest, `checkpoint.previous.json` the one before. A file is one line of JSON with the checkpoint, a line
+//! feed, and the XXH3 checksum of that line in hexadecimal. Saving writes a temporary file, syncs it, renames the newest to previous and
+//! the temporary to newest, and syncs the folder: a crash at any point leaves at least one whole file. A damaged newest falls back to the
+//! previous with a warning.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The newest generation's file name in a job's folder.
+pub const NEWEST: &str = "checkpoint.json";
+const PREVIOUS: &str = "checkpoint.previous.json";
+const TEMPORARY: &str = "checkpoint.new.json";
+/// Holds the name of the run that may save.
+const OWNER: &str = "owner";
+
+/// The checkpoints of one job.
+#[derive(Clone, Debug)]
+pub struct CheckpointStore {
+    folder: PathBuf,
+}
+
+/// A loaded checkpoint.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The newest whole one, if there is any.
+    pub checkpoint: Option<Checkpoint>,
+    /// What was wrong with a newer one.
+    pub warning: Option<String>,
+}
+
+impl CheckpointStore {
+    /// The store in a job's folder, which must exist before anything is saved.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// The newest whole checkpoint. A file of a later format is refused, never overwritten.
+    pub fn load(&self) -> Result<Loaded> {
+        let newest = read(&self.folder.join(NEWEST))?;
+        let (checkpoint, warning) = match newest {
+            Content::Whole(checkpoint) => (Some(*checkpoint), None),
+            damaged_or_absent => {
+                let warning = match damaged_or_absent {
+                    Content::Damaged(reason) => Some(format!("{NEWEST} is damaged ({reason})")),
+                    _ => None,
+                };
+                match (read(&self.folder.join(PREVIOUS))?, warning) {
+                    (Content::Whole(checkpoint), warning) => {
+                        let warning = warning.map(|text| format!("{text}; going on from {PREVIOUS}"));
+                        (Some(*checkpoint), warning)
+                    }
+                    (_, None) => (None, None),
+                    (_, Some(text)) => {
+                        return Err(Error::configuration("reading the checkpoint", format!("{text}, and so is or lacks {PREVIOUS}; --restart begins anew"))
+                            .with("path", self.folder.display()));
+                    }
+                }
+            }
+        };
+        Ok(Loaded { checkpoint, warning })
+    }
+
+    /// Saves a checkpoint as the newest generation. Durable on return. If another run has claimed the job, this one has been fenced
+    /// off: nothing is written, and the error is [`ErrorKind::Held`].
+    pub fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let fail = |cause| Error::io("storing the checkpoint", cause).with("path", self.folder.display());
+        self.refuse_if_lost(&checkpoint.run)?;
+        let line = serde_json::to_string(checkpoint)
+            .map_err(|cause| Error::internal("storing the checkpoint", "it has no JSON form").caused_by(cause))?;
+        let temporary = self.folder.join(TEMPORARY);
+        let mut file = File::create(&temporary).map_err(fail)?;
+        let checksum = checksum(&line);
+        file.write_all(format!("{line}\n{checksum}\n").as_bytes()).map_err(fail)?;
+        file.sync_all().map_err(fail)?;
+        let newest = self.folder.join(NEWEST);
+        match fs::rename(&newest, self.folder.join(PREVIOUS)) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(fail(cause)),
+            _ => {}
+        }
+        fs::rename(&temporary, &newest).map_err(fail)?;
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(fail)
+    }
+
+    /// Takes the job over for `run`: whoever held it before can save nothing more. The lock keeps two runs of one machine apart; this
+    /// keeps them apart where a lock does not reach (a folder shared by two machines, a lock file that was deleted).
+    pub fn claim(&self, run: &str) -> Result<()> {
+        let path = self.folder.join(OWNER);
+        let written = File::create(&path).and_then(|mut file| file.write_all(run.as_bytes()).and_then(|()| file.sync_all()));
+        written.map_err(|cause| Error::io("taking over the job", cause).with("path", path.display()))
+    }
+
+    fn refuse_if_lost(&self, run: &str) -> Result<()> {
+        match fs::read_to_string(self.folder.join(OWNER)) {
+            Ok(owner) if owner != run => {
+                Err(Error::new(ErrorKind::Held, "storing the checkpoint", "another run has taken over this job").with("run", owner))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+enum Content {
+    Absent,
+    Damaged(&'static str),
+    Whole(Box<Checkpoint>),
+}
+
+fn read(path: &Path) -> Result<Content> {
+    let text = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Content::Absent),
+        Err(cause) => return Err(Error::io("reading the checkpoint", cause).with("path", path.display())),
+    };
+    let Ok(text) = String::from_utf8(text) else { return Ok(Content::Damaged("not text")) };
+    let Some((line, sum)) = text.split_once('\n') else { return Ok(Content::Damaged("cut short")) };
+    if sum.trim_end() != checksum(line) {
+        return Ok(Content::Damaged("its checksum does not match"));
+    }
+    let version = serde_json::from_str::<serde_json::Value>(line).ok().and_then(|value| value["version"].as_u64());
+    if version.is_some_and(|version| version > u64::from(CHECKPOINT_VERSION)) {
+        return Err(Error::configuration(
+            "reading the checkpoint",
+            "it was written by a later version of docferry; use that version, or --restart",
+        )
+        .with("path", path.display()));
+    }
+    match serde_json::from_str(line) {
+        Ok(checkpoint) => Ok(Content::Whole(Box::new(checkpoint))),
+        Err(_) => Ok(Content::Damaged("not a checkpoint")),
+    }
+}
+
+fn checksum(line: &str) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(line.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint(generation: u64) -> Checkpoint {
+        Checkpoint { version: CHECKPOINT_VERSION, generation, run: format!("run{generation}"), ..Checkpoint::default() }
+    }
+
+    #[test]
+    fn two_generations_survive_damage_of_the_newest_at_any_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(folder.path());
+        assert!(store.load().unwrap().checkpoint.is_none());
+        store.save(&checkpoint(1)).unwrap();
+        store.save(&checkpoint(2)).unwrap();
+        assert_eq!(store.load().unwrap().checkpoint, Some(checkpoint(2)));
+        let newest = folder.path().join(NEWEST);
+        let whole = fs::read(&newest).unwrap();
+        for length in 0..whole.len() - 1 {
+            fs::write(&newest, &whole[..length]).unwrap();
+            let loaded = store.load().unwrap();
+            assert_eq!(loaded.checkpoint, Some(checkpoint(1)), "cut at {length}");
+            assert!(loaded.warning.unwrap().ends_with("going on from checkpoint.previous.json"));
+        }
+        fs::remove_file(&newest).unwrap();
+        assert_eq!(store.load().unwrap().checkpoint, Some(checkpoint(1)));
+    }
+
+    #[test]
+    fn a_later_format_and_another_run_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(folder.path());
+        store.save(&checkpoint(1)).unwrap();
+        store.claim("other").unwrap();
+        assert_eq!(store.save(&checkpoint(1)).unwrap_err().kind(), ErrorKind::Held);
+        store.claim("run2").unwrap();
+        store.save(&Checkpoint { version: CHECKPOINT_VERSION + 1, ..checkpoint(2) }).unwrap();
+        assert_eq!(store.load().unwrap_err().kind(), ErrorKind::Configuration);
+    }
+}

@@ -1,0 +1,106 @@
+//! Opening a database, and its failures in our words.
+//!
+//! SQLite blocks, so whatever touches it runs on a thread that may ([`blocking`]).
+
+use crate::connector::sqlite::Synchronous;
+use crate::error::{Error, ErrorKind, Result};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long to wait for another process's lock: longer than a commit or a checkpoint of the log takes, shorter than a
+/// person waits before asking. What lasts longer is reported, and retried if it was a request.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Runs `work` where it may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(cause) => Err(Error::internal("using SQLite", "the thread ended early").caused_by(cause)),
+    }
+}
+
+/// Whether there is a file at `path`. What is neither a file nor absent is refused with a plain word.
+pub(super) fn find_file(operation: &'static str, path: &Path) -> Result<bool> {
+    let refused = |why: &str| Err(Error::configuration(operation, why).with("path", path.display()));
+    match path.metadata() {
+        Ok(found) if found.is_file() => Ok(true),
+        Ok(found) if found.is_dir() => refused("is a folder, not a database file"),
+        Ok(_) => refused("is not a file"),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => {
+            Err(Error::io(operation, cause).with_kind(ErrorKind::Configuration).with("path", path.display()))
+        }
+    }
+}
+
+/// Opens an existing database to read it only.
+pub(super) fn open_to_read(operation: &'static str, path: &Path) -> Result<Connection> {
+    if !find_file(operation, path)? {
+        return Err(Error::configuration(operation, "there is no such file").with("path", path.display()));
+    }
+    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failure(operation, path))
+}
+
+/// Opens or creates a database to write to it, with a write-ahead log.
+pub(super) fn open_to_write(
+    operation: &'static str,
+    path: &Path,
+    synchronous: Synchronous,
+) -> Result<Connection> {
+    let level = match synchronous {
+        Synchronous::Off => "off",
+        Synchronous::Normal => "normal",
+        Synchronous::Full => "full",
+    };
+    let prepare = || {
+        let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        // The log lets `verify` read while a run writes, and makes a commit one sequential write.
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        connection.pragma_update(None, "synchronous", level)?;
+        // 16 MiB in KiB: keeps the inner pages of an index over tens of millions of ids in memory.
+        connection.pragma_update(None, "cache_size", -16 * 1024)?;
+        Ok(connection)
+    };
+    prepare().map_err(failure(operation, path))
+}
+
+fn open(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    // An absolute path is never one of the names that mean something else to SQLite (`:memory:`, the empty one).
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY)?;
+    // Opening reads nothing; this does, and finds out that a file is no database.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Turns SQLite's failures into ours.
+pub(super) fn failure<'a>(
+    operation: &'static str,
+    path: &'a Path,
+) -> impl Fn(rusqlite::Error) -> Error + Copy + 'a {
+    move |cause| {
+        let (kind, message) = match cause.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                (ErrorKind::Unavailable, "another process holds the database")
+            }
+            Some(ErrorCode::DiskFull) => (ErrorKind::StorageFull, "the disk is full"),
+            Some(ErrorCode::NotADatabase) => (ErrorKind::Configuration, "is not a SQLite database"),
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                (ErrorKind::Configuration, "the database cannot be written")
+            }
+            Some(ErrorCode::CannotOpen) => (ErrorKind::Configuration, "the database cannot be opened"),
+            Some(ErrorCode::DatabaseCorrupt) => (ErrorKind::Configuration, "the database is damaged"),
+            _ => (ErrorKind::Io, ""),
+        };
+        Error::new(kind, operation, message).with("path", path.display()).caused_by(cause)
+    }
+}
+
+/// A name as it stands in SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

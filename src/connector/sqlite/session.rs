@@ -1,0 +1,197 @@
+//! A run's hold on the database: one connection, and at most one open transaction.
+//!
+//! The transaction begins with the first request after a commit and ends with the next flush, so what the requests of one
+//! second wrote, and the checkpoint that counts them, become durable in one commit. Each request has a savepoint of its own:
+//! one that fails leaves nothing behind and can be sent again.
+
+use crate::connector::sqlite::TargetOptions;
+use crate::connector::sqlite::columns::Extract;
+use crate::connector::sqlite::connection::{failure, open_to_write, quoted};
+use crate::connector::sqlite::{custody, schema};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::checkpoint::Checkpoint;
+use crate::model::document::Operation;
+use crate::model::json::{self, Index};
+use crate::model::request::{Durability, Outcome, Request};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ToSql, params_from_iter};
+use std::path::PathBuf;
+
+const PREPARING: &str = "preparing the target";
+const WRITING: &str = "writing to SQLite";
+const COMMITTING: &str = "committing to SQLite";
+
+/// An open target.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: Connection,
+    path: PathBuf,
+    job: String,
+    run: String,
+    upsert: String,
+    delete: String,
+    extract: Extract,
+    /// We have begun a transaction and neither committed nor rolled it back.
+    begun: bool,
+}
+
+impl Session {
+    /// Opens the database, creates what is not there, and puts the job into this run's hands. Returns the database's name too.
+    pub(super) fn open(
+        options: &TargetOptions,
+        job: String,
+        run: String,
+        fresh: bool,
+    ) -> Result<(Self, String)> {
+        let path = options.path.clone();
+        let connection = open_to_write(PREPARING, &path, options.synchronous)?;
+        let claim = || {
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            custody::found(&connection)?;
+            schema::create(&connection, options)?;
+            custody::claim(&connection, &job, &run, fresh)?;
+            let uuid = custody::uuid(&connection)?;
+            connection.execute_batch("COMMIT")?;
+            Ok(uuid)
+        };
+        let uuid = claim().map_err(failure(PREPARING, &path))?;
+        let uuid = uuid.ok_or_else(|| Error::internal(PREPARING, "the database has got no name"))?;
+        let extract = Extract { id_field: options.id_field.clone(), columns: options.columns.clone() };
+        let (upsert, delete) = (upsert(options), delete(options));
+        Ok((Self { connection, path, job, run, upsert, delete, extract, begun: false }, uuid))
+    }
+
+    /// Writes a request into the open transaction.
+    pub(super) fn write(&mut self, request: &Request) -> Result<Outcome> {
+        self.begin(WRITING)?;
+        let failure = failure(WRITING, &self.path);
+        let savepoint = self.connection.savepoint().map_err(failure)?;
+        // An early return drops the savepoint, which rolls back to it.
+        let outcome =
+            apply(&savepoint, &self.upsert, &self.delete, &self.extract, request).map_err(failure)?;
+        savepoint.commit().map_err(failure)?;
+        Ok(outcome)
+    }
+
+    /// Stores the checkpoint in the open transaction and commits.
+    pub(super) fn flush(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let text = serde_json::to_string(checkpoint)
+            .map_err(|cause| Error::internal(COMMITTING, "the checkpoint has no text").caused_by(cause))?;
+        self.begin(COMMITTING)?;
+        self.check_hold()?;
+        custody::store(&self.connection, &self.job, checkpoint, &text)
+            .map_err(failure(COMMITTING, &self.path))?;
+        self.commit()
+    }
+
+    /// Commits what is open and moves the log into the database file.
+    pub(super) fn finish(mut self) -> Result<()> {
+        if self.begun {
+            self.begin(COMMITTING)?;
+            self.check_hold()?;
+            self.commit()?;
+        }
+        let failure = failure("closing the database", &self.path);
+        // A reader may keep the log busy; then it stays, and the database is complete all the same.
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failure)?;
+        self.connection.close().map_err(|(_, cause)| failure(cause))
+    }
+
+    fn begin(&mut self, operation: &'static str) -> Result<()> {
+        if !self.begun {
+            self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failure(operation, &self.path))?;
+            self.begun = true;
+        } else if self.connection.is_autocommit() {
+            // After some failures (a full disk) SQLite gives up a transaction by itself. What was accepted is lost, so no
+            // later checkpoint may count it: from here on everything fails, and the resumed run sends it again.
+            return Err(Error::new(ErrorKind::Io, operation, "the open transaction was rolled back")
+                .with("path", self.path.display()));
+        }
+        Ok(())
+    }
+
+    /// Inside the transaction, so that no other run can take over between this look and the commit.
+    fn check_hold(&mut self) -> Result<()> {
+        let failure = failure(COMMITTING, &self.path);
+        if custody::holds(&self.connection, &self.job, &self.run).map_err(failure)? {
+            return Ok(());
+        }
+        self.connection.execute_batch("ROLLBACK").map_err(failure)?;
+        self.begun = false;
+        Err(Error::new(ErrorKind::Held, COMMITTING, "another run has taken over the job")
+            .with("job", &self.job)
+            .with("path", self.path.display()))
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.connection.execute_batch("COMMIT").map_err(failure(COMMITTING, &self.path))?;
+        self.begun = false;
+        Ok(())
+    }
+}
+
+/// Writes the documents of a request one by one.
+fn apply(
+    connection: &Connection,
+    upsert: &str,
+    delete: &str,
+    extract: &Extract,
+    request: &Request,
+) -> rusqlite::Result<Outcome> {
+    let mut outcome = Outcome { durability: Durability::Accepted, ..Outcome::default() };
+    let mut upsert = connection.prepare_cached(upsert)?;
+    let mut fields = Index::default();
+    for (index, document) in (0..).zip(request.documents()) {
+        let cells = match json::index(document.bytes, &mut fields) {
+            Ok(()) => extract.cells(document.bytes, &fields),
+            Err(malformed) => Err(format!("not one JSON object: {malformed}")),
+        };
+        let cells = match cells {
+            Ok(cells) => cells,
+            Err(reason) => {
+                outcome.rejected.push((index, reason));
+                continue;
+            }
+        };
+        match document.operation {
+            Operation::Upsert => {
+                let text = Verbatim(document.bytes);
+                let columns = cells[1..].iter().map(|cell| cell as &dyn ToSql);
+                let values = [&cells[0] as &dyn ToSql, &text].into_iter().chain(columns);
+                upsert.execute(params_from_iter(values))?;
+            }
+            Operation::Delete => drop(connection.prepare_cached(delete)?.execute([&cells[0]])?),
+        }
+        outcome.written += 1;
+        outcome.cost.bytes += document.bytes.len() as u64;
+    }
+    Ok(outcome)
+}
+
+/// A document's own bytes as TEXT.
+struct Verbatim<'a>(&'a [u8]);
+
+impl ToSql for Verbatim<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
+    }
+}
+
+fn upsert(options: &TargetOptions) -> String {
+    let columns: Vec<String> = options.columns.iter().map(|column| quoted(column)).collect();
+    let mut names = vec!["id".to_owned(), "document".to_owned()];
+    names.extend(columns);
+    let places: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+    let updates: Vec<String> = names[1..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
+    format!(
+        "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (id) DO UPDATE SET {}",
+        quoted(&options.table),
+        names.join(", "),
+        places.join(", "),
+        updates.join(", ")
+    )
+}
+
+fn delete(options: &TargetOptions) -> String {
+    format!("DELETE FROM {} WHERE id = ?1", quoted(&options.table))
+}

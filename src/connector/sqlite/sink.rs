@@ -1,0 +1,166 @@
+//! The table as a target. One connection does all the work, a request after the other, off the async threads.
+//!
+//! The session lies in a fair lock, and a request takes it before it moves to a blocking thread: a caller that gives up waits no
+//! longer, but what it started ends before anything that is sent later begins, so the order of requests holds.
+
+use crate::connector::sink::{Lane, Order, Prepare, Sink, SinkCapabilities, Start};
+use crate::connector::source::Source;
+use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_read};
+use crate::connector::sqlite::session::Session;
+use crate::connector::sqlite::survey::{Survey, survey};
+use crate::connector::sqlite::{SqliteSource, TargetOptions, custody};
+use crate::error::{Error, Result};
+use crate::model::BoxFuture;
+use crate::model::checkpoint::Checkpoint;
+use crate::model::request::{Outcome, Request};
+use crate::model::units::MIB;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// A table of a SQLite database as a target.
+#[derive(Debug)]
+pub struct SqliteSink {
+    options: Arc<TargetOptions>,
+    session: Arc<Mutex<Option<Session>>>,
+}
+
+impl SqliteSink {
+    /// Writes to the table that `options` name. Nothing is opened yet.
+    pub fn new(options: TargetOptions) -> Self {
+        Self { options: Arc::new(options), session: Arc::default() }
+    }
+
+    /// Does `work` with the open session.
+    async fn with_session<T: Send + 'static>(
+        session: Arc<Mutex<Option<Session>>>,
+        work: impl FnOnce(&mut Session) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let mut session = session.lock_owned().await;
+        blocking(move || match session.as_mut() {
+            Some(session) => work(session),
+            None => Err(Error::internal("writing to SQLite", "the target is not prepared")),
+        })
+        .await
+    }
+}
+
+impl Sink for SqliteSink {
+    fn capabilities(&self) -> SinkCapabilities {
+        SinkCapabilities {
+            order: Order::PerPartition,
+            serial: true,
+            keyed: true,
+            transactional: true,
+            marked: false,
+            resumable: true,
+            // A request costs a change of threads and a savepoint, some 30 us: little beside 4096 upserts (10 ms and more),
+            // and short enough that a flush does not wait long for one.
+            request_documents: 4096,
+            request_bytes: 8 * MIB as usize,
+        }
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<()>> {
+        let options = Arc::clone(&self.options);
+        Box::pin(blocking(move || survey("checking the target", &options).map(drop)))
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<Option<String>>> {
+        const OPERATION: &str = "reading the target's identity";
+        let options = Arc::clone(&self.options);
+        Box::pin(blocking(move || {
+            if !find_file(OPERATION, &options.path)? {
+                return Ok(None);
+            }
+            let connection = open_to_read(OPERATION, &options.path)?;
+            let uuid = custody::uuid(&connection).map_err(failure(OPERATION, &options.path))?;
+            Ok(uuid.map(|uuid| identity(&uuid, &options)))
+        }))
+    }
+
+    fn stored<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>> {
+        const OPERATION: &str = "reading the checkpoint in the target";
+        let (options, job) = (Arc::clone(&self.options), job.to_owned());
+        Box::pin(blocking(move || {
+            if !find_file(OPERATION, &options.path)? {
+                return Ok(None);
+            }
+            let connection = open_to_read(OPERATION, &options.path)?;
+            let text = custody::stored(&connection, &job).map_err(failure(OPERATION, &options.path))?;
+            text.map(|text| custody::parse(&text)).transpose()
+        }))
+    }
+
+    /// With `overwrite` the rows of a foreign table stay, and documents with the same id replace them.
+    fn prepare<'a>(&'a self, prepare: Prepare<'a>) -> BoxFuture<'a, Result<String>> {
+        let options = Arc::clone(&self.options);
+        let (job, run) = (prepare.job.to_owned(), prepare.run.to_owned());
+        let previous = prepare.previous.map(|previous| previous.fingerprint.target.clone());
+        let (is_fresh, overwrite) = (prepare.start == Start::Fresh, prepare.overwrite);
+        Box::pin(async move {
+            let mut session = Arc::clone(&self.session).lock_owned().await;
+            blocking(move || {
+                let survey = survey("preparing the target", &options)?;
+                if !overwrite {
+                    check_own(&survey, previous.as_deref(), &options)?;
+                }
+                // A session left from an earlier call would hold the lock that the new one needs.
+                *session = None;
+                let (opened, uuid) = Session::open(&options, job, run, is_fresh)?;
+                *session = Some(opened);
+                Ok(identity(&uuid, &options))
+            })
+            .await
+        })
+    }
+
+    fn lanes(&self) -> Vec<Arc<dyn Lane>> {
+        vec![Arc::new(SqliteLane { session: Arc::clone(&self.session) })]
+    }
+
+    fn flush<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>> {
+        let checkpoint = checkpoint.clone();
+        let session = Arc::clone(&self.session);
+        Box::pin(Self::with_session(session, move |session| session.flush(&checkpoint)))
+    }
+
+    fn finish(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let mut session = Arc::clone(&self.session).lock_owned().await;
+            blocking(move || session.take().map_or(Ok(()), Session::finish)).await
+        })
+    }
+
+    fn read_back(&self) -> Option<Box<dyn Source>> {
+        Some(Box::new(SqliteSource::of_target(&self.options)))
+    }
+}
+
+struct SqliteLane {
+    session: Arc<Mutex<Option<Session>>>,
+}
+
+impl Lane for SqliteLane {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Outcome>> {
+        let session = Arc::clone(&self.session);
+        Box::pin(SqliteSink::with_session(session, move |session| session.write(&request)))
+    }
+}
+
+/// The table's identity. SQLite does not tell upper from lower case in its name.
+fn identity(uuid: &str, options: &TargetOptions) -> String {
+    format!("sqlite {uuid} table {}", options.table.to_ascii_lowercase())
+}
+
+fn check_own(survey: &Survey, previous: Option<&str>, options: &TargetOptions) -> Result<()> {
+    let own = survey.uuid.as_ref().map(|uuid| identity(uuid, options));
+    if !survey.has_rows || own.is_some_and(|own| previous == Some(&*own)) {
+        return Ok(());
+    }
+    Err(Error::configuration(
+        "preparing the target",
+        "the table holds rows that are not this job's; --overwrite keeps them and replaces those with the same id",
+    )
+    .with("path", options.path.display())
+    .with("table", &options.table))
+}

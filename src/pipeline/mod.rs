@@ -1,0 +1,276 @@
+//! read -> transform -> lanes -> send: how documents move, and nothing about why the pools are as large as they are.
+//!
+//! ```text
+//!  read dispatcher          transform dispatcher          send dispatcher
+//!  (permits: readers)       (permits: transformers)       (permits: requests in flight)
+//!   |  chooses a partition    |  a thread of the pool       |  cuts a request from a lane's queue
+//!   |  takes credits          |  runs the chain             |  sends it
+//!   v                         v                             v
+//!  batch + ticket  ======>  chunks by lane  == in source order ==> lanes  ====> settle the ticket
+//!                                                                              |
+//!                                             committer: a checkpoint a second <
+//! ```
+//!
+//! Each dispatcher is one task that waits for a permit and then for something to do, so resizing a pool is changing a number.
+//! Memory is bounded by [`credits`], order is made by [`order`] and kept by [`lanes`], the end of each document is
+//! noted by [`account`]. What may be read next is decided in [`schedule`].
+//!
+//! Shutdown: reading stops, requests under way are waited for, what was not sent is dropped (a resume replays it), a last checkpoint is stored.
+
+mod account;
+mod commit;
+mod credits;
+mod lanes;
+mod order;
+mod pace;
+mod permits;
+mod read;
+mod retry;
+mod schedule;
+mod send;
+mod shared;
+mod stop;
+mod transform;
+
+pub use stop::{Stop, StopReason};
+
+use crate::checkpoint::store::CheckpointStore;
+use crate::connector::{Order, Sink, SinkCapabilities, Source};
+use crate::error::{Error, Result};
+use crate::model::checkpoint::{Checkpoint, Counters};
+use crate::model::event::Event;
+use crate::model::knobs::Knobs;
+use crate::model::meter::Meter;
+use crate::model::partition::Partition;
+use crate::pipeline::account::Account;
+use crate::pipeline::commit::Committer;
+use crate::pipeline::lanes::Cut;
+use crate::pipeline::order::Passing;
+use crate::pipeline::permits::Permit;
+use crate::pipeline::read::ReadBatch;
+use crate::pipeline::schedule::{Schedule, Work};
+use crate::pipeline::shared::{Delivery, Shared};
+use crate::pipeline::transform::Workshop;
+use crate::rejects::RejectLog;
+use crate::transform::Chain;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
+
+/// Requests under way are waited for this long when a run is stopped.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a run does besides moving documents.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Documents to read in all, over all runs of the job.
+    pub limit: Option<u64>,
+    /// Documents to read per second.
+    pub max_rate: Option<f64>,
+    /// A larger document is rejected.
+    pub max_document: usize,
+    /// Time between checkpoints.
+    pub checkpoint_interval: Duration,
+}
+
+/// What a run is made of.
+pub struct Parts {
+    /// Where documents come from.
+    pub source: Arc<dyn Source>,
+    /// Where they go; prepared.
+    pub sink: Arc<dyn Sink>,
+    /// What happens to them.
+    pub chain: Arc<Chain>,
+    /// The source's partitions.
+    pub partitions: Vec<Partition>,
+    /// The knobs in force, whenever they change.
+    pub knobs: watch::Receiver<Knobs>,
+    /// Counts what happens.
+    pub meter: Arc<Meter>,
+    /// Asks the run to stop.
+    pub stop: Arc<Stop>,
+    /// What else was asked for.
+    pub options: Options,
+    /// Documents that earlier runs of the job have read and finished.
+    pub already_read: u64,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Why it ended before everything was accounted for.
+    pub stopped: Option<StopReason>,
+    /// The source's damaged input, if some was met.
+    pub damage: Option<Error>,
+    /// Counters of the job.
+    pub counters: Counters,
+    /// The lane that took most documents, with its share.
+    pub hottest_lane: Option<(u32, f64)>,
+}
+
+/// A run, ready to go.
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    committer: Committer,
+}
+
+impl Pipeline {
+    /// A run that goes on from `first` (a checkpoint with nothing finished begins at the beginning).
+    pub fn new(
+        parts: Parts,
+        first: Checkpoint,
+        store: CheckpointStore,
+        rejects: RejectLog,
+        events: UnboundedSender<Event>,
+    ) -> Self {
+        let total = parts.sink.capabilities().order == Order::Total;
+        let work = parts.partitions.iter().enumerate().filter_map(|(number, partition)| {
+            let stretches = match first.partitions.get(&partition.id) {
+                Some(progress) => progress.remaining(&partition.start),
+                None => crate::model::checkpoint::Progress::default().remaining(&partition.start),
+            };
+            let partition = number as u32;
+            let work = Work { partition, stretches: stretches.into(), reader: None, sequence: 0, needs: None };
+            (!work.stretches.is_empty()).then_some(work)
+        });
+        let schedule = Schedule::new(work.collect(), total);
+        let account =
+            Account::new(&parts.partitions, &first.partitions, first.counters, rejects, Arc::clone(&parts.meter));
+        let shared = Shared::new(parts, schedule, account, events);
+        Self { shared, committer: Committer::new(store, first) }
+    }
+
+    /// The counters of the job, while it runs.
+    pub fn counters(&self) -> impl Fn() -> Counters + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            shared.measure_lanes();
+            shared.account.counters()
+        }
+    }
+
+    /// Runs to the end, or until asked to stop.
+    pub async fn run(self) -> Ended {
+        let Self { shared, committer } = self;
+        shared.apply(&shared.knobs.borrow());
+        let (to_transform, from_readers) = tokio::sync::mpsc::unbounded_channel();
+        let tasks = [
+            tokio::spawn(read::dispatch(Arc::clone(&shared), to_transform)),
+            tokio::spawn(dispatch_transform(Arc::clone(&shared), from_readers)),
+            tokio::spawn(send::dispatch(Arc::clone(&shared))),
+            tokio::spawn(follow_knobs(Arc::clone(&shared))),
+        ];
+        let committing = tokio::spawn(committer.run(Arc::clone(&shared)));
+        let watching = async {
+            while !shared.is_complete() {
+                shared.settled.notified().await;
+            }
+        };
+        tokio::select! {
+            () = watching => {}
+            () = shared.stop.wait() => {}
+        }
+        shared.ended.notify_one();
+        let closing = close(&shared, committing).await;
+        if let Err(error) = closing {
+            shared.stop.fail(error);
+        }
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        Ended {
+            stopped: shared.stop.take_reason(),
+            damage: shared.take_damage(),
+            counters: shared.account.counters(),
+            hottest_lane: send::hottest_lane(&shared),
+        }
+    }
+}
+
+/// Waits for what is under way and stores the last checkpoint.
+async fn close(shared: &Shared, committing: tokio::task::JoinHandle<(Committer, Result<()>)>) -> Result<()> {
+    let quiet = send::wait_until_quiet(shared, PATIENCE).await;
+    let pauses = shared.capabilities.marked || shared.capabilities.transactional;
+    if !quiet {
+        let message = format!("some requests were not answered within {} s", PATIENCE.as_secs());
+        shared.event(Event::Warning { message });
+        if pauses {
+            // A sink that must be quiet cannot be asked for a mark now; the last checkpoint stands.
+            committing.abort();
+            return Ok(());
+        }
+    }
+    let (mut committer, result) = committing
+        .await
+        .map_err(|cause| Error::internal("storing the checkpoint", "the task ended").caused_by(cause))?;
+    result?;
+    committer.commit(shared, false).await?;
+    if shared.stop.is_on() {
+        return Ok(());
+    }
+    let all_done = (0..shared.partitions.len()).all(|partition| shared.account.is_done(partition as u32));
+    if all_done {
+        shared.sink.finish().await?;
+        committer.commit(shared, true).await?;
+    }
+    Ok(())
+}
+
+async fn follow_knobs(shared: Arc<Shared>) {
+    let mut knobs = shared.knobs.clone();
+    while knobs.changed().await.is_ok() {
+        let now = *knobs.borrow_and_update();
+        shared.apply(&now);
+    }
+}
+
+async fn dispatch_transform(shared: Arc<Shared>, mut batches: UnboundedReceiver<ReadBatch>) {
+    while let Some(batch) = batches.recv().await {
+        let permit = shared.transformers.acquire().await;
+        let shared = Arc::clone(&shared);
+        rayon::spawn(move || {
+            let work = AssertUnwindSafe(|| transform_one(&shared, batch, permit));
+            if std::panic::catch_unwind(work).is_err() {
+                shared.stop.fail(Error::internal("transforming", "a step panicked"));
+            }
+        });
+    }
+}
+
+fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
+    let ReadBatch { batch, first, ticket, mut credit } = read;
+    let started = std::time::Instant::now();
+    let documents = batch.documents.len() as u64;
+    let bytes_read = (batch.documents.buffer.capacity() + size_of_val(batch.documents.spans.as_slice())) as u64
+        + batch.rejects.iter().map(|reject| reject.bytes.len() as u64).sum::<u64>();
+    let workshop = Workshop {
+        source: &*shared.source,
+        sink: &*shared.sink,
+        chain: &shared.chain,
+        partition: &shared.partitions[ticket.partition as usize],
+        partition_index: ticket.partition,
+        routed: shared.is_routed(),
+        keyed: shared.is_keyed(),
+        growth: shared.growth(),
+    };
+    let output = workshop.run(batch, first);
+    let held = output.bytes() + output.results.dead_letters.len() as u64;
+    shared.note_growth(bytes_read, held);
+    credit.resize(held);
+    shared.meter.transformers.worked(started.elapsed(), documents);
+    drop(permit);
+    let (partition, sequence) = (ticket.partition, ticket.sequence);
+    let delivery = Delivery { ticket, output, credit: Some(credit), bytes_read };
+    shared.deliver(partition, sequence, Passing::Batch(delivery));
+}
+
+/// How the sink wants its requests cut.
+fn cut_rule(capabilities: &SinkCapabilities, knobs: &Knobs) -> Cut {
+    Cut {
+        documents: knobs.request_documents.min(capabilities.request_documents),
+        bytes: capabilities.request_bytes,
+        serial: capabilities.serial,
+        keyed: capabilities.keyed,
+        whole_chunks: capabilities.marked,
+    }
+}

@@ -1,0 +1,236 @@
+//! Reading: one dispatcher that chooses a partition, takes credits for its next batch and lets a task read it.
+
+use crate::checkpoint::ledger::END;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::batch::{Batch, BatchLimit, Next};
+use crate::model::partition::PartitionIndex;
+use crate::pipeline::shared::{Delivery, Shared};
+use crate::pipeline::account::Ticket;
+use crate::pipeline::credits::Credit;
+use crate::pipeline::order::Passing;
+use crate::pipeline::permits::Permit;
+use crate::pipeline::retry;
+use crate::pipeline::schedule::Work;
+use std::sync::Arc;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
+
+/// A batch that was read, on its way to the transformers.
+pub(crate) struct ReadBatch {
+    pub(crate) batch: Batch,
+    /// Records before it in its partition.
+    pub(crate) first: u64,
+    pub(crate) ticket: Arc<Ticket>,
+    pub(crate) credit: Credit,
+}
+
+/// What the dispatcher can do now.
+enum Turn {
+    Read(Box<Work>, Credit, BatchLimit),
+    /// Something must happen first, or this time must come.
+    Wait(Option<Instant>),
+    /// Everything is read.
+    Finished,
+}
+
+/// Reads until everything is read or the run stops.
+pub(crate) async fn dispatch(shared: Arc<Shared>, transform: UnboundedSender<ReadBatch>) {
+    loop {
+        let permit = tokio::select! {
+            permit = shared.readers.acquire() => permit,
+            () = shared.stop.wait() => return,
+        };
+        let (work, credit, limit) = loop {
+            let until = match shared.turn() {
+                Turn::Read(work, credit, limit) => break (work, credit, limit),
+                Turn::Finished => return,
+                Turn::Wait(until) => until,
+            };
+            let timer = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shared.read_wake.notified() => {}
+                () = timer => {}
+                () = shared.stop.wait() => return,
+            }
+        };
+        tokio::spawn(read_one(Arc::clone(&shared), transform.clone(), permit, work, credit, limit));
+    }
+}
+
+impl Shared {
+    fn turn(self: &Arc<Self>) -> Turn {
+        let knobs = *self.knobs.borrow();
+        let mut schedule = self.schedule();
+        let limited = self.pace().is_spent();
+        if schedule.unfinished() == 0 || (limited && schedule.is_resting()) {
+            return Turn::Finished;
+        }
+        let now = Instant::now();
+        if let Some(until) = self.pace().wait(now) {
+            return Turn::Wait(Some(until));
+        }
+        if limited {
+            return Turn::Wait(None);
+        }
+        let found = schedule.next(|partition| self.pressure(partition, knobs.credit_bytes));
+        let Some((choice, standing, work)) = found else { return Turn::Wait(None) };
+        let bytes = knobs.batch_bytes().max(work.needs.unwrap_or(0));
+        let Some(credit) = self.credits.try_take(work.partition, self.cost(bytes as u64), standing) else {
+            return Turn::Wait(None);
+        };
+        let documents = self.pace().reserve(knobs.batch_documents, now);
+        let limit = BatchLimit { documents, bytes, max_document: self.options.max_document };
+        match schedule.take(choice) {
+            Some(work) => Turn::Read(Box::new(work), credit, limit),
+            None => Turn::Wait(None),
+        }
+    }
+
+    /// The credits that a batch of `bytes` needs: its buffer, and what transform will make of it.
+    fn cost(&self, bytes: u64) -> u64 {
+        if self.copies() { (bytes as f64 * (1.0 + self.growth())) as u64 } else { bytes }
+    }
+
+    fn pressure(&self, partition: PartitionIndex, credit_bytes: u64) -> f64 {
+        let destinations = self.destinations();
+        let (lanes, in_transit) = destinations.of(partition);
+        let queues = self.lanes();
+        lanes.iter().map(|lane| queues.pressure(*lane, in_transit, credit_bytes)).fold(0.0, f64::max)
+    }
+
+    /// Gives a partition back to the schedule; none if it is read to its end.
+    fn give_back(&self, partition: PartitionIndex, work: Option<Work>) {
+        let mut schedule = self.schedule();
+        schedule.give_back(partition, work);
+        self.meter.unfinished_partitions.set(schedule.unfinished() as u64);
+        drop(schedule);
+        self.read_wake.notify_one();
+        self.settled.notify_one();
+    }
+}
+
+async fn read_one(
+    shared: Arc<Shared>,
+    transform: UnboundedSender<ReadBatch>,
+    permit: Permit,
+    work: Box<Work>,
+    credit: Credit,
+    limit: BatchLimit,
+) {
+    let mut work = *work;
+    let partition = work.partition;
+    let started = Instant::now();
+    let answer = next(&shared, &mut work, limit).await;
+    let read = match &answer {
+        Ok(Next::Batch(batch)) => batch.documents.len() + batch.rejects.len(),
+        _ => 0,
+    };
+    shared.pace().refund(limit.documents - read.min(limit.documents));
+    shared.meter.readers.worked(started.elapsed(), read as u64);
+    drop(permit);
+    let work = match answer {
+        Ok(Next::Batch(batch)) => {
+            shared.read(&mut work, batch, credit, &transform);
+            Some(work)
+        }
+        Ok(Next::Grow(bytes)) => {
+            // The credits go back first: whoever waits for many must not hold few.
+            drop(credit);
+            work.needs = Some(bytes);
+            Some(work)
+        }
+        Ok(Next::End) => shared.stretch_ended(work),
+        Err(error) => {
+            shared.read_failed(error, &work);
+            None
+        }
+    };
+    shared.give_back(partition, work);
+}
+
+/// The reader's answer; failures that may pass are tried again, from the place that was reached.
+async fn next(shared: &Shared, work: &mut Work, limit: BatchLimit) -> Result<Next> {
+    let mut attempts = 0;
+    loop {
+        let error = match try_next(shared, work, limit).await {
+            Ok(next) => return Ok(next),
+            Err(error) => error,
+        };
+        attempts += 1;
+        let retry::Next::After(delay) = retry::next(&error, attempts) else { return Err(error) };
+        shared.meter.retried.add(1);
+        shared.event_retrying(&error, attempts, delay);
+        work.reader = None;
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = shared.stop.wait() => return Err(error),
+        }
+    }
+}
+
+async fn try_next(shared: &Shared, work: &mut Work, limit: BatchLimit) -> Result<Next> {
+    let Some(stretch) = work.stretches.front() else { return Ok(Next::End) };
+    let reader = match &mut work.reader {
+        Some(reader) => reader,
+        none => {
+            let partition = &shared.partitions[work.partition as usize];
+            none.insert(shared.source.open(partition, stretch.clone()).await?)
+        }
+    };
+    reader.next(limit).await
+}
+
+impl Shared {
+    /// Sends a batch on its way.
+    fn read(&self, work: &mut Work, batch: Batch, mut credit: Credit, transform: &UnboundedSender<ReadBatch>) {
+        let Some(stretch) = work.stretches.front_mut() else { return };
+        let buffered = batch.documents.buffer.capacity() as u64
+            + size_of_val(batch.documents.spans.as_slice()) as u64
+            + batch.rejects.iter().map(|reject| reject.bytes.len() as u64).sum::<u64>();
+        credit.resize(self.cost(buffered));
+        let (from, to) = (stretch.from.clone(), batch.to.clone());
+        let first = from.ordinal;
+        let ticket = self.account.open(work.partition, work.sequence, from, to.clone());
+        let bytes: u64 = batch.documents.spans.iter().map(|span| u64::from(span.length)).sum();
+        self.meter.read.add((batch.documents.len() + batch.rejects.len()) as u64);
+        self.meter.bytes_read.add(bytes);
+        self.destinations().departed(work.partition, buffered);
+        work.sequence += 1;
+        work.needs = None;
+        stretch.from = to;
+        // The receiver is gone only when the run stops; the batch is then replayed.
+        let _ = transform.send(ReadBatch { batch, first, ticket, credit });
+    }
+
+    /// A stretch is read to its end: closes the gap to the next, or ends the partition.
+    fn stretch_ended(&self, mut work: Work) -> Option<Work> {
+        let stretch = work.stretches.pop_front()?;
+        work.reader = None;
+        let end = stretch.until.unwrap_or(END);
+        if stretch.from.at < end.at {
+            let ticket = self.account.open(work.partition, work.sequence, stretch.from, end);
+            self.deliver(work.partition, work.sequence, Passing::Batch(Delivery::empty(ticket)));
+            work.sequence += 1;
+        }
+        if work.stretches.is_empty() {
+            self.deliver(work.partition, work.sequence, Passing::PartitionEnd);
+            return None;
+        }
+        Some(work)
+    }
+
+    /// A partition cannot be read on. Damaged input ends only itself: everything else is still moved.
+    fn read_failed(&self, error: Error, work: &Work) {
+        if error.kind() == ErrorKind::InvalidInput {
+            self.note_damage(error);
+            self.deliver(work.partition, work.sequence, Passing::PartitionEnd);
+        } else {
+            self.stop.fail(error);
+        }
+    }
+}

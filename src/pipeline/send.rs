@@ -1,0 +1,268 @@
+//! Sending: one dispatcher that cuts requests from the lanes' queues, and a task for each request under way.
+
+use crate::error::{Error, Result};
+use crate::model::checkpoint::Counters;
+use crate::model::reject::{Reject, RejectedBy};
+use crate::model::request::{LaneId, Outcome};
+use crate::pipeline::account::{Results, Ticket};
+use crate::pipeline::lanes::{Again, Flight, Piece};
+use crate::pipeline::permits::Permit;
+use crate::pipeline::retry;
+use crate::pipeline::shared::Shared;
+use crate::rejects::dead_letter;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Sends until the run stops.
+pub(crate) async fn dispatch(shared: Arc<Shared>) {
+    loop {
+        let permit = tokio::select! {
+            permit = shared.requests.acquire() => permit,
+            () = shared.stop.wait() => return,
+        };
+        let flight = loop {
+            let cut = shared.lanes().cut(Instant::now());
+            let wake = match cut {
+                Ok(flight) => break flight,
+                Err(wake) => wake,
+            };
+            let timer = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shared.send_wake.notified() => {}
+                () = timer => {}
+                () = shared.stop.wait() => return,
+            }
+        };
+        tokio::spawn(send(Arc::clone(&shared), permit, flight));
+    }
+}
+
+async fn send(shared: Arc<Shared>, permit: Permit, flight: Flight) {
+    // A checkpoint that needs the sink quiet waits for this, and holds up the next.
+    let quiet = shared.quiet.read().await;
+    let lane = shared.door(flight.lane);
+    let started = Instant::now();
+    let answer = lane.send(flight.request()).await;
+    let took = started.elapsed();
+    shared.meter.latency.record(took);
+    shared.meter.requests.worked(took, flight.documents() as u64);
+    match answer {
+        Ok(outcome) => shared.landed(flight, &outcome),
+        Err(error) => shared.failed(flight, error),
+    }
+    drop(quiet);
+    drop(permit);
+    shared.send_wake.notify_one();
+    shared.read_wake.notify_one();
+    shared.settled.notify_one();
+}
+
+impl Shared {
+    /// The lane answered.
+    fn landed(&self, flight: Flight, outcome: &Outcome) {
+        self.meter.answered.add(1);
+        self.meter.throttled.add(u64::from(outcome.throttled.is_some()));
+        self.meter.milli_request_units.add((outcome.cost.request_units * 1000.0) as u64);
+        let (done, again) = divide(&flight.pieces, outcome);
+        let settlements = self.settlements(&flight, outcome);
+        let again = (!again.is_empty()).then(|| match outcome.throttled {
+            // Its turn comes when the gate opens; that is not a failure.
+            Some(_) => Ok(Again { pieces: again, attempts: flight.attempts, delay: Duration::ZERO }),
+            None => self.back_off(again, flight.attempts),
+        });
+        let (again, failure) = match again {
+            Some(Err(error)) => (None, Some(error)),
+            other => (other.and_then(Result::ok), None),
+        };
+        self.lanes().landed(flight.lane, &done, again, outcome.throttled, Instant::now());
+        if let Some(error) = failure {
+            self.stop.fail(error);
+        }
+        for (ticket, documents, results) in settlements {
+            self.settle(&ticket, documents, results);
+        }
+    }
+
+    /// Single documents that the lane asks to see again, though it is not throttled: as a write conflict.
+    fn back_off(&self, pieces: Vec<Piece>, attempts: u32) -> Result<Again> {
+        let error = Error::new(crate::error::ErrorKind::Conflict, "writing", "the target asks to try single documents again");
+        match retry::next(&error, attempts + 1) {
+            retry::Next::After(delay) => Ok(Again { pieces, attempts: attempts + 1, delay }),
+            _ => Err(error.with("attempts", attempts + 1)),
+        }
+    }
+
+    /// The whole request failed.
+    fn failed(&self, flight: Flight, error: Error) {
+        let attempts = flight.attempts + 1;
+        let next = retry::next(&error, attempts);
+        if next != retry::Next::GiveUp {
+            self.meter.retried.add(1);
+        }
+        match next {
+            retry::Next::After(delay) => {
+                self.event_retrying(&error, attempts, delay);
+                let again = Again { pieces: flight.pieces, attempts, delay };
+                self.lanes().landed(flight.lane, &[], Some(again), None, Instant::now());
+            }
+            retry::Next::Reroute => self.lane_closed(flight),
+            retry::Next::GiveUp => {
+                let again = Again { pieces: flight.pieces, attempts, delay: Duration::ZERO };
+                self.lanes().landed(flight.lane, &[], Some(again), None, Instant::now());
+                let error = if attempts > 1 { error.with("attempts", attempts) } else { error };
+                self.stop.fail(error);
+            }
+        }
+    }
+
+    /// The lane is no more: once nothing of it is under way, its documents go where the sink says now.
+    fn lane_closed(&self, flight: Flight) {
+        let closed = flight.lane;
+        if !self.lanes().found_closed(flight) {
+            return;
+        }
+        self.refresh_doors();
+        let mut lanes = self.lanes();
+        for piece in lanes.evacuate(closed) {
+            for index in piece.range.clone() {
+                let document = piece.chunk.documents.get(piece.chunk.partition, index as usize);
+                match self.sink.route(&document) {
+                    Ok(route) if route.lane != closed => lanes.reroute(route.lane, &piece, index),
+                    _ => {
+                        let message = "a document has no lane after its lane was closed";
+                        return self.stop.fail(Error::internal("routing", message));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the tickets of a request are told: documents that have met their end, and how.
+    fn settlements(&self, flight: &Flight, outcome: &Outcome) -> Vec<(Arc<Ticket>, u32, Results)> {
+        let mut fates = Fates::new(outcome);
+        let mut first = 0;
+        let mut settlements: Vec<(Arc<Ticket>, u32, Results)> = Vec::new();
+        for piece in &flight.pieces {
+            let ticket = &piece.chunk.ticket;
+            if !settlements.last().is_some_and(|(last, ..)| Arc::ptr_eq(last, ticket)) {
+                settlements.push((Arc::clone(ticket), 0, Results::default()));
+            }
+            let Some((_, documents, results)) = settlements.last_mut() else { continue };
+            for (offset, index) in piece.range.clone().enumerate() {
+                let span = &piece.chunk.documents.spans[index as usize];
+                let fate = fates.of(first + offset as u32);
+                *documents += u32::from(fate != Fate::Again);
+                match fate {
+                    Fate::Again => {}
+                    Fate::Superseded => results.counters.superseded += 1,
+                    Fate::Written => {
+                        results.counters.written += 1;
+                        results.counters.bytes_written += u64::from(span.length);
+                    }
+                    Fate::Rejected(reason) => {
+                        let bytes = piece.chunk.documents.bytes(index as usize);
+                        let reject = Reject::new(RejectedBy::Target, reason, span, bytes);
+                        self.refused(&reject, piece, results);
+                    }
+                }
+            }
+            first += piece.range.len() as u32;
+        }
+        settlements.retain(|(_, documents, _)| *documents > 0);
+        settlements
+    }
+
+    fn refused(&self, reject: &Reject, piece: &Piece, results: &mut Results) {
+        let partition = &self.partitions[piece.chunk.partition as usize];
+        let first = piece.chunk.ticket.first();
+        let place = self.source.locate(partition, reject.at, first + u64::from(reject.ordinal));
+        results.counters = Counters { rejected: results.counters.rejected + 1, ..results.counters };
+        results.dead_letters.extend_from_slice(&dead_letter(reject, &partition.id.0, &place));
+        results.reasons.push((reject.by.as_str(), reject.reason.clone(), place));
+    }
+}
+
+/// How a document of a request fared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate<'o> {
+    Written,
+    Superseded,
+    Rejected(&'o str),
+    Again,
+}
+
+/// Walks along an outcome's lists.
+struct Fates<'o> {
+    superseded: std::slice::Iter<'o, u32>,
+    rejected: std::slice::Iter<'o, (u32, String)>,
+    retry: std::slice::Iter<'o, u32>,
+}
+
+impl<'o> Fates<'o> {
+    fn new(outcome: &'o Outcome) -> Self {
+        Self {
+            superseded: outcome.superseded.iter(),
+            rejected: outcome.rejected.iter(),
+            retry: outcome.retry.iter(),
+        }
+    }
+
+    /// The fate of document `index`; asked in ascending order.
+    #[inline]
+    fn of(&mut self, index: u32) -> Fate<'o> {
+        if self.retry.as_slice().first() == Some(&index) {
+            self.retry.next();
+            return Fate::Again;
+        }
+        if self.rejected.as_slice().first().is_some_and(|(at, _)| *at == index) {
+            return self.rejected.next().map_or(Fate::Written, |(_, reason)| Fate::Rejected(reason));
+        }
+        if self.superseded.as_slice().first() == Some(&index) {
+            self.superseded.next();
+            return Fate::Superseded;
+        }
+        Fate::Written
+    }
+}
+
+/// The documents of a request that have met their end, and those to be sent again.
+fn divide(pieces: &[Piece], outcome: &Outcome) -> (Vec<Piece>, Vec<Piece>) {
+    if outcome.retry.is_empty() {
+        return (pieces.to_vec(), Vec::new());
+    }
+    let (mut done, mut again) = (Vec::new(), Vec::new());
+    let mut retry = outcome.retry.iter().peekable();
+    let mut number = 0;
+    for piece in pieces {
+        for index in piece.range.clone() {
+            let to: &mut Vec<Piece> = if retry.next_if_eq(&&number).is_some() { &mut again } else { &mut done };
+            match to.last_mut() {
+                Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == index => last.range.end += 1,
+                _ => to.push(Piece { chunk: Arc::clone(&piece.chunk), range: index..index + 1 }),
+            }
+            number += 1;
+        }
+    }
+    (done, again)
+}
+
+/// Waits until no request is under way, at most `limit`. False: some still are.
+pub(crate) async fn wait_until_quiet(shared: &Shared, limit: Duration) -> bool {
+    let quiet = async {
+        while !shared.lanes().is_quiet() {
+            shared.settled.notified().await;
+        }
+    };
+    tokio::time::timeout(limit, quiet).await.is_ok()
+}
+
+/// The lane that was given most documents, with its share.
+pub(crate) fn hottest_lane(shared: &Shared) -> Option<(LaneId, f64)> {
+    shared.lanes().hottest()
+}

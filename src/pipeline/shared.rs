@@ -1,0 +1,282 @@
+//! What the stages of a run share: the pools' sizes, the credits, the queues and the books.
+
+use crate::connector::{Lane, Order, Sink, SinkCapabilities, Source};
+use crate::error::Error;
+use crate::model::event::Event;
+use crate::model::knobs::Knobs;
+use crate::model::meter::Meter;
+use crate::model::partition::{Partition, PartitionIndex};
+use crate::pipeline::account::{Account, Ticket};
+use crate::pipeline::credits::{Credit, Credits};
+use crate::pipeline::lanes::{Chunk, Lanes};
+use crate::pipeline::order::{Passing, Reorder};
+use crate::pipeline::pace::Pace;
+use crate::pipeline::permits::Permits;
+use crate::pipeline::schedule::{Destinations, Schedule};
+use crate::pipeline::stop::Stop;
+use crate::pipeline::transform::Output;
+use crate::pipeline::{Options, Parts};
+use crate::transform::Chain;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+/// How fast the estimate of the growth in transform follows what is seen.
+const GROWTH_WEIGHT: f64 = 0.2;
+
+/// The state of a run.
+pub(crate) struct Shared {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) capabilities: SinkCapabilities,
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) partitions: Vec<Partition>,
+    pub(crate) options: Options,
+    pub(crate) knobs: watch::Receiver<Knobs>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) stop: Arc<Stop>,
+    pub(crate) readers: Arc<Permits>,
+    pub(crate) transformers: Arc<Permits>,
+    pub(crate) requests: Arc<Permits>,
+    pub(crate) credits: Arc<Credits>,
+    pub(crate) account: Account,
+    /// Held for reading by every send; for writing while the sink must be quiet.
+    pub(crate) quiet: tokio::sync::RwLock<()>,
+    /// Something that the read dispatcher waits for has happened.
+    pub(crate) read_wake: Arc<Notify>,
+    /// Something that the send dispatcher waits for has happened.
+    pub(crate) send_wake: Notify,
+    /// A batch was committed, a request answered, or a partition read to its end.
+    pub(crate) settled: Notify,
+    /// Nothing more is to be committed on the way: the last checkpoint comes.
+    pub(crate) ended: Notify,
+    events: UnboundedSender<Event>,
+    schedule: Mutex<Schedule>,
+    destinations: Mutex<Destinations>,
+    reorder: Mutex<Reorder<Delivery>>,
+    lanes: Mutex<Lanes>,
+    doors: RwLock<Vec<Arc<dyn Lane>>>,
+    growth: Mutex<f64>,
+    pace: Mutex<Pace>,
+    damage: Mutex<Option<Error>>,
+}
+
+/// A batch after transform, on its way to the lanes.
+pub(crate) struct Delivery {
+    pub(crate) ticket: Arc<Ticket>,
+    pub(crate) output: Output,
+    pub(crate) credit: Option<Credit>,
+    /// Bytes that were read for it.
+    pub(crate) bytes_read: u64,
+}
+
+impl Delivery {
+    /// A stretch that holds no document.
+    pub(crate) fn empty(ticket: Arc<Ticket>) -> Self {
+        Self { ticket, output: Output::default(), credit: None, bytes_read: 0 }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts, schedule: Schedule, account: Account, events: UnboundedSender<Event>) -> Arc<Self> {
+        let Parts { source, sink, chain, partitions, knobs, meter, stop, options, already_read } = parts;
+        let capabilities = sink.capabilities();
+        let doors = sink.lanes();
+        let now = *knobs.borrow();
+        let read_wake = Arc::new(Notify::new());
+        let lanes = Lanes::new(doors.len(), super::cut_rule(&capabilities, &now));
+        let total = capabilities.order == Order::Total;
+        let coming = schedule.partitions().collect::<Vec<_>>();
+        let limit = options.limit.map(|limit| limit.saturating_sub(already_read));
+        Arc::new(Self {
+            readers: Permits::new(now.readers),
+            transformers: Permits::new(now.transformers),
+            requests: Permits::new(now.requests_in_flight),
+            credits: Credits::new(now.credit_bytes, Arc::clone(&read_wake), Arc::clone(&meter)),
+            account,
+            quiet: tokio::sync::RwLock::new(()),
+            read_wake,
+            send_wake: Notify::new(),
+            settled: Notify::new(),
+            ended: Notify::new(),
+            events,
+            destinations: Mutex::new(Destinations::new(partitions.len())),
+            reorder: Mutex::new(Reorder::new(coming.into_iter(), total)),
+            schedule: Mutex::new(schedule),
+            lanes: Mutex::new(lanes),
+            doors: RwLock::new(doors),
+            growth: Mutex::new(1.0),
+            pace: Mutex::new(Pace::new(options.max_rate, limit)),
+            damage: Mutex::new(None),
+            source,
+            sink,
+            capabilities,
+            chain,
+            partitions,
+            options,
+            knobs,
+            meter,
+            stop,
+        })
+    }
+
+    pub(crate) fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        locked(&self.schedule)
+    }
+
+    pub(crate) fn destinations(&self) -> MutexGuard<'_, Destinations> {
+        locked(&self.destinations)
+    }
+
+    pub(crate) fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        locked(&self.lanes)
+    }
+
+    pub(crate) fn pace(&self) -> MutexGuard<'_, Pace> {
+        locked(&self.pace)
+    }
+
+    /// The lane of that number.
+    pub(crate) fn door(&self, lane: u32) -> Arc<dyn Lane> {
+        Arc::clone(&self.doors.read().unwrap_or_else(PoisonError::into_inner)[lane as usize])
+    }
+
+    /// Takes the sink's lanes anew.
+    pub(crate) fn refresh_doors(&self) {
+        let doors = self.sink.lanes();
+        self.lanes().grow(doors.len());
+        *self.doors.write().unwrap_or_else(PoisonError::into_inner) = doors;
+    }
+
+    /// Several lanes, or documents whose (key, id) must be told apart: the sink is asked for each document.
+    pub(crate) fn is_routed(&self) -> bool {
+        self.is_keyed() || self.lanes().len() > 1
+    }
+
+    /// Equal (key, id) must be told apart.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.capabilities.keyed && !self.capabilities.serial
+    }
+
+    /// Whether transform makes new buffers.
+    pub(crate) fn copies(&self) -> bool {
+        !self.chain.is_empty() || self.is_routed()
+    }
+
+    /// Output bytes a byte of input, as seen so far.
+    pub(crate) fn growth(&self) -> f64 {
+        *locked(&self.growth)
+    }
+
+    /// Notes what transform made of a batch.
+    pub(crate) fn note_growth(&self, read: u64, made: u64) {
+        if read > 0 {
+            let mut growth = locked(&self.growth);
+            *growth += GROWTH_WEIGHT * (made as f64 / read as f64 - *growth);
+        }
+    }
+
+    /// Notes that a source's input is damaged; the first is reported when the run ends.
+    pub(crate) fn note_damage(&self, error: Error) {
+        self.event(Event::Warning { message: error.to_string() });
+        locked(&self.damage).get_or_insert(error);
+    }
+
+    pub(crate) fn take_damage(&self) -> Option<Error> {
+        locked(&self.damage).take()
+    }
+
+    pub(crate) fn event(&self, event: Event) {
+        // Nobody listens any more: the run goes on all the same.
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn event_retrying(&self, error: &Error, attempts: u32, delay: Duration) {
+        self.event(Event::Retrying { error: error.to_string(), attempts, delay });
+    }
+
+    /// Puts a batch in its place of the source order; what may pass goes to the lanes.
+    pub(crate) fn deliver(&self, partition: PartitionIndex, sequence: u64, passing: Passing<Delivery>) {
+        let mut reorder = locked(&self.reorder);
+        reorder.pass(partition, sequence, passing, |delivery| self.enter_lanes(delivery));
+        drop(reorder);
+        self.send_wake.notify_one();
+        self.read_wake.notify_one();
+    }
+
+    fn enter_lanes(&self, delivery: Delivery) {
+        let Delivery { ticket, output, credit, bytes_read } = delivery;
+        let partition = ticket.partition;
+        let mut identities = Vec::new();
+        if self.is_keyed() {
+            identities = output.chunks.iter().flat_map(|chunk| chunk.identities.iter().copied()).collect();
+            identities.sort_unstable();
+        }
+        let mut credit = credit;
+        let documents = output.documents();
+        let lanes = output.chunks.iter().map(|chunk| chunk.lane);
+        self.destinations().arrived(partition, bytes_read, lanes);
+        let mut queues = self.lanes();
+        let mut chunks = Vec::with_capacity(output.chunks.len());
+        for draft in output.chunks {
+            let Some(credit) = credit.as_mut().map(|credit| credit.split(draft.bytes())) else { continue };
+            chunks.push((draft.lane, Chunk {
+                documents: Arc::new(draft.documents),
+                identities: draft.identities,
+                partition,
+                ticket: Arc::clone(&ticket),
+                _credit: credit,
+            }));
+        }
+        ticket.expect(documents, identities, credit);
+        for (lane, chunk) in chunks {
+            queues.push(lane, Arc::new(chunk));
+        }
+        drop(queues);
+        self.settle(&ticket, 1, output.results);
+    }
+
+    /// Settles documents of a batch; see [`Account::settle`].
+    pub(crate) fn settle(&self, ticket: &Arc<Ticket>, documents: u32, results: crate::pipeline::account::Results) {
+        if let Err(error) = self.account.settle(ticket, documents, results) {
+            self.stop.fail(error);
+        }
+        self.settled.notify_one();
+    }
+
+    /// Puts the knobs in force.
+    pub(crate) fn apply(&self, knobs: &Knobs) {
+        self.readers.resize(knobs.readers);
+        self.transformers.resize(knobs.transformers);
+        self.requests.resize(knobs.requests_in_flight);
+        self.credits.resize(knobs.credit_bytes);
+        let mut lanes = self.lanes();
+        lanes.set_request_documents(knobs.request_documents.min(self.capabilities.request_documents));
+        let count = lanes.len();
+        drop(lanes);
+        // One open partition a reader, and one more for each lane that may stand still.
+        self.schedule().most_open = knobs.readers + count - 1;
+        self.read_wake.notify_one();
+    }
+
+    /// Whether everything that was read is accounted for, and nothing is left to read.
+    pub(crate) fn is_complete(&self) -> bool {
+        let schedule = self.schedule();
+        let all_read = schedule.unfinished() == 0 || (self.pace().is_spent() && schedule.is_resting());
+        drop(schedule);
+        all_read && self.account.is_settled()
+    }
+
+    /// Takes the counts of the lanes for the next sample.
+    pub(crate) fn measure_lanes(&self) {
+        let (backlogged, gated) = self.lanes().backlogged(Instant::now());
+        self.meter.lanes_backlogged.set(backlogged as u64);
+        self.meter.lanes_gated.set(gated as u64);
+    }
+}

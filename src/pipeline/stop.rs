@@ -1,0 +1,61 @@
+//! How a run is asked to stop: once, by the first who asks, and heard by every task.
+
+use crate::error::Error;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Why a run stops before its end.
+#[derive(Debug)]
+pub enum StopReason {
+    /// A signal of this name.
+    Signal(&'static str),
+    /// A failure.
+    Failure(Error),
+}
+
+/// The switch.
+#[derive(Debug)]
+pub struct Stop {
+    on: watch::Sender<bool>,
+    reason: Mutex<Option<StopReason>>,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { on: watch::Sender::new(false), reason: Mutex::new(None) }
+    }
+}
+
+impl Stop {
+    fn lock(&self) -> MutexGuard<'_, Option<StopReason>> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the run to stop; the first reason stays.
+    pub fn stop(&self, reason: StopReason) {
+        self.lock().get_or_insert(reason);
+        self.on.send_replace(true);
+    }
+
+    /// Asks the run to stop because of a failure.
+    pub fn fail(&self, error: Error) {
+        self.stop(StopReason::Failure(error));
+    }
+
+    /// Whether somebody asked.
+    pub fn is_on(&self) -> bool {
+        *self.on.borrow()
+    }
+
+    /// Waits until somebody asks.
+    pub async fn wait(&self) {
+        let mut on = self.on.subscribe();
+        // The sender lives as long as this switch, so waiting cannot fail.
+        let _ = on.wait_for(|on| *on).await;
+    }
+
+    /// The reason, if somebody asked.
+    pub fn take_reason(&self) -> Option<StopReason> {
+        self.lock().take()
+    }
+}

@@ -1,0 +1,213 @@
+//! One batch through the chain, on a thread of the transform pool: validated, edited, rendered, and told apart by lane.
+//!
+//! Where the chain changes nothing and the sink has one lane, the batch's own buffer goes on: not a byte is copied.
+
+use crate::connector::{Sink, Source};
+use crate::model::batch::Batch;
+use crate::model::document::{Document, Documents, Span};
+use crate::model::partition::{Partition, PartitionIndex};
+use crate::model::reject::{Reject, RejectedBy};
+use crate::model::request::{LaneId, Route};
+use crate::pipeline::account::Results;
+use crate::rejects::dead_letter;
+use crate::transform::{Chain, Scratch, Transformed};
+
+/// What a worker needs to know of the run.
+pub(crate) struct Workshop<'a> {
+    pub(crate) source: &'a dyn Source,
+    pub(crate) sink: &'a dyn Sink,
+    pub(crate) chain: &'a Chain,
+    pub(crate) partition: &'a Partition,
+    pub(crate) partition_index: PartitionIndex,
+    /// The sink must be asked where each document goes.
+    pub(crate) routed: bool,
+    /// Equal (key, id) must be told apart.
+    pub(crate) keyed: bool,
+    /// Output bytes a byte of input, as seen so far.
+    pub(crate) growth: f64,
+}
+
+/// A batch after transform.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// By lane, in the order in which the lanes were met.
+    pub(crate) chunks: Vec<ChunkDraft>,
+    /// What has met its end already: dropped and rejected documents, and what was read.
+    pub(crate) results: Results,
+}
+
+/// Documents for one lane.
+#[derive(Debug)]
+pub(crate) struct ChunkDraft {
+    pub(crate) lane: LaneId,
+    pub(crate) documents: Documents,
+    pub(crate) identities: Vec<u64>,
+}
+
+impl Output {
+    /// Documents that go on.
+    pub(crate) fn documents(&self) -> u32 {
+        self.chunks.iter().map(|chunk| chunk.documents.len() as u32).sum()
+    }
+
+    /// Bytes that they hold in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.chunks.iter().map(ChunkDraft::bytes).sum()
+    }
+}
+
+impl ChunkDraft {
+    pub(crate) fn bytes(&self) -> u64 {
+        let beside = size_of_val(self.documents.spans.as_slice()) + size_of_val(self.identities.as_slice());
+        (self.documents.buffer.capacity() + beside) as u64
+    }
+}
+
+impl Workshop<'_> {
+    /// Runs the chain on every document of a batch. `first` is the number of records before it in the partition.
+    pub(crate) fn run(&self, batch: Batch, first: u64) -> Output {
+        let mut output = Output::default();
+        let counters = &mut output.results.counters;
+        counters.read = (batch.documents.len() + batch.rejects.len()) as u64;
+        counters.bytes_read = batch.documents.spans.iter().map(|span| u64::from(span.length)).sum::<u64>()
+            + batch.rejects.iter().map(|reject| reject.length).sum::<u64>();
+        for reject in &batch.rejects {
+            self.reject(reject, first, &mut output.results);
+        }
+        if self.chain.is_empty() && !self.routed {
+            self.pass_through(batch.documents, first, &mut output);
+        } else {
+            self.edit(&batch.documents, first, &mut output);
+        }
+        output
+    }
+
+    /// Validates only: the batch's buffer goes on as it is.
+    fn pass_through(&self, mut documents: Documents, first: u64, output: &mut Output) {
+        let mut scratch = Scratch::default();
+        let Documents { buffer, spans } = &mut documents;
+        spans.retain(|span| {
+            let bytes = &buffer[span.range()];
+            match self.chain.apply(bytes, |_| (), &mut scratch, &mut Vec::new()) {
+                Transformed::Kept { duplicates, .. } => {
+                    output.results.counters.duplicate_keys += u64::from(duplicates);
+                    true
+                }
+                other => {
+                    self.not_kept(other, span, bytes, first, &mut output.results);
+                    false
+                }
+            }
+        });
+        if !documents.is_empty() {
+            output.chunks.push(ChunkDraft { lane: 0, documents, identities: Vec::new() });
+        }
+    }
+
+    fn edit(&self, documents: &Documents, first: u64, output: &mut Output) {
+        let mut scratch = Scratch::default();
+        let mut rendered = Vec::new();
+        for (index, span) in documents.spans.iter().enumerate() {
+            let bytes = documents.bytes(index);
+            let place = |out: &mut String| self.source.position_id(self.partition, span.at, out);
+            // With one lane the document is rendered where it stays.
+            if !self.routed {
+                let chunk = self.chunk(output, 0, documents);
+                let start = chunk.documents.buffer.len();
+                match self.chain.apply(bytes, place, &mut scratch, &mut chunk.documents.buffer) {
+                    Transformed::Kept { changed, duplicates } => {
+                        if !changed {
+                            chunk.documents.buffer.extend_from_slice(bytes);
+                        }
+                        chunk.keep(start, span);
+                        output.results.counters.duplicate_keys += u64::from(duplicates);
+                    }
+                    other => self.not_kept(other, span, bytes, first, &mut output.results),
+                }
+                continue;
+            }
+            rendered.clear();
+            match self.chain.apply(bytes, place, &mut scratch, &mut rendered) {
+                Transformed::Kept { changed, duplicates } => {
+                    output.results.counters.duplicate_keys += u64::from(duplicates);
+                    let bytes = if changed { rendered.as_slice() } else { bytes };
+                    self.route(bytes, span, first, documents, output);
+                }
+                other => self.not_kept(other, span, bytes, first, &mut output.results),
+            }
+        }
+        output.chunks.retain(|chunk| !chunk.documents.is_empty());
+    }
+
+    fn route(&self, bytes: &[u8], span: &Span, first: u64, documents: &Documents, output: &mut Output) {
+        let document = Document { bytes, partition: self.partition_index, at: span.at, operation: span.operation };
+        match self.sink.route(&document) {
+            Ok(Route { lane, identity }) => {
+                let keyed = self.keyed;
+                let chunk = self.chunk(output, lane, documents);
+                let start = chunk.documents.buffer.len();
+                chunk.documents.buffer.extend_from_slice(bytes);
+                chunk.keep(start, span);
+                if keyed {
+                    chunk.identities.push(identity);
+                }
+            }
+            Err(reason) => {
+                self.reject(&Reject::new(RejectedBy::Target, reason, span, bytes), first, &mut output.results);
+            }
+        }
+    }
+
+    /// The output's chunk for `lane`.
+    fn chunk<'o>(&self, output: &'o mut Output, lane: LaneId, documents: &Documents) -> &'o mut ChunkDraft {
+        let found = match output.chunks.last() {
+            Some(last) if last.lane == lane => Some(output.chunks.len() - 1),
+            _ => output.chunks.iter().position(|chunk| chunk.lane == lane),
+        };
+        let at = found.unwrap_or_else(|| {
+            // A single lane takes the whole batch; several grow as they need.
+            let (bytes, count) = match self.routed {
+                true => (0, 0),
+                false => ((documents.buffer.len() as f64 * self.growth) as usize, documents.len()),
+            };
+            let documents = Documents { buffer: Vec::with_capacity(bytes), spans: Vec::with_capacity(count) };
+            output.chunks.push(ChunkDraft { lane, documents, identities: Vec::new() });
+            output.chunks.len() - 1
+        });
+        &mut output.chunks[at]
+    }
+
+    #[cold]
+    fn malformed(reason: &'static str, offset: usize, span: &Span, bytes: &[u8]) -> Reject {
+        let offset = Some(offset as u64);
+        Reject { offset, ..Reject::new(RejectedBy::Read, format!("malformed JSON: {reason}"), span, bytes) }
+    }
+
+    fn not_kept(&self, what: Transformed, span: &Span, bytes: &[u8], first: u64, results: &mut Results) {
+        match what {
+            Transformed::Kept { .. } => {}
+            Transformed::Dropped => results.counters.dropped += 1,
+            Transformed::Malformed { reason, offset } => {
+                self.reject(&Self::malformed(reason, offset, span, bytes), first, results);
+            }
+            Transformed::Rejected(reason) => {
+                self.reject(&Reject::new(RejectedBy::Transform, reason, span, bytes), first, results);
+            }
+        }
+    }
+
+    fn reject(&self, reject: &Reject, first: u64, results: &mut Results) {
+        let place = self.source.locate(self.partition, reject.at, first + u64::from(reject.ordinal));
+        results.counters.rejected += 1;
+        results.dead_letters.extend_from_slice(&dead_letter(reject, &self.partition.id.0, &place));
+        results.reasons.push((reject.by.as_str(), reject.reason.clone(), place));
+    }
+}
+
+impl ChunkDraft {
+    /// Counts what was appended to the buffer since `start` as a document.
+    fn keep(&mut self, start: usize, span: &Span) {
+        let length = (self.documents.buffer.len() - start) as u32;
+        self.documents.spans.push(Span { start: start as u32, length, ..*span });
+    }
+}

@@ -1,0 +1,174 @@
+//! Where a run begins: the lock, the earlier checkpoint, what must not have changed, and the target made ready.
+//!
+//! Nothing is written to the target before the source has been looked at and every reason to refuse has been ruled out.
+
+use crate::checkpoint::lock::JobLock;
+use crate::checkpoint::store::CheckpointStore;
+use crate::config::job::{Begin, Job};
+use crate::connector::{Prepare, Sink, Source, Start};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint, JobFingerprint};
+use crate::model::event::Event;
+use crate::model::partition::Partition;
+use crate::model::units::Count;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// A run that may begin.
+pub(super) struct Beginning {
+    /// Held until the run has ended.
+    pub(super) _lock: JobLock,
+    /// What is finished already; stored, and by this run.
+    pub(super) first: Checkpoint,
+    pub(super) partitions: Vec<Partition>,
+    pub(super) is_resume: bool,
+    pub(super) store: CheckpointStore,
+    pub(super) run: String,
+}
+
+/// Takes the job and makes the target ready.
+pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<Beginning> {
+    let (source, sink) = (&*job.source, &*job.sink);
+    refuse_unresumable(job, source, sink)?;
+    let source_lines = source.check().await?;
+    let partitions = source.partitions().await?;
+    sink.check().await?;
+    if let Some(target) = sink.identity().await?
+        && source.is_target(&target)
+    {
+        let message = "source and target are the same; docferry does not write onto what it reads";
+        return Err(Error::configuration("opening the target", message).with("target", &job.target_name));
+    }
+    std::fs::create_dir_all(&job.state).map_err(|cause| {
+        Error::io("making the state folder", cause).with("path", job.state.display()).with_kind(ErrorKind::Configuration)
+    })?;
+    let lock = JobLock::take(&job.state)?;
+    let store = super::store_of(job);
+    let previous = earlier(job, &store, sink, events).await?;
+    let is_resume = decide(job, previous.as_ref(), events)?;
+
+    let fingerprint = JobFingerprint {
+        source: source_lines,
+        transform: job.chain.fingerprint().to_owned(),
+        target: sink.identity().await?.unwrap_or_default(),
+    };
+    if let Some(previous) = previous.as_ref().filter(|_| is_resume) {
+        refuse_changes(&previous.fingerprint, &fingerprint)?;
+    }
+    let run = super::run_name();
+    let prepare = Prepare {
+        job: &job.name,
+        run: &run,
+        partitions: &partitions,
+        start: if is_resume { Start::Resume } else { Start::Fresh },
+        previous: previous.as_ref(),
+        overwrite: job.overwrite,
+    };
+    let target = sink.prepare(prepare).await?;
+    let generation = previous.as_ref().map_or(0, |previous| previous.generation) + 1;
+    let finished_part = previous.filter(|_| is_resume).unwrap_or_default();
+    let first = Checkpoint {
+        version: CHECKPOINT_VERSION,
+        job: job.name.clone(),
+        run: run.clone(),
+        generation,
+        fingerprint: JobFingerprint { target, ..fingerprint },
+        finished: false,
+        target_state: sink.mark()?,
+        ..finished_part
+    };
+    sink.flush(&first).await?;
+    store.claim(&run)?;
+    store.save(&first)?;
+    Ok(Beginning { _lock: lock, first, partitions, is_resume, store, run })
+}
+
+/// What cannot go on later cannot be resumed, and says so before anything is moved.
+fn refuse_unresumable(job: &Job, source: &dyn Source, sink: &dyn Sink) -> Result<()> {
+    if job.begin != Begin::Resume {
+        return Ok(());
+    }
+    let refuse = |what: &str| {
+        let message = format!("{what} cannot be read or written from the middle; run without --resume");
+        Err(Error::new(ErrorKind::Usage, "resuming the job", message))
+    };
+    if !source.capabilities().resumable {
+        return refuse("this source");
+    }
+    if !sink.capabilities().resumable {
+        return refuse("this target");
+    }
+    Ok(())
+}
+
+/// The newest checkpoint of the job: the target's own wins, because it was committed with the data.
+async fn earlier(
+    job: &Job,
+    store: &CheckpointStore,
+    sink: &dyn Sink,
+    events: &UnboundedSender<Event>,
+) -> Result<Option<Checkpoint>> {
+    let loaded = match store.load() {
+        // A restart needs no checkpoint; an unreadable one is replaced.
+        Err(_) if job.begin == Begin::Restart => Default::default(),
+        loaded => loaded?,
+    };
+    if let Some(message) = loaded.warning {
+        let _ = events.send(Event::Warning { message });
+    }
+    let stored = sink.stored(&job.name).await?;
+    Ok(match (stored, loaded.checkpoint) {
+        (Some(stored), Some(loaded)) if stored.generation >= loaded.generation => Some(stored),
+        // The state folder knows this job and the target does not hold it, or holds an older one: a target that was replaced.
+        (_, Some(loaded)) => Some(loaded),
+        (stored, None) => stored,
+    })
+}
+
+/// Whether the run goes on from the earlier checkpoint.
+fn decide(job: &Job, previous: Option<&Checkpoint>, events: &UnboundedSender<Event>) -> Result<bool> {
+    let say = |message: String| drop(events.send(Event::Warning { message }));
+    let Some(previous) = previous else { return Ok(false) };
+    let documents = Count(previous.counters.accounted());
+    match (job.begin, previous.finished) {
+        (Begin::Start, false) => {
+            let message = format!(
+                "an earlier run of job {} came as far as {documents} documents and did not finish: --resume goes on from there, --restart begins anew",
+                job.name
+            );
+            Err(Error::new(ErrorKind::Usage, "beginning the job", message))
+        }
+        (Begin::Start, true) => {
+            say(format!("job {} had finished with {documents} documents; it begins anew", job.name));
+            Ok(false)
+        }
+        (Begin::Restart, _) => Ok(false),
+        (Begin::Resume, true) => {
+            say(format!("job {} had finished with {documents} documents; there is nothing left to do", job.name));
+            Ok(true)
+        }
+        (Begin::Resume, false) => Ok(true),
+    }
+}
+
+/// Refuses a resume where source, transform or target are not what the checkpoint says, and names what differs.
+fn refuse_changes(before: &JobFingerprint, now: &JobFingerprint) -> Result<()> {
+    let mut changes = Vec::new();
+    for line in before.source.iter().filter(|line| !now.source.contains(line)) {
+        changes.push(format!("the source was {line}"));
+    }
+    for line in now.source.iter().filter(|line| !before.source.contains(line)) {
+        changes.push(format!("the source is {line}"));
+    }
+    if before.transform != now.transform {
+        changes.push("the id rule or the steps have changed".to_owned());
+    }
+    if before.target != now.target {
+        let found = if now.target.is_empty() { "missing" } else { &now.target };
+        changes.push(format!("the target was {}, is {found}", before.target));
+    }
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the job has changed since its checkpoint: {}; undo the change, or begin anew with --restart", changes.join("; "));
+    Err(Error::configuration("resuming the job", message))
+}

@@ -1,0 +1,141 @@
+//! Assembly: the only room that knows every other. It takes a [`Job`] apart, hands each room its share, and awaits them.
+
+mod begin;
+mod verify;
+mod watch;
+
+pub use verify::{Verification, verify};
+
+use crate::checkpoint::store::CheckpointStore;
+use crate::config::job::Job;
+use crate::error::{ErrorKind, Result};
+use crate::model::event::{Ending, Event, Started, Summary};
+use crate::model::meter::Meter;
+use crate::observe::host::Host;
+use crate::pipeline::{Ended, Options, Parts, Pipeline, Stop, StopReason};
+use crate::rejects::{REJECTS_FILE, RejectLog};
+use begin::Beginning;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch as knob_watch;
+
+/// Runs a job to its end, or until a signal stops it. A run that began always yields a summary, however it ended; an error means that
+/// it did not begin.
+pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary> {
+    let began = Instant::now();
+    let beginning = begin::begin(&job, &events).await?;
+    let Beginning { _lock, first, partitions, is_resume, store, run } = beginning;
+    let rejects = RejectLog::open(&job.state, first.rejects_length)?;
+    let meter = Arc::new(Meter::default());
+    let stop = Arc::new(Stop::default());
+    let (knobs, follow) = knob_watch::channel(job.knobs);
+    let resumed = first.counters;
+    let _ = events.send(Event::Started(Started {
+        job: job.name.clone(),
+        run: run.clone(),
+        source: job.source_name.clone(),
+        target: job.target_name.clone(),
+        resumed,
+        is_resume,
+        partitions: partitions.len(),
+        total_bytes: partitions.iter().map(|partition| partition.bytes).sum(),
+        total_documents: partitions.iter().map(|partition| partition.documents).sum(),
+        lanes: job.sink.lanes().len(),
+    }));
+    let total_bytes = partitions.iter().map(|partition| partition.bytes).sum();
+    let parts = Parts {
+        source: Arc::clone(&job.source),
+        sink: Arc::clone(&job.sink),
+        chain: Arc::clone(&job.chain),
+        partitions,
+        knobs: follow,
+        meter: Arc::clone(&meter),
+        stop: Arc::clone(&stop),
+        options: Options {
+            limit: job.limit,
+            max_rate: job.max_rate,
+            max_document: usize::try_from(job.max_document).unwrap_or(usize::MAX),
+            checkpoint_interval: job.checkpoint_interval,
+        },
+        already_read: first.counters.read,
+    };
+    let pipeline = Pipeline::new(parts, first, store, rejects, events.clone());
+    let watching = watch::Watch::new(&job, Arc::clone(&meter), pipeline.counters(), knobs, events.clone(), total_bytes);
+    let signals = tokio::spawn(watch::signals(Arc::clone(&stop)));
+    let (ended, watched) = watching.during(pipeline.run()).await;
+    signals.abort();
+    let mut summary = Summary {
+        job: job.name.clone(),
+        run,
+        target: job.target_name.clone(),
+        resumed,
+        read: meter.read.get(),
+        bytes_read: meter.bytes_read.get(),
+        elapsed: began.elapsed(),
+        cpu: Host::new().measure().cpu_time,
+        peak_memory: Host::new().peak_memory(),
+        peak_credits: meter.peak_credits.get(),
+        request_latency: meter.latency.quantiles(),
+        requests: meter.answered.get(),
+        throttled: meter.throttled.get(),
+        retried: meter.retried.get(),
+        request_units: meter.milli_request_units.get() as f64 / 1000.0,
+        knobs: watched.knobs,
+        decisions: watched.decisions,
+        counters: ended.counters,
+        hottest_lane: ended.hottest_lane.map(|(lane, share)| (format!("lane {lane}"), share)),
+        rejects_file: (ended.counters.rejected > 0).then(|| job.state.join(REJECTS_FILE).display().to_string()),
+        ending: Ending::Complete,
+    };
+    summary.ending = ending(&job, ended, &summary);
+    let _ = events.send(Event::Finished(Box::new(summary.clone())));
+    Ok(summary)
+}
+
+/// How a run that moved documents ended.
+fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
+    let failed = |kind: ErrorKind, error: String| Ending::Failed { error, kind };
+    match ended.stopped {
+        Some(StopReason::Signal(signal)) => return Ending::Interrupted { signal },
+        Some(StopReason::Failure(error)) => return failed(error.kind(), error.to_string()),
+        None => {}
+    }
+    if let Some(damage) = ended.damage {
+        return failed(damage.kind(), damage.to_string());
+    }
+    let counters = &summary.counters;
+    if counters.accounted() < counters.read {
+        let message = format!("{} of {} documents read were never accounted for", counters.read - counters.accounted(), counters.read);
+        return failed(ErrorKind::Internal, message);
+    }
+    if !job.max_rejects.allows(counters.rejected, counters.read) {
+        let message = format!("{} of {} documents were rejected, allowed are {}", counters.rejected, counters.read, job.max_rejects);
+        return failed(ErrorKind::Rejects, message);
+    }
+    Ending::Complete
+}
+
+/// The process's exit code for an outcome.
+pub fn exit_code(outcome: &Result<Summary>) -> u8 {
+    match outcome {
+        Err(error) => error.kind().exit_code(),
+        Ok(summary) => match &summary.ending {
+            Ending::Complete => 0,
+            Ending::Interrupted { signal: "SIGINT" } => 130,
+            Ending::Interrupted { .. } => 143,
+            Ending::Failed { kind, .. } => kind.exit_code(),
+        },
+    }
+}
+
+/// A run's name: the time it began, and a random part that tells two runs of one moment apart.
+fn run_name() -> String {
+    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    format!("{time}-{:08x}", fastrand::u32(..))
+}
+
+/// The store in a job's folder.
+fn store_of(job: &Job) -> CheckpointStore {
+    CheckpointStore::new(&job.state)
+}

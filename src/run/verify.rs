@@ -1,0 +1,185 @@
+//! `verify`: does the target hold what the source should have made of it?
+//!
+//! The strategy's steps are applied to the source again, and the target is read back. Each side is one sum, wrapping in 128 bits, of a hash
+//! of every document: a sum does not depend on order, and unlike an exclusive-or it tells a document held twice from one held never.
+//! A document's hash is of its bytes; one that holds line breaks is hashed without the white space between its tokens, because
+//! that is how JSON Lines must write it.
+//!
+//! Where documents have a (key, id), of several with the same the last in source order counts, as in the target. That takes 40 bytes of
+//! memory a document.
+
+use crate::config::job::Job;
+use crate::connector::{Sink, Source};
+use crate::error::{Error, Result};
+use crate::model::batch::{BatchLimit, Next};
+use crate::model::document::Document;
+use crate::model::json;
+use crate::model::partition::{Partition, Stretch};
+use crate::rejects::refused_by_target;
+use crate::transform::{Chain, Scratch, Transformed};
+use std::collections::{HashMap, HashSet};
+
+/// Bytes read at a time.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// What `verify` found.
+#[derive(Clone, Debug)]
+pub struct Verification {
+    /// Documents that the source, after transform, should have put into the target.
+    pub source_documents: u64,
+    /// Documents in the target.
+    pub target_documents: u64,
+    /// Order-independent sum of the content hashes of the source's documents.
+    pub source_sum: u128,
+    /// The same of the target's.
+    pub target_sum: u128,
+    /// What is inconsistent in the target itself.
+    pub target_inconsistent: Vec<String>,
+    /// Whether counts and sums agree, and the target is consistent.
+    pub equal: bool,
+    /// Source documents that a step does not keep.
+    pub dropped: u64,
+    /// Source documents that are refused.
+    pub rejected: u64,
+}
+
+/// Compares source and target.
+pub async fn verify(job: Job) -> Result<Verification> {
+    job.source.check().await?;
+    let refused = refused_by_target(&job.state)?;
+    let max_document = usize::try_from(job.max_document).unwrap_or(usize::MAX);
+    let mut expected = Side::of_source(&*job.sink, &job.chain, refused);
+    expected.read(&*job.source, max_document).await?;
+    if job.sink.identity().await?.is_none() {
+        return Err(Error::configuration("reading the target back", "it does not exist").with("target", &job.target_name));
+    }
+    let Some(target) = job.sink.read_back() else {
+        let message = "this target cannot be read back";
+        return Err(Error::configuration("reading the target back", message).with("target", &job.target_name));
+    };
+    target.check().await?;
+    let nothing = Chain::empty();
+    let mut found = Side::of_target(&nothing);
+    found.read(&*target, usize::MAX).await?;
+    let (source_documents, source_sum) = expected.total();
+    let (target_documents, target_sum) = found.total();
+    let equal =
+        source_documents == target_documents && source_sum == target_sum && found.inconsistent.is_empty();
+    Ok(Verification {
+        source_documents,
+        target_documents,
+        source_sum,
+        target_sum,
+        target_inconsistent: found.inconsistent,
+        equal,
+        dropped: expected.dropped,
+        rejected: expected.rejected,
+    })
+}
+
+/// One side of the comparison.
+struct Side<'a> {
+    chain: &'a Chain,
+    /// Tells documents with the same (key, id).
+    sink: Option<&'a dyn Sink>,
+    /// Places of documents that the target refused: they are not expected there.
+    refused: HashSet<(String, u64)>,
+    documents: u64,
+    sum: u128,
+    by_identity: HashMap<u64, u128>,
+    dropped: u64,
+    rejected: u64,
+    inconsistent: Vec<String>,
+    scratch: Scratch,
+    rendered: Vec<u8>,
+}
+
+impl<'a> Side<'a> {
+    fn of_source(sink: &'a dyn Sink, chain: &'a Chain, refused: HashSet<(String, u64)>) -> Self {
+        let sink = Some(sink).filter(|sink| sink.capabilities().keyed);
+        Self { sink, refused, ..Self::of_target(chain) }
+    }
+
+    fn of_target(chain: &'a Chain) -> Self {
+        Self {
+            chain,
+            sink: None,
+            refused: HashSet::new(),
+            documents: 0,
+            sum: 0,
+            by_identity: HashMap::new(),
+            dropped: 0,
+            rejected: 0,
+            inconsistent: Vec::new(),
+            scratch: Scratch::default(),
+            rendered: Vec::new(),
+        }
+    }
+
+    fn total(&self) -> (u64, u128) {
+        let sum = self.by_identity.values().fold(self.sum, |sum, hash| sum.wrapping_add(*hash));
+        (self.documents + self.by_identity.len() as u64, sum)
+    }
+
+    async fn read(&mut self, source: &dyn Source, max_document: usize) -> Result<()> {
+        for (number, partition) in source.partitions().await?.iter().enumerate() {
+            let stretch = Stretch { from: partition.start.clone(), until: None };
+            let mut reader = source.open(partition, stretch).await?;
+            let mut limit = BatchLimit { documents: usize::MAX, bytes: BATCH_BYTES, max_document };
+            let mut first = partition.start.ordinal;
+            loop {
+                match reader.next(limit).await? {
+                    Next::End => break,
+                    Next::Grow(bytes) => limit.bytes = bytes,
+                    Next::Batch(batch) => {
+                        limit.bytes = BATCH_BYTES;
+                        self.rejected += batch.rejects.len() as u64;
+                        for reject in &batch.rejects {
+                            let place = source.locate(partition, reject.at, first + u64::from(reject.ordinal));
+                            self.inconsistent.push(format!("{place}: {}", reject.reason));
+                        }
+                        for index in 0..batch.documents.len() {
+                            let document = batch.documents.get(number as u32, index);
+                            self.document(source, partition, &document);
+                        }
+                        first = batch.to.ordinal;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn document(&mut self, source: &dyn Source, partition: &Partition, document: &Document<'_>) {
+        self.rendered.clear();
+        let place = |out: &mut String| source.position_id(partition, document.at, out);
+        let bytes = match self.chain.apply(document.bytes, place, &mut self.scratch, &mut self.rendered) {
+            Transformed::Kept { changed: true, .. } => self.rendered.as_slice(),
+            Transformed::Kept { changed: false, .. } => document.bytes,
+            Transformed::Dropped => return self.dropped += 1,
+            Transformed::Malformed { .. } | Transformed::Rejected(_) => return self.rejected += 1,
+        };
+        if !self.refused.is_empty() && self.refused.contains(&(partition.id.0.clone(), document.at)) {
+            return self.rejected += 1;
+        }
+        let hash = content_hash(bytes);
+        let Some(sink) = self.sink else {
+            self.documents += 1;
+            self.sum = self.sum.wrapping_add(hash);
+            return;
+        };
+        match sink.route(&Document { bytes, ..*document }) {
+            Ok(route) => drop(self.by_identity.insert(route.identity, hash)),
+            Err(_) => self.rejected += 1,
+        }
+    }
+}
+
+fn content_hash(bytes: &[u8]) -> u128 {
+    if memchr::memchr2(b'\n', b'\r', bytes).is_none() {
+        return xxhash_rust::xxh3::xxh3_128(bytes);
+    }
+    let mut compact = Vec::with_capacity(bytes.len());
+    json::compact(bytes, &mut compact);
+    xxhash_rust::xxh3::xxh3_128(&compact)
+}

@@ -1,0 +1,188 @@
+//! What happens beside the pipeline while it runs: progress a few times a second, a sample and the tuner's judgement once a
+//! second, and the signals that ask it to stop.
+
+use crate::config::job::Job;
+use crate::model::checkpoint::Counters;
+use crate::model::event::{Event, Progress};
+use crate::model::knobs::{Bounds, Knobs};
+use crate::model::meter::Meter;
+use crate::observe::Observer;
+use crate::observe::host::Host;
+use crate::pipeline::{Stop, StopReason};
+use crate::tuner::Tuner;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+
+/// Progress is told this often: quick enough to look alive, slow enough to cost nothing.
+const PROGRESS: Duration = Duration::from_millis(200);
+
+/// Progress events a window of the tuner; its window is one second.
+const PROGRESS_PER_SAMPLE: u32 = 5;
+
+/// Progress events over which speeds are averaged: three seconds.
+const AVERAGED: usize = 15;
+
+/// Watches one run.
+pub(super) struct Watch<C> {
+    meter: Arc<Meter>,
+    counters: C,
+    knobs: watch::Sender<Knobs>,
+    events: UnboundedSender<Event>,
+    observer: Observer,
+    tuner: Option<Tuner>,
+    began: Instant,
+    /// Documents accounted for and bytes read, of the last progress events.
+    recent: VecDeque<(Instant, u64, u64)>,
+    decisions: u64,
+    /// Bytes that the source holds, where it can tell.
+    total_bytes: Option<u64>,
+}
+
+/// What is left when the run has ended.
+pub(super) struct Watched {
+    pub(super) knobs: Knobs,
+    pub(super) decisions: u64,
+}
+
+impl<C: Fn() -> Counters> Watch<C> {
+    pub(super) fn new(
+        job: &Job,
+        meter: Arc<Meter>,
+        counters: C,
+        knobs: watch::Sender<Knobs>,
+        events: UnboundedSender<Event>,
+        total_bytes: Option<u64>,
+    ) -> Self {
+        let host = Host::new();
+        let bounds = useful(job.bounds, host.cores());
+        let tuner = job.auto_scaling.then(|| Tuner::new(bounds, job.ceilings, job.cooldown));
+        Self {
+            observer: Observer::new(Arc::clone(&meter), host),
+            meter,
+            counters,
+            knobs,
+            events,
+            tuner,
+            began: Instant::now(),
+            recent: VecDeque::new(),
+            decisions: 0,
+            total_bytes,
+        }
+    }
+
+    /// Watches while `run` goes on.
+    pub(super) async fn during<T>(mut self, run: impl Future<Output = T>) -> (T, Watched) {
+        let mut run = std::pin::pin!(run);
+        let mut ticks = tokio::time::interval(PROGRESS);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut number: u32 = 0;
+        loop {
+            tokio::select! {
+                output = &mut run => {
+                    self.progress();
+                    return (output, Watched { knobs: *self.knobs.borrow(), decisions: self.decisions });
+                }
+                _ = ticks.tick() => {
+                    self.progress();
+                    number += 1;
+                    if number.is_multiple_of(PROGRESS_PER_SAMPLE) {
+                        self.sample();
+                    }
+                }
+            }
+        }
+    }
+
+    fn progress(&mut self) {
+        let counters = (self.counters)();
+        let knobs = *self.knobs.borrow();
+        let now = Instant::now();
+        let bytes_read = self.meter.bytes_read.get();
+        self.recent.push_back((now, counters.accounted(), bytes_read));
+        if self.recent.len() > AVERAGED {
+            self.recent.pop_front();
+        }
+        let speed = |what: fn(&(Instant, u64, u64)) -> u64| match (self.recent.front(), self.recent.back()) {
+            (Some(first), Some(last)) if last.0 > first.0 => {
+                (what(last) - what(first)) as f64 / (last.0 - first.0).as_secs_f64()
+            }
+            _ => 0.0,
+        };
+        let share = |total: u64| (counters.bytes_read as f64 / total.max(1) as f64).min(1.0);
+        self.send(Event::Progress(Progress {
+            elapsed: self.began.elapsed(),
+            read: self.meter.read.get(),
+            bytes_read,
+            counters,
+            documents_per_second: speed(|point| point.1),
+            bytes_per_second: speed(|point| point.2),
+            share: self.total_bytes.map(share),
+            credits_used: self.meter.credits.get(),
+            knobs,
+        }));
+    }
+
+    fn sample(&mut self) {
+        let mut knobs = *self.knobs.borrow();
+        let sample = self.observer.close(&knobs);
+        self.send(Event::Sampled(sample));
+        let Some(tuner) = &mut self.tuner else { return };
+        let decisions = tuner.decide(&sample, &knobs);
+        if decisions.is_empty() {
+            return;
+        }
+        for decision in decisions {
+            knobs.set(decision.knob, decision.to);
+            self.decisions += 1;
+            self.send(Event::KnobChanged(decision));
+        }
+        self.knobs.send_replace(knobs);
+    }
+
+    fn send(&self, event: Event) {
+        // Nobody listens any more: the run goes on all the same.
+        let _ = self.events.send(event);
+    }
+}
+
+/// The bounds without values that change nothing: steps burn CPU, so more of them at once than cores only queue.
+fn useful(mut bounds: Bounds, cores: usize) -> Bounds {
+    bounds.most.transformers = bounds.most.transformers.min(cores).max(bounds.least.transformers);
+    bounds
+}
+
+/// Turns the first SIGINT or SIGTERM into a graceful stop, and ends the process at the second. The job is resumable either way.
+pub(super) async fn signals(stop: Arc<Stop>) {
+    let first = next_signal().await;
+    stop.stop(StopReason::Signal(first));
+    let second = next_signal().await;
+    #[expect(clippy::disallowed_methods, reason = "a second signal means now; what is not in a checkpoint is replayed")]
+    std::process::exit(if second == "SIGINT" { 130 } else { 143 });
+}
+
+#[cfg(unix)]
+async fn next_signal() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind);
+    let (Ok(mut interrupt), Ok(mut terminate)) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()))
+    else {
+        // Without a listener the system's default holds: the process ends at once.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    }
+}
+
+#[cfg(not(unix))]
+async fn next_signal() -> &'static str {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => "SIGINT",
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,177 @@
+//! The tuner: samples in, decisions out. Pure rules: no clock, no I/O, no tasks, so that a simulator can drive it.
+//!
+//! This first tuner has two rules.
+//!
+//! **Cut at a ceiling.** Above the CPU ceiling (by more than [`MARGIN`]) the pool that burns it is cut in proportion; above the memory ceiling
+//! the credits are; above the error ceiling the requests in flight. A ceiling beats everything else, minimums included.
+//!
+//! **Grow what is saturated while throughput grows.** The most saturated pool is doubled if the machine has room. Two windows later
+//! throughput has risen by a share of what was hoped for, and the move stays; or it has not, and it is taken back and not
+//! tried again before the cooldown has passed. One move is on trial at a time, so that its effect is its own.
+
+use crate::model::decision::{Decision, Reason};
+use crate::model::knobs::{Bounds, Ceilings, Knob, Knobs};
+use crate::model::sample::{PoolUse, Sample};
+use std::time::Duration;
+
+/// A pool whose workers are busy for at least this share of the time is saturated.
+const SATURATED: f64 = 0.85;
+
+/// A ceiling may be passed by this much before anything is cut: 1.5 points are within the noise of one window.
+const MARGIN: f64 = 0.015;
+
+/// Throughput must rise by this much of what the pool has grown (half as many documents again for a doubling would be 0.5). A tenth
+/// is what a pool must yield to be worth its memory; noise of one window is of the same size.
+const WORTH: f64 = 0.10;
+
+/// Windows after a move that still hold work from before it.
+const SETTLE: u32 = 1;
+
+/// Windows that are measured after that.
+const MEASURE: u32 = 2;
+
+/// Credits are never cut below this: one large document must pass.
+const LEAST_CREDITS: u64 = 4 << 20;
+
+/// The tuner's memory.
+#[derive(Debug)]
+pub struct Tuner {
+    bounds: Bounds,
+    ceilings: Ceilings,
+    cooldown: Duration,
+    trial: Option<Trial>,
+    /// For each knob the time before which it is not tried again.
+    rested: Vec<(Knob, Duration)>,
+    /// Throughput of the last windows, for the base of a trial.
+    recent: Vec<f64>,
+}
+
+/// A move whose worth is being measured.
+#[derive(Debug)]
+struct Trial {
+    knob: Knob,
+    from: u64,
+    to: u64,
+    /// Documents per second before it.
+    base: f64,
+    /// Throughput of the windows since.
+    windows: Vec<f64>,
+}
+
+impl Tuner {
+    /// A tuner that keeps to `bounds` and `ceilings`, and tries a rejected move again after `cooldown`.
+    pub fn new(bounds: Bounds, ceilings: Ceilings, cooldown: Duration) -> Self {
+        Self { bounds, ceilings, cooldown, trial: None, rested: Vec::new(), recent: Vec::new() }
+    }
+
+    /// What to turn after this window. Every decision changes a value and keeps to the bounds.
+    pub fn decide(&mut self, sample: &Sample, knobs: &Knobs) -> Vec<Decision> {
+        self.recent.push(sample.documents_per_second);
+        if self.recent.len() > MEASURE as usize {
+            self.recent.remove(0);
+        }
+        let cuts = self.cut(sample, knobs);
+        if !cuts.is_empty() {
+            // What is cut cannot be judged; whatever was on trial rests.
+            if let Some(trial) = self.trial.take() {
+                self.rest(trial.knob, sample.at);
+            }
+            cuts.iter().for_each(|cut| self.rest(cut.knob, sample.at));
+            return cuts;
+        }
+        match self.trial.take() {
+            Some(trial) => self.judge(trial, sample, knobs).into_iter().collect(),
+            None => self.grow(sample, knobs).into_iter().collect(),
+        }
+    }
+
+    fn cut(&self, sample: &Sample, knobs: &Knobs) -> Vec<Decision> {
+        let mut cuts = Vec::new();
+        let mut cut = |knob: Knob, least: u64, share: f64, reason: Reason, evidence: String| {
+            let from = knobs.get(knob);
+            let to = ((from as f64 * share) as u64).max(least.min(from));
+            let fixed = self.bounds.least.get(knob) == self.bounds.most.get(knob);
+            if to < from && !fixed {
+                cuts.push(Decision { knob, from, to, reason, confidence: None, evidence });
+            }
+        };
+        if sample.cpu > self.ceilings.cpu + MARGIN {
+            let evidence = format!("{} of the CPU in use, {} wanted", percent(sample.cpu), percent(self.ceilings.cpu));
+            let share = self.ceilings.cpu / sample.cpu;
+            let busiest = if knobs.transformers > 1 { Knob::Transformers } else { Knob::Readers };
+            cut(busiest, 1, share, Reason::CpuCeiling, evidence);
+        }
+        if sample.memory > self.ceilings.memory + MARGIN {
+            let evidence =
+                format!("{} of the memory in use, {} wanted", percent(sample.memory), percent(self.ceilings.memory));
+            cut(Knob::CreditBytes, LEAST_CREDITS, 0.7, Reason::MemoryCeiling, evidence);
+        }
+        if sample.failed > self.ceilings.errors {
+            let evidence =
+                format!("{} of the requests failed, {} wanted", percent(sample.failed), percent(self.ceilings.errors));
+            cut(Knob::RequestsInFlight, 1, 0.7, Reason::Errors, evidence);
+        }
+        cuts
+    }
+
+    fn judge(&mut self, mut trial: Trial, sample: &Sample, knobs: &Knobs) -> Option<Decision> {
+        trial.windows.push(sample.documents_per_second);
+        if trial.windows.len() < (SETTLE + MEASURE) as usize {
+            self.trial = Some(trial);
+            return None;
+        }
+        let measured = mean(&trial.windows[SETTLE as usize..]);
+        let grown = trial.to as f64 / trial.from as f64 - 1.0;
+        let gain = if trial.base > 0.0 { measured / trial.base - 1.0 } else { f64::INFINITY };
+        if gain >= WORTH * grown || knobs.get(trial.knob) != trial.to {
+            return None;
+        }
+        self.rest(trial.knob, sample.at);
+        let evidence = format!("{:.0} documents/s, {:.0} before", measured, trial.base);
+        let Trial { knob, from, to, .. } = trial;
+        Some(Decision { knob, from: to, to: from, reason: Reason::Revert, confidence: None, evidence })
+    }
+
+    fn grow(&mut self, sample: &Sample, knobs: &Knobs) -> Option<Decision> {
+        if sample.cpu > self.ceilings.cpu_grow_below || sample.memory > self.ceilings.memory_grow_below {
+            return None;
+        }
+        let pools = [
+            (Knob::RequestsInFlight, sample.requests, u64::MAX),
+            (Knob::Transformers, sample.transformers, u64::MAX),
+            (Knob::Readers, sample.readers, sample.unfinished_partitions as u64),
+        ];
+        let (knob, pool, from, to) = pools
+            .into_iter()
+            // Lanes that wait for the target's leave are not helped by more requests.
+            .filter(|(knob, ..)| *knob != Knob::RequestsInFlight || sample.lanes_gated < 0.5)
+            .filter(|(knob, ..)| self.rested.iter().all(|(rested, until)| rested != knob || sample.at >= *until))
+            .filter(|(_, pool, _)| pool.busy >= SATURATED)
+            .filter_map(|(knob, pool, most)| {
+                let from = knobs.get(knob);
+                let to = self.bounds.clamp(knob, (from * 2).min(most));
+                (to > from).then_some((knob, pool, from, to))
+            })
+            .max_by(|a, b| a.1.busy.total_cmp(&b.1.busy))?;
+        self.trial = Some(Trial { knob, from, to, base: mean(&self.recent), windows: Vec::new() });
+        let PoolUse { busy, .. } = pool;
+        let evidence = format!("busy {} of the time at {:.0} documents/s", percent(busy.min(1.0)), mean(&self.recent));
+        Some(Decision { knob, from, to, reason: Reason::Probe, confidence: None, evidence })
+    }
+
+    fn rest(&mut self, knob: Knob, now: Duration) {
+        self.rested.retain(|(rested, _)| *rested != knob);
+        self.rested.push((knob, now + self.cooldown));
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests;

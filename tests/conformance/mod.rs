@@ -1,0 +1,40 @@
+//! The contracts of `Source` and `Sink`, checked for every connector by the same suite, without the pipeline.
+//!
+//! To add a connector, add a line to one list or both: what a line says is in [`fixture`]. Checks that a connector's
+//! capabilities exclude pass at once, so a line never needs to say which checks apply.
+
+mod fixture;
+mod sinks;
+mod sources;
+
+/// One module a fixture, one test a check.
+macro_rules! suite {
+    ($checks:ident; $($name:ident = $fixture:expr),+ $(,)?) => {
+        $(mod $name {
+            use super::$checks;
+            use crate::conformance::fixture::*;
+            $checks! { $fixture }
+        })+
+    };
+}
+mod source {
+    use super::sources::source_checks;
+    suite! { source_checks;
+        memory = written("memory", &[("name", "{folder}")], &[("name", "{folder}")]),
+        memory_given = given(),
+        null = null(),
+        sqlite = written("sqlite", &[("path", "{folder}/t.db")], &[("path", "{folder}/t.db"), ("partition_rows", "17")]),
+        sqlite_rows = sqlite_rows(),
+    }
+}
+
+mod sink {
+    use super::sinks::sink_checks;
+    suite! { sink_checks;
+        memory = target("memory", &[("name", "{folder}"), ("lanes", "3"), ("request_documents", "10")]),
+        memory_journal = target("memory", &[("name", "{folder}"), ("journal", "{folder}/j.jsonl")]),
+        null = target("null", &[]),
+        sqlite = target("sqlite", &[("path", "{folder}/t.db")]),
+        sqlite_columns = target("sqlite", &[("path", "{folder}/t.db"), ("table", "a \"b"), ("columns", "year")]),
+    }
+}

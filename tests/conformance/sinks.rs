@@ -1,0 +1,256 @@
+//! The checks of a sink.
+
+use crate::conformance::fixture::{
+    Target, assert_taken, checkpoint, contents, document, documents, prepare, requests, send_all, sorted,
+};
+use docferry::connector::{Prepare, Start};
+use docferry::error::ErrorKind;
+use docferry::model::document::Documents;
+use docferry::model::request::{Request, Segment};
+use std::sync::Arc;
+use std::task::Poll;
+
+macro_rules! sink_checks {
+    ($fixture:expr) => {
+        crate::conformance::sinks::sink_checks! { $fixture;
+            looking_changes_nothing
+            what_was_sent_is_read_back
+            a_later_version_replaces_an_earlier_one
+            requests_are_taken_at_the_same_time
+            a_send_that_was_given_up_can_be_sent_again
+            a_document_without_an_id_is_refused_alone
+            the_identity_stays
+            a_foreign_target_is_refused
+            a_resumed_run_leaves_each_document_once
+            the_checkpoint_is_committed_with_the_documents
+            a_run_that_was_replaced_commits_nothing
+        }
+    };
+    ($fixture:expr; $($check:ident)+) => {
+        $(#[tokio::test]
+        async fn $check() {
+            crate::conformance::sinks::$check(&$fixture.await).await;
+        })+
+    };
+}
+pub(crate) use sink_checks;
+
+pub(crate) async fn looking_changes_nothing(target: &Target) {
+    let sink = (target.open)();
+    sink.check().await.unwrap();
+    sink.identity().await.unwrap();
+    assert_eq!(sink.stored("job").await.unwrap(), None);
+    assert_eq!(std::fs::read_dir(target.folder.path()).unwrap().count(), 0);
+    prepare(&*sink, "run", Start::Fresh, None).await.unwrap();
+    sink.check().await.unwrap();
+    assert_eq!(sink.stored("another job").await.unwrap(), None);
+}
+
+pub(crate) async fn what_was_sent_is_read_back(target: &Target) {
+    let sink = (target.open)();
+    prepare(&*sink, "run", Start::Fresh, None).await.unwrap();
+    send_all(&*sink, &documents()).await;
+    sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
+    sink.finish().await.unwrap();
+    for sink in [sink, (target.open)()] {
+        let Some(found) = contents(&*sink).await else { return };
+        assert_eq!(found, sorted(documents()));
+    }
+}
+
+pub(crate) async fn a_later_version_replaces_an_earlier_one(target: &Target) {
+    let sink = (target.open)();
+    if !sink.capabilities().keyed {
+        return;
+    }
+    prepare(&*sink, "run", Start::Fresh, None).await.unwrap();
+    let second: Vec<_> = (0..20).map(|number| document(number, "second")).collect();
+    // Both versions in one go: the request is cut between them.
+    send_all(&*sink, &[documents(), second.clone()].concat()).await;
+    sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
+    let expected = [second, documents()[20..].to_vec()].concat();
+    assert_eq!(contents(&*sink).await.unwrap(), sorted(expected));
+}
+
+pub(crate) async fn requests_are_taken_at_the_same_time(target: &Target) {
+    let sink = (target.open)();
+    if sink.capabilities().serial {
+        return;
+    }
+    prepare(&*sink, "run", Start::Fresh, None).await.unwrap();
+    let lanes = sink.lanes();
+    let tasks: Vec<_> = documents()
+        .chunks(10)
+        .flat_map(|documents| requests(&*sink, documents))
+        .map(|(lane, request)| {
+            let lane = Arc::clone(&lanes[lane as usize]);
+            tokio::spawn(async move { (lane.send(request.clone()).await.unwrap(), request) })
+        })
+        .collect();
+    for task in tasks {
+        let (outcome, request) = task.await.unwrap();
+        assert_taken(&outcome, &request);
+    }
+    sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
+    if let Some(found) = contents(&*sink).await {
+        assert_eq!(found, sorted(documents()));
+    }
+}
+
+pub(crate) async fn a_send_that_was_given_up_can_be_sent_again(target: &Target) {
+    let sink = (target.open)();
+    prepare(&*sink, "run", Start::Fresh, None).await.unwrap();
+    let lanes = sink.lanes();
+    for (lane, request) in requests(&*sink, &documents()) {
+        let lane = &lanes[lane as usize];
+        let mut given_up = lane.send(request.clone());
+        let is_done =
+            std::future::poll_fn(|context| Poll::Ready(given_up.as_mut().poll(context).is_ready())).await;
+        drop(given_up);
+        if !is_done {
+            assert_taken(&lane.send(request.clone()).await.unwrap(), &request);
+        }
+    }
+    sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
+    sink.finish().await.unwrap();
+    if let Some(found) = contents(&*sink).await {
+        assert_eq!(found, sorted(documents()));
+    }
+}
+
+pub(crate) async fn a_document_without_an_id_is_refused_alone(target: &Target) {
+    let sink = (target.open)();
+    if !sink.capabilities().keyed {
+        return;
+    }
+    prepare(&*sink, "run", Start::Fresh, None).await.unwrap();
+    for nameless in [r#"{"secret":1}"#, r#"{"id":null}"#, r#"{"id":{"secret":1}}"#] {
+        let mut buffer = Documents::default();
+        buffer.push(nameless.as_bytes(), 0, 0);
+        let reason = match sink.route(&buffer.get(0, 0)) {
+            Err(reason) => reason,
+            Ok(route) => {
+                let segment = Segment { documents: Arc::new(buffer), partition: 0, range: 0..1 };
+                let request = Request { segments: vec![segment] };
+                let outcome = sink.lanes()[route.lane as usize].send(request).await.unwrap();
+                assert_eq!(outcome.written, 0);
+                outcome.rejected[0].1.clone()
+            }
+        };
+        assert!(reason.contains("id") && !reason.contains("secret"), "{reason}");
+    }
+    send_all(&*sink, &documents()).await;
+    sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
+    assert_eq!(contents(&*sink).await.unwrap(), sorted(documents()));
+}
+
+pub(crate) async fn the_identity_stays(target: &Target) {
+    let sink = (target.open)();
+    let before = sink.identity().await.unwrap();
+    let prepared = prepare(&*sink, "run", Start::Fresh, None).await.unwrap();
+    assert!(before.is_none_or(|before| before == prepared));
+    send_all(&*sink, &documents()).await;
+    sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
+    sink.finish().await.unwrap();
+    assert_eq!(sink.identity().await.unwrap().as_deref(), Some(&*prepared));
+    assert_eq!((target.open)().identity().await.unwrap(), Some(prepared));
+}
+
+pub(crate) async fn a_foreign_target_is_refused(target: &Target) {
+    let sink = (target.open)();
+    prepare(&*sink, "theirs", Start::Fresh, None).await.unwrap();
+    send_all(&*sink, &documents()).await;
+    let theirs = checkpoint(&*sink, "theirs").await;
+    sink.flush(&theirs).await.unwrap();
+    sink.finish().await.unwrap();
+    let Some(before) = contents(&*sink).await else { return };
+
+    let sink = (target.open)();
+    let mut foreign = theirs.clone();
+    foreign.fingerprint.target = "elsewhere".to_owned();
+    for previous in [None, Some(&foreign)] {
+        let refusal = prepare(&*sink, "ours", Start::Fresh, previous).await.unwrap_err();
+        assert_eq!(refusal.kind(), ErrorKind::Configuration, "{refusal}");
+        assert!(refusal.to_string().contains("--overwrite"), "{refusal}");
+    }
+    assert_eq!(contents(&*sink).await.unwrap(), before, "a refusal changes nothing");
+    prepare(&*sink, "ours", Start::Fresh, Some(&theirs)).await.unwrap();
+
+    let sink = (target.open)();
+    let ours = Prepare {
+        job: "another job",
+        run: "ours",
+        partitions: &[],
+        start: Start::Fresh,
+        previous: None,
+        overwrite: true,
+    };
+    sink.prepare(ours).await.unwrap();
+}
+
+pub(crate) async fn a_resumed_run_leaves_each_document_once(target: &Target) {
+    let all = documents();
+    let killed = (target.open)();
+    prepare(&*killed, "killed", Start::Fresh, None).await.unwrap();
+    send_all(&*killed, &all[..60]).await;
+    let saved = checkpoint(&*killed, "killed").await;
+    killed.flush(&saved).await.unwrap();
+    send_all(&*killed, &all[60..100]).await;
+    drop(killed);
+
+    let resumed = (target.open)();
+    let saved = resumed.stored("job").await.unwrap().unwrap_or(saved);
+    prepare(&*resumed, "resumed", Start::Resume, Some(&saved)).await.unwrap();
+    send_all(&*resumed, &all[60..]).await;
+    resumed.flush(&checkpoint(&*resumed, "resumed").await).await.unwrap();
+    resumed.finish().await.unwrap();
+    if let Some(found) = contents(&*resumed).await {
+        assert_eq!(found, sorted(all));
+    }
+}
+
+pub(crate) async fn the_checkpoint_is_committed_with_the_documents(target: &Target) {
+    let sink = (target.open)();
+    if !sink.capabilities().transactional {
+        return;
+    }
+    let all = documents();
+    prepare(&*sink, "run", Start::Fresh, None).await.unwrap();
+    send_all(&*sink, &all[..60]).await;
+    let other = (target.open)();
+    assert_eq!(other.stored("job").await.unwrap(), None);
+    assert_eq!(contents(&*other).await.unwrap().len(), 0);
+    let saved = checkpoint(&*sink, "run").await;
+    sink.flush(&saved).await.unwrap();
+    send_all(&*sink, &all[60..]).await;
+    assert_eq!(other.stored("job").await.unwrap(), Some(saved.clone()));
+    assert_eq!(contents(&*other).await.unwrap(), sorted(all[..60].to_vec()));
+    drop(sink);
+    assert_eq!(other.stored("job").await.unwrap(), Some(saved.clone()));
+    assert_eq!(contents(&*other).await.unwrap().len(), 60);
+    prepare(&*other, "anew", Start::Fresh, Some(&saved)).await.unwrap();
+    assert_eq!(other.stored("job").await.unwrap(), None, "a fresh start forgets how far the last one came");
+    assert_eq!(contents(&*other).await.unwrap().len(), 60, "and deletes nothing");
+}
+
+pub(crate) async fn a_run_that_was_replaced_commits_nothing(target: &Target) {
+    let replaced = (target.open)();
+    if !replaced.capabilities().transactional {
+        return;
+    }
+    let all = documents();
+    prepare(&*replaced, "replaced", Start::Fresh, None).await.unwrap();
+    send_all(&*replaced, &all[..60]).await;
+    let saved = checkpoint(&*replaced, "replaced").await;
+    replaced.flush(&saved).await.unwrap();
+
+    let heir = (target.open)();
+    prepare(&*heir, "heir", Start::Resume, Some(&saved)).await.unwrap();
+    send_all(&*replaced, &all[60..100]).await;
+    assert_eq!(replaced.flush(&saved).await.unwrap_err().kind(), ErrorKind::Held);
+    assert_eq!(contents(&*heir).await.unwrap().len(), 60);
+    send_all(&*heir, &all[60..]).await;
+    heir.flush(&checkpoint(&*heir, "heir").await).await.unwrap();
+    assert_eq!(contents(&*heir).await.unwrap(), sorted(all));
+    assert_eq!(replaced.flush(&saved).await.unwrap_err().kind(), ErrorKind::Held);
+}
