@@ -77,13 +77,17 @@ impl ErrorKind {
         match self {
             // Eight attempts from 50 ms to 10 s wait about 17 s in all: longer than a fail-over of a
             // partition, shorter than a user's patience; the run then stops and can be resumed.
-            ErrorKind::Unavailable | ErrorKind::Timeout => {
-                Retry::Backoff { first: Duration::from_millis(50), last: Duration::from_secs(10), attempts: 8 }
-            }
+            ErrorKind::Unavailable | ErrorKind::Timeout => Retry::Backoff {
+                first: Duration::from_millis(50),
+                last: Duration::from_secs(10),
+                attempts: 8,
+            },
             // A write conflict is over in milliseconds.
-            ErrorKind::Conflict => {
-                Retry::Backoff { first: Duration::from_millis(10), last: Duration::from_secs(1), attempts: 10 }
-            }
+            ErrorKind::Conflict => Retry::Backoff {
+                first: Duration::from_millis(10),
+                last: Duration::from_secs(1),
+                attempts: 10,
+            },
             ErrorKind::Throttled => Retry::WhenTold,
             ErrorKind::LaneClosed => Retry::Reroute,
             ErrorKind::Usage
@@ -103,17 +107,27 @@ impl ErrorKind {
     pub fn remedy(self) -> &'static str {
         match self {
             ErrorKind::Usage => "see `docferry --help`",
-            ErrorKind::Configuration => "correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin",
+            ErrorKind::Configuration => {
+                "correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin"
+            }
             ErrorKind::Authentication => "check the key or the sign-in and run again with --resume",
             ErrorKind::InvalidInput => "all before the damage was moved; mend or replace the input",
             ErrorKind::Rejects => "see `docferry rejects list JOB`; allow some with --max-rejects",
             ErrorKind::Differences => "run the migration again, or look at the documents that differ",
-            ErrorKind::Unavailable | ErrorKind::Timeout => "when the other side answers again, run the same command with --resume",
-            ErrorKind::Throttled | ErrorKind::Conflict | ErrorKind::LaneClosed => "run the same command with --resume",
+            ErrorKind::Unavailable | ErrorKind::Timeout => {
+                "when the other side answers again, run the same command with --resume"
+            }
+            ErrorKind::Throttled | ErrorKind::Conflict | ErrorKind::LaneClosed => {
+                "run the same command with --resume"
+            }
             ErrorKind::StorageFull => "free some space and run the same command with --resume",
-            ErrorKind::Held => "wait until the other run of this job has ended, or stop it; --job NAME names another job",
+            ErrorKind::Held => {
+                "wait until the other run of this job has ended, or stop it; --job NAME names another job"
+            }
             ErrorKind::Io => "see the cause; if it has passed, run the same command with --resume",
-            ErrorKind::Internal => "this is a defect of docferry: please report it; the run can be continued with --resume",
+            ErrorKind::Internal => {
+                "this is a defect of docferry: please report it; the run can be continued with --resume"
+            }
         }
     }
 
@@ -152,7 +166,14 @@ pub struct Error {
 impl Error {
     /// A failure of `operation` (a gerund phrase such as "opening the source").
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, operation, message: message.into(), context: Vec::new(), retry_after: None, source: None }
+        Self {
+            kind,
+            operation,
+            message: message.into(),
+            context: Vec::new(),
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// A failed system call. A full disk is told from the rest, because the user's next step differs.

@@ -31,6 +31,10 @@ mod uri;
 
 pub use show::show;
 
+// What a strategy can name: `list` prints these, and `cli` knows no room but this one that has them.
+pub use crate::connector::registry::{CONNECTORS, Connector};
+pub use crate::transform::STEPS;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::settings::{Origin, Problem, Section, Setting, Value};
 use crate::transform::Chain;

@@ -31,7 +31,8 @@ pub struct Connector {
 }
 
 /// Every connector, in the order in which `list` prints them.
-pub const CONNECTORS: &[Connector] = &[file::CONNECTOR, sqlite::CONNECTOR, memory::CONNECTOR, null::CONNECTOR];
+pub const CONNECTORS: &[Connector] =
+    &[file::CONNECTOR, sqlite::CONNECTOR, memory::CONNECTOR, null::CONNECTOR];
 
 /// The connector of that name.
 pub fn find(name: &str) -> Option<&'static Connector> {

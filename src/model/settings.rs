@@ -196,19 +196,30 @@ impl Section {
     }
 
     /// One of several words, or the built-in one.
-    pub fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)], built_in: &str) -> Option<T> {
+    pub fn choice<T: Copy>(
+        &mut self,
+        name: &'static str,
+        choices: &[(&str, T)],
+        built_in: &str,
+    ) -> Option<T> {
         let word = self.text_or(name, built_in);
         if let Some((_, value)) = choices.iter().find(|(allowed, _)| *allowed == word) {
             return Some(*value);
         }
         let allowed: Vec<&str> = choices.iter().map(|(allowed, _)| *allowed).collect();
-        let hint = nearest(&word, &allowed).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        let hint =
+            nearest(&word, &allowed).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
         self.problem(name, format!("is {word:?}, allowed are {}{hint}", allowed.join(", ")));
         None
     }
 
     /// A whole number in a range, or the built-in value.
-    pub fn count_or(&mut self, name: &'static str, range: std::ops::RangeInclusive<u64>, built_in: u64) -> u64 {
+    pub fn count_or(
+        &mut self,
+        name: &'static str,
+        range: std::ops::RangeInclusive<u64>,
+        built_in: u64,
+    ) -> u64 {
         let wanted = format!("a whole number from {} to {}", range.start(), range.end());
         let found = self.get(name, &wanted, |value| match value {
             Value::Integer(number) => u64::try_from(*number).ok().filter(|n| range.contains(n)),
@@ -219,7 +230,12 @@ impl Section {
     }
 
     /// A number in a range, or the built-in value.
-    pub fn number_or(&mut self, name: &'static str, range: std::ops::RangeInclusive<f64>, built_in: f64) -> f64 {
+    pub fn number_or(
+        &mut self,
+        name: &'static str,
+        range: std::ops::RangeInclusive<f64>,
+        built_in: f64,
+    ) -> f64 {
         let wanted = format!("a number from {} to {}", range.start(), range.end());
         let found = self.get(name, &wanted, |value| match value {
             Value::Integer(number) => Some(*number as f64).filter(|n| range.contains(n)),
@@ -231,8 +247,14 @@ impl Section {
     }
 
     /// A number of bytes (`64 MiB`, or a whole number) in a range, or the built-in value.
-    pub fn bytes_or(&mut self, name: &'static str, range: std::ops::RangeInclusive<u64>, built_in: u64) -> u64 {
-        let wanted = format!("a number of bytes from {} to {}, such as \"64 MiB\"", range.start(), range.end());
+    pub fn bytes_or(
+        &mut self,
+        name: &'static str,
+        range: std::ops::RangeInclusive<u64>,
+        built_in: u64,
+    ) -> u64 {
+        let wanted =
+            format!("a number of bytes from {} to {}, such as \"64 MiB\"", range.start(), range.end());
         let found = self.get(name, &wanted, |value| match value {
             Value::Integer(number) => u64::try_from(*number).ok().filter(|n| range.contains(n)),
             Value::Text(text) => parse_bytes(text).filter(|n| range.contains(n)),
@@ -320,7 +342,11 @@ impl Section {
         let path = self.path_of(name);
         match answer {
             Some(_) => {
-                self.resolved.push(Resolved { path, value: setting.value.to_string(), origin: setting.origin });
+                self.resolved.push(Resolved {
+                    path,
+                    value: setting.value.to_string(),
+                    origin: setting.origin,
+                });
             }
             None => self.problem(name, format!("must be {wanted}, found {}", setting.value)),
         }
@@ -354,7 +380,9 @@ mod tests {
         let entries = entries
             .iter()
             .enumerate()
-            .map(|(i, (name, value))| ((*name).to_owned(), Setting { value: value.clone(), origin: at(i + 2) }))
+            .map(|(i, (name, value))| {
+                ((*name).to_owned(), Setting { value: value.clone(), origin: at(i + 2) })
+            })
             .collect();
         Section::new("source", at(1), entries)
     }
@@ -389,9 +417,9 @@ mod tests {
         section.bytes_or("partition_bytes", 1..=u64::MAX, 64);
         let resolved: Vec<String> =
             section.finish().0.iter().map(|r| format!("{} = {} ({})", r.path, r.value, r.origin)).collect();
-        assert_eq!(resolved, [
-            "source.path = \"a.jsonl\" (s.toml:2:1)",
-            "source.partition_bytes = 64 (built-in)"
-        ]);
+        assert_eq!(
+            resolved,
+            ["source.path = \"a.jsonl\" (s.toml:2:1)", "source.partition_bytes = 64 (built-in)"]
+        );
     }
 }

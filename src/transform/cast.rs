@@ -24,7 +24,10 @@ enum Type {
 
 pub(super) fn make(setting: &Setting, names: &mut Names) -> Result<Box<dyn Step>, String> {
     let Value::Table(entries) = &setting.value else {
-        return Err(format!("must be a table such as {{ quantity = \"integer\" }}, found {}", setting.value.kind()));
+        return Err(format!(
+            "must be a table such as {{ quantity = \"integer\" }}, found {}",
+            setting.value.kind()
+        ));
     };
     let mut fields = Vec::new();
     for (name, setting) in entries {
@@ -33,7 +36,11 @@ pub(super) fn make(setting: &Setting, names: &mut Names) -> Result<Box<dyn Step>
             Value::Text(word) if word == "number" => Type::Number,
             Value::Text(word) if word == "boolean" => Type::Boolean,
             Value::Text(word) if word == "text" => Type::Text,
-            other => return Err(format!("the type of {name:?} is {other}, allowed are integer, number, boolean, text")),
+            other => {
+                return Err(format!(
+                    "the type of {name:?} is {other}, allowed are integer, number, boolean, text"
+                ));
+            }
         };
         fields.push((names.intern(name), name.clone(), kind));
     }
@@ -54,7 +61,9 @@ impl Step for Cast {
             }
             match kind.convert(value) {
                 Some(json) => draft.set(*name, |made| made.push(&json)),
-                None => return Verdict::Reject(format!("cast {text:?}: the value is not {}", kind.in_words())),
+                None => {
+                    return Verdict::Reject(format!("cast {text:?}: the value is not {}", kind.in_words()));
+                }
             }
         }
         Verdict::Keep

@@ -54,7 +54,8 @@ impl Chain {
         let mut id_section = strategy.table("id");
         let id = IdRule::from_settings(&mut id_section, &mut names);
         strategy.absorb(id_section);
-        let mut fingerprint = strategy.raw("id").map(|setting| format!("id {} ", setting.value)).unwrap_or_default();
+        let mut fingerprint =
+            strategy.raw("id").map(|setting| format!("id {} ", setting.value)).unwrap_or_default();
         let tables = match strategy.raw("transform") {
             None => Vec::new(),
             Some(Setting { value: Value::List(tables), .. }) => tables,
@@ -63,7 +64,10 @@ impl Chain {
         let mut steps = Vec::new();
         for (number, table) in tables.iter().enumerate() {
             let Value::Table(entries) = &table.value else {
-                strategy.problem("transform", format!("step {number} must be a table, found {}", table.value.kind()));
+                strategy.problem(
+                    "transform",
+                    format!("step {number} must be a table, found {}", table.value.kind()),
+                );
                 continue;
             };
             let mut section =
@@ -136,14 +140,16 @@ fn make_step(
     names: &mut Names,
 ) -> Option<Box<dyn Step>> {
     // Every kind is asked for, so that the section reports an unknown one with the nearest name.
-    let given: Vec<_> =
-        STEPS.iter().filter_map(|kind| Some((kind, section.raw(kind.name)?))).collect();
+    let given: Vec<_> = STEPS.iter().filter_map(|kind| Some((kind, section.raw(kind.name)?))).collect();
     match given.as_slice() {
         [(kind, setting)] => {
             (kind.make)(setting, names).map_err(|error| section.problem(kind.name, error)).ok()
         }
         [_, (second, _), ..] => {
-            section.problem(second.name, "a [[transform]] table holds one step; write another table for the next");
+            section.problem(
+                second.name,
+                "a [[transform]] table holds one step; write another table for the next",
+            );
             None
         }
         [] => {
@@ -226,9 +232,15 @@ mod tests {
         let (from_number, _) = chain(vec![], &[("field", text("n"))]);
         assert_eq!(apply(&from_number, r#"{"n":12}"#).1, r#"{"n":12,"id":"12"}"#);
         let (same, _) = chain(vec![], &[("field", text("id"))]);
-        assert_eq!(apply(&same, r#"{"id":"\u0041"}"#).0, Transformed::Kept { changed: false, duplicates: false });
+        assert_eq!(
+            apply(&same, r#"{"id":"\u0041"}"#).0,
+            Transformed::Kept { changed: false, duplicates: false }
+        );
         assert_eq!(apply(&same, r#"{"id":5}"#).1, r#"{"id":"5"}"#);
-        assert_eq!(apply(&same, r#"{"id":null}"#).0, Transformed::Rejected("id: field \"id\" is missing".to_owned()));
+        assert_eq!(
+            apply(&same, r#"{"id":null}"#).0,
+            Transformed::Rejected("id: field \"id\" is missing".to_owned())
+        );
     }
 
     #[test]
@@ -241,14 +253,17 @@ mod tests {
             table(&[("set", table(&[("a", text("{b"))]))]),
         ];
         let (_, problems) = chain(steps, &[("from", text("place")), ("fields", text("x"))]);
-        assert_eq!(problems, [
-            "id.from: is \"place\", allowed is \"position\"; or give field or template",
-            "id.fields: unknown setting; did you mean \"field\"?",
-            "transform[0].renam: unknown setting; did you mean \"rename\"?",
-            "transform[1].keep: a [[transform]] table holds one step; write another table for the next",
-            "transform[2].cast: the type of \"a\" is \"int\", allowed are integer, number, boolean, text",
-            "transform[3].step: is missing; allowed are rename, remove, keep, set, cast, filter, default",
-            "transform[4].set: in template \"{b\": unmatched brace at column 1; write {{ or }} for a brace",
-        ]);
+        assert_eq!(
+            problems,
+            [
+                "id.from: is \"place\", allowed is \"position\"; or give field or template",
+                "id.fields: unknown setting; did you mean \"field\"?",
+                "transform[0].renam: unknown setting; did you mean \"rename\"?",
+                "transform[1].keep: a [[transform]] table holds one step; write another table for the next",
+                "transform[2].cast: the type of \"a\" is \"int\", allowed are integer, number, boolean, text",
+                "transform[3].step: is missing; allowed are rename, remove, keep, set, cast, filter, default",
+                "transform[4].set: in template \"{b\": unmatched brace at column 1; write {{ or }} for a brace",
+            ]
+        );
     }
 }

@@ -12,7 +12,10 @@ struct Default {
 
 pub(super) fn make(setting: &Setting, names: &mut Names) -> Result<Box<dyn Step>, String> {
     let Value::Table(entries) = &setting.value else {
-        return Err(format!("must be a table such as {{ priority = \"low\" }}, found {}", setting.value.kind()));
+        return Err(format!(
+            "must be a table such as {{ priority = \"low\" }}, found {}",
+            setting.value.kind()
+        ));
     };
     let fields = entries.iter().map(|(name, setting)| Ok((names.intern(name), constant(&setting.value)?)));
     Ok(Box::new(Default { fields: fields.collect::<Result<_, String>>()? }))

@@ -229,7 +229,9 @@ impl<'a> Draft<'a> {
             // What stands before a field: the opening brace, or the separator from the field before it.
             let name_quote = slot.source.name_start as usize - usize::from(!added);
             match (is_first, added) {
-                (true, false) => run.copy(0, if place == 0 { name_quote } else { slots[0].source.name_start as usize - 1 }),
+                (true, false) => {
+                    run.copy(0, if place == 0 { name_quote } else { slots[0].source.name_start as usize - 1 })
+                }
                 (true, true) => run.write(b"{"),
                 (false, false) => run.copy(slots[place - 1].source.value_end as usize, name_quote),
                 (false, true) => run.write(b","),
@@ -355,7 +357,10 @@ mod tests {
         assert_eq!(edit(text, &["c"], |d, n| d.remove(n[0])), "{ \"a\" : 1.10 ,\n \"b\": [ 1 ] }");
         assert_eq!(edit(text, &["b", "x"], |d, n| d.rename(&[(n[0], n[1])])), text.replace("\"b\"", "\"x\""));
         assert_eq!(edit(text, &["a"], |d, n| d.set(n[0], |m| m.push(b"2"))), text.replace("1.10", "2"));
-        assert_eq!(edit(text, &["z"], |d, n| d.set(n[0], |m| m.push(b"0"))), text.replace(" }", ",\"z\":0 }"));
+        assert_eq!(
+            edit(text, &["z"], |d, n| d.set(n[0], |m| m.push(b"0"))),
+            text.replace(" }", ",\"z\":0 }")
+        );
     }
 
     #[test]

@@ -336,9 +336,8 @@ impl Parser<'_, '_> {
 
     fn number(&mut self) -> Parsed<Operand> {
         let rest = self.rest();
-        let end = rest
-            .find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)))
-            .unwrap_or(rest.len());
+        let end =
+            rest.find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c))).unwrap_or(rest.len());
         let text = &rest[..end];
         if serde_json::from_str::<serde_json::Number>(text).is_err() {
             return Err("this is not a number");
@@ -367,10 +366,26 @@ mod tests {
     fn compares_by_value_and_kind() {
         let document = r#"{"status":"open","n":10,"big":9007199254740993,"x":1.50,"ok":true,"nil":null,"US Gross":5,"é":"\u00e9"}"#;
         for filter in [
-            "status == 'open'", "status != \"closed\"", "n > 9.5 and n < 11", "n >= 10", "x == 1.5", "ok", "not nil",
-            "big != 9007199254740992", "missing == null", "nil == null", "`US Gross` <= 5", "status in ['shut', 'open']",
-            "exists(nil) and not exists(missing)", "contains(status, 'pe')", "starts_with(status,'op')", "é == 'é'",
-            "(n == 1 or n == 10) and ok == true", "n != '10'", "not (n < '9') and not (n > '9')", "ends_with(status, \"en\")",
+            "status == 'open'",
+            "status != \"closed\"",
+            "n > 9.5 and n < 11",
+            "n >= 10",
+            "x == 1.5",
+            "ok",
+            "not nil",
+            "big != 9007199254740992",
+            "missing == null",
+            "nil == null",
+            "`US Gross` <= 5",
+            "status in ['shut', 'open']",
+            "exists(nil) and not exists(missing)",
+            "contains(status, 'pe')",
+            "starts_with(status,'op')",
+            "é == 'é'",
+            "(n == 1 or n == 10) and ok == true",
+            "n != '10'",
+            "not (n < '9') and not (n > '9')",
+            "ends_with(status, \"en\")",
         ] {
             assert!(holds(filter, document), "{filter}");
             assert!(!holds(&format!("not ({filter})"), document), "not {filter}");
@@ -380,7 +395,10 @@ mod tests {
     #[test]
     fn an_error_points_at_its_place() {
         let fail = |filter: &str| Expression::compile(filter, &mut Names::default()).unwrap_err();
-        assert_eq!(fail("status != "), "expected a field, a text or a number\n    status != \n              ^");
+        assert_eq!(
+            fail("status != "),
+            "expected a field, a text or a number\n    status != \n              ^"
+        );
         assert_eq!(fail("a = 1"), "= does not compare; write ==\n    a = 1\n      ^");
         assert_eq!(fail("(a == 1"), "expected )\n    (a == 1\n           ^");
         assert_eq!(fail("é == 'x"), "this quote is not closed\n    é == 'x\n         ^");

@@ -12,7 +12,10 @@ struct Filter {
 
 pub(super) fn make(setting: &Setting, names: &mut Names) -> Result<Box<dyn Step>, String> {
     let Value::Text(text) = &setting.value else {
-        return Err(format!("must be an expression such as \"status != 'cancelled'\", found {}", setting.value.kind()));
+        return Err(format!(
+            "must be an expression such as \"status != 'cancelled'\", found {}",
+            setting.value.kind()
+        ));
     };
     Ok(Box::new(Filter { expression: Expression::compile(text, names)? }))
 }

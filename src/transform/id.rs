@@ -38,7 +38,10 @@ impl IdRule {
         let from = match (from, field, template) {
             (Some(word), ..) if word == "position" => From::Position,
             (Some(word), ..) => {
-                section.problem("from", format!("is {word:?}, allowed is \"position\"; or give field or template"));
+                section.problem(
+                    "from",
+                    format!("is {word:?}, allowed is \"position\"; or give field or template"),
+                );
                 return None;
             }
             (_, Some(field), _) => From::Template(Template::of_field(&field, names)),
@@ -66,7 +69,8 @@ impl IdRule {
                 crate::model::json::write_string(made.bytes(), position);
             }),
             From::Template(template) => {
-                if let Some(field) = template.required().find(|field| draft.value_not_null(*field).is_none()) {
+                if let Some(field) = template.required().find(|field| draft.value_not_null(*field).is_none())
+                {
                     return Verdict::Reject(format!("id: field {:?} is missing", self.texts.text(field)));
                 }
                 // An id that is there already as text stays as it is, byte for byte.

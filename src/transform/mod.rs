@@ -57,11 +57,31 @@ pub struct StepKind {
 
 /// Every kind of step.
 pub const STEPS: &[StepKind] = &[
-    StepKind { name: "rename", about: "gives fields other names: rename = { old = \"new\" }", make: rename::make },
+    StepKind {
+        name: "rename",
+        about: "gives fields other names: rename = { old = \"new\" }",
+        make: rename::make,
+    },
     StepKind { name: "remove", about: "takes fields away: remove = [\"a\", \"b\"]", make: remove::make },
     StepKind { name: "keep", about: "takes every other field away: keep = [\"a\", \"b\"]", make: keep::make },
-    StepKind { name: "set", about: "sets fields to constants or templates: set = { label = \"{city}-{status}\" }", make: set::make },
-    StepKind { name: "cast", about: "changes types: cast = { quantity = \"integer\" } (integer, number, boolean, text)", make: cast::make },
-    StepKind { name: "filter", about: "keeps documents for which an expression holds: filter = \"status != 'cancelled'\"", make: filter::make },
-    StepKind { name: "default", about: "fills fields that are missing or null: default = { priority = \"low\" }", make: default::make },
+    StepKind {
+        name: "set",
+        about: "sets fields to constants or templates: set = { label = \"{city}-{status}\" }",
+        make: set::make,
+    },
+    StepKind {
+        name: "cast",
+        about: "changes types: cast = { quantity = \"integer\" } (integer, number, boolean, text)",
+        make: cast::make,
+    },
+    StepKind {
+        name: "filter",
+        about: "keeps documents for which an expression holds: filter = \"status != 'cancelled'\"",
+        make: filter::make,
+    },
+    StepKind {
+        name: "default",
+        about: "fills fields that are missing or null: default = { priority = \"low\" }",
+        make: default::make,
+    },
 ];

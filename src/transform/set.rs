@@ -26,7 +26,10 @@ enum Content {
 
 pub(super) fn make(setting: &Setting, names: &mut Names) -> Result<Box<dyn Step>, String> {
     let Value::Table(entries) = &setting.value else {
-        return Err(format!("must be a table such as {{ label = \"{{city}}\" }}, found {}", setting.value.kind()));
+        return Err(format!(
+            "must be a table such as {{ label = \"{{city}}\" }}, found {}",
+            setting.value.kind()
+        ));
     };
     let mut fields = Vec::new();
     for (name, setting) in entries {
@@ -90,7 +93,9 @@ impl Step for Set {
                     draft.set(*name, |made| made.copy_field(*field, |text| 0..text.len()));
                 }
                 Content::Template(template) => {
-                    if let Some(field) = template.required().find(|field| draft.value_not_null(*field).is_none()) {
+                    if let Some(field) =
+                        template.required().find(|field| draft.value_not_null(*field).is_none())
+                    {
                         return self.missing(*name, field);
                     }
                     draft.set(*name, |made| template.write(made));

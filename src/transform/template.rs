@@ -18,7 +18,10 @@ pub(crate) struct Template {
 enum Part {
     /// Characters, escaped for the inside of a JSON string.
     Text(Vec<u8>),
-    Field { name: NameId, instead: Option<Vec<u8>> },
+    Field {
+        name: NameId,
+        instead: Option<Vec<u8>>,
+    },
 }
 
 impl Template {
@@ -37,7 +40,9 @@ impl Template {
             }
             let Some(end) = brace.find('}').filter(|_| brace.starts_with('{')) else {
                 let column = text.len() - brace.len() + 1;
-                return Err(format!("in template {text:?}: unmatched brace at column {column}; write {{{{ or }}}} for a brace"));
+                return Err(format!(
+                    "in template {text:?}: unmatched brace at column {column}; write {{{{ or }}}} for a brace"
+                ));
             };
             let (name, instead) = match brace[1..end].split_once(":-") {
                 Some((name, instead)) => (name, Some(escaped(instead))),
@@ -90,7 +95,8 @@ impl Template {
                     None | Some(b"null") => made.push(instead.as_deref().unwrap_or_default()),
                     Some([b'"', ..]) => made.copy_field(*name, |text| 1..text.len() - 1),
                     Some([b'{' | b'[', ..]) => {
-                        let text = String::from_utf8_lossy(made.field(*name).unwrap_or_default()).into_owned();
+                        let text =
+                            String::from_utf8_lossy(made.field(*name).unwrap_or_default()).into_owned();
                         made.push(&escaped(&text));
                     }
                     Some(_) => made.copy_field(*name, |text| 0..text.len()),

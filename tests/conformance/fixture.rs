@@ -266,14 +266,13 @@ pub(crate) fn requests(sink: &dyn Sink, documents: &[Vec<u8>]) -> Vec<(LaneId, R
 pub(crate) async fn send_all(sink: &dyn Sink, documents: &[Vec<u8>]) {
     let lanes = sink.lanes();
     for (lane, request) in requests(sink, documents) {
-        let outcome = lanes[lane as usize].send(request.clone()).await.unwrap();
-        assert_taken(&outcome, &request);
+        assert_taken(&lanes[lane as usize].send(request).await.unwrap());
     }
 }
 
-pub(crate) fn assert_taken(outcome: &Outcome, request: &Request) {
-    assert_eq!((outcome.rejected.len(), outcome.retry.len()), (0, 0), "{outcome:?}");
-    assert_eq!(outcome.written + outcome.superseded, request.len() as u64);
+/// Nothing of the request was refused or put off.
+pub(crate) fn assert_taken(outcome: &Outcome) {
+    assert!(outcome.rejected.is_empty() && outcome.retry.is_empty(), "{outcome:?}");
 }
 
 pub(crate) fn sorted(mut documents: Vec<Vec<u8>>) -> Vec<Vec<u8>> {

@@ -214,7 +214,6 @@ impl MemoryStore {
                 outcome.retry.extend(index..request.len() as u32);
                 break;
             }
-            outcome.written += 1;
             outcome.cost.request_units += cost;
             outcome.cost.bytes += document.bytes.len() as u64;
             let identity: Identity = (key.into(), id.into());

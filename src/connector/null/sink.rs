@@ -67,7 +67,6 @@ impl Lane for NullLane {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Outcome>> {
         let bytes = request.documents().map(|document| document.bytes.len() as u64).sum();
         let outcome = Outcome {
-            written: request.len() as u64,
             durability: Durability::Durable,
             cost: Cost { request_units: 0.0, bytes },
             ..Outcome::default()

@@ -162,7 +162,6 @@ fn apply(
             }
             Operation::Delete => drop(connection.prepare_cached(delete)?.execute([&cells[0]])?),
         }
-        outcome.written += 1;
         outcome.cost.bytes += document.bytes.len() as u64;
     }
     Ok(outcome)

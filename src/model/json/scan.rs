@@ -304,8 +304,9 @@ impl Scanner<'_> {
             let quote = x ^ (ONES * b'"' as u64);
             let backslash = x ^ (ONES * b'\\' as u64);
             let control = x.wrapping_sub(ONES * 0x20) & !x;
-            let hit = ((quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash) | control)
-                & HIGHS;
+            let hit =
+                ((quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash) | control)
+                    & HIGHS;
             if hit != 0 {
                 self.at += (hit.trailing_zeros() / 8) as usize;
                 return;
