@@ -1,0 +1,147 @@
+//! Bringing a target to where a run begins.
+//!
+//! Two rules. Nothing is overwritten that this job did not write, unless the user says so; that a file is the job's own is proven by
+//! the mark in the last checkpoint, never by a name alone. And a resume goes on only behind exactly those bytes that the mark
+//! describes; what was written after it was taken is cut off, for those documents will come again.
+
+use crate::connector::file::mark::{Mark, PartMark};
+use crate::connector::file::part::{Extent, Part, Shared};
+use crate::connector::file::target::Target;
+use crate::connector::sink::Start;
+use crate::error::{Error, Result};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The operation, for messages.
+pub(super) const PREPARING: &str = "preparing the target";
+
+/// A target that can be written to.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    /// Its absolute path.
+    pub(super) path: String,
+    /// Its files, by lane.
+    pub(super) parts: Arc<[Arc<Part>]>,
+    /// Their names in a mark, in the same order.
+    pub(super) names: Arc<[String]>,
+}
+
+/// What preparing needs to know.
+#[derive(Debug)]
+pub(super) struct Preparation {
+    pub(super) target: Target,
+    pub(super) shared: Arc<Shared>,
+    pub(super) start: Start,
+    pub(super) overwrite: bool,
+    /// Partitions of the source: a folder has a part for each.
+    pub(super) partitions: usize,
+    /// Of the job's last checkpoint.
+    pub(super) target_state: serde_json::Value,
+}
+
+impl Preparation {
+    /// Prepares the target.
+    pub(super) fn run(self) -> Result<Prepared> {
+        if let Target::Folder { path, .. } = &self.target {
+            fs::create_dir_all(path).map_err(|cause| failed(path, cause))?;
+        }
+        let path = self.target.absolute().map_err(|cause| Error::io(PREPARING, cause))?;
+        let recorded = Mark::of(&self.target_state, &path);
+        let files = self.target.files().map_err(|cause| failed(Path::new(&path), cause))?;
+        match self.start {
+            Start::Fresh if self.overwrite => {}
+            Start::Fresh => refuse_foreign(&files, recorded.as_ref())?,
+            Start::Resume => self.refuse_changed(&files, recorded.as_ref())?,
+        }
+        let kept = recorded.filter(|_| self.start == Start::Resume);
+        let noted = |name: &str| kept.as_ref().and_then(|mark| mark.parts.get(name));
+        if let Target::Folder { .. } = self.target {
+            // Parts of an earlier run, or begun after the checkpoint; a part without a document yet has no file.
+            for file in files.iter().filter(|file| noted(&name_of(file)).is_none()) {
+                fs::remove_file(file).map_err(|cause| failed(file, cause))?;
+            }
+        }
+        let (mut names, mut parts) = (Vec::new(), Vec::new());
+        for (name, file) in self.target.parts(self.partitions) {
+            let extent = match &file {
+                Some(file) => self.cut_back(file, noted(&name))?,
+                None => Extent::default(),
+            };
+            parts.push(Arc::new(Part::new(file, Arc::clone(&self.shared), extent)));
+            names.push(name);
+        }
+        Ok(Prepared { path, parts: parts.into(), names: names.into() })
+    }
+
+    /// A resume finds what the mark describes; without a mark it finds nothing.
+    fn refuse_changed(&self, files: &[PathBuf], recorded: Option<&Mark>) -> Result<()> {
+        let changed = |path: &Path| {
+            let message = "the target has changed since the checkpoint; bring it back, or begin anew with --restart";
+            Err(Error::configuration(PREPARING, message).with("path", path.display()))
+        };
+        let Some(recorded) = recorded else {
+            return match files.iter().find(|file| !is_empty(file)) {
+                Some(file) => changed(file),
+                None => Ok(()),
+            };
+        };
+        for (name, file) in self.target.parts(self.partitions) {
+            if let (Some(file), Some(noted)) = (file, recorded.parts.get(&name))
+                && !noted.proves(&file).map_err(|cause| failed(&file, cause))?
+            {
+                return changed(&file);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the file hold what was noted of it, or nothing.
+    fn cut_back(&self, file: &Path, noted: Option<&PartMark>) -> Result<Extent> {
+        // The one file of a target is there from now on, so that a later run knows the target by its path. A part comes with its
+        // first document.
+        if noted.is_none() && matches!(self.target, Target::Folder { .. }) {
+            return Ok(Extent::default());
+        }
+        let extent = match noted {
+            Some(noted) => Extent::new(noted.length, noted.tail()?),
+            None => Extent::default(),
+        };
+        let length = noted.map_or(0, |noted| noted.length);
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(file);
+        opened.and_then(|opened| opened.set_len(length)).map_err(|cause| failed(file, cause))?;
+        self.shared.created.store(true, Ordering::Release);
+        Ok(extent)
+    }
+}
+
+/// A fresh run overwrites only what the last checkpoint names and what still begins as it says.
+fn refuse_foreign(files: &[PathBuf], recorded: Option<&Mark>) -> Result<()> {
+    for file in files.iter().filter(|file| !is_empty(file)) {
+        let is_ours = match recorded.map(|mark| mark.parts.get(&name_of(file))) {
+            Some(Some(noted)) => noted.proves(file).map_err(|cause| failed(file, cause))?,
+            // Begun after a checkpoint that names this very target.
+            Some(None) => true,
+            None => false,
+        };
+        if !is_ours {
+            let message = "the target exists and no record of this job names it; use --overwrite or another path";
+            return Err(Error::configuration(PREPARING, message).with("path", file.display()));
+        }
+    }
+    Ok(())
+}
+
+fn is_empty(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|found| found.len() == 0)
+}
+
+fn name_of(file: &Path) -> String {
+    file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn failed(path: &Path, cause: io::Error) -> Error {
+    Error::io(PREPARING, cause).with("path", path.display())
+}
