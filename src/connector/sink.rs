@@ -122,7 +122,8 @@ pub trait Sink: Send + Sync {
     /// transaction, and answers [`ErrorKind::Held`](crate::error::ErrorKind::Held) if another run has stored one since this run began.
     fn flush<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
 
-    /// Ends the target after the last flush (writes the end of a JSON array, closes a frame). Durable on return.
+    /// Writes what ends the target (the end of a JSON array, the last frame). Called once, when every document is accounted for; one
+    /// more `mark` and `flush` follow, with the finished checkpoint.
     fn finish(&self) -> BoxFuture<'_, Result<()>>;
 
     /// The target as a source, for `verify`. It returns as rejects what is inconsistent in itself (an id column that is not the

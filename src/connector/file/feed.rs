@@ -4,10 +4,11 @@
 //! back to the feed and comes first next time. It is at most one chunk unless a single document is larger, so readers hold little
 //! that the engine's byte budget does not know of.
 
+use crate::model::buffers;
 use std::io::{self, ErrorKind, Read};
 
-/// Bytes asked of the stream at once: large enough that system calls do not count, small enough that the bytes are still in the second-level
-/// cache when the splitter looks at them.
+/// Bytes asked of the stream at once: large enough that system calls do not count, small enough that the bytes are still in
+/// the second-level cache when the splitter looks at them.
 pub(super) const CHUNK: usize = 256 * 1024;
 
 /// Bytes asked for to find the end of one line: most lines are shorter, and most of what is read has to be held.
@@ -43,12 +44,12 @@ impl Feed {
 
     /// A buffer of `capacity`, which holds what was given back if that is not more.
     pub(super) fn buffer(&mut self, capacity: usize) -> Vec<u8> {
-        if self.used > 0 || self.held.len() > capacity {
-            return Vec::with_capacity(capacity);
+        let mut buffer = buffers::take(capacity);
+        if self.used == 0 && self.held.len() <= capacity {
+            buffer.extend_from_slice(&self.held);
+            self.at += self.held.len() as u64;
+            self.held.clear();
         }
-        let mut buffer = std::mem::take(&mut self.held);
-        self.at += buffer.len() as u64;
-        buffer.reserve_exact(capacity - buffer.len());
         buffer
     }
 
@@ -60,9 +61,10 @@ impl Feed {
             buffer.extend_from_slice(&self.held[self.used..self.used + taken]);
             self.used += taken;
         } else if !self.ended {
-            (self.held, self.used) = (Vec::new(), 0);
-            // Zeroes first, because a reader may not be shown memory that holds nothing yet. In the cache that is far cheaper than the
-            // read itself.
+            self.held.clear();
+            self.used = 0;
+            // Zeroes first, because a reader may not be shown memory that holds nothing yet. In the cache that is far
+            // cheaper than the read itself.
             buffer.resize(before + want, 0);
             let read = read_some(&mut self.stream, &mut buffer[before..]);
             buffer.truncate(before + *read.as_ref().unwrap_or(&0));
@@ -82,7 +84,9 @@ impl Feed {
         } else if from == 0 {
             (self.held, self.used) = (std::mem::take(buffer), 0);
         } else {
-            (self.held, self.used) = (buffer[from..].to_vec(), 0);
+            self.held.clear();
+            self.held.extend_from_slice(&buffer[from..]);
+            self.used = 0;
         }
         buffer.truncate(from);
     }

@@ -85,16 +85,15 @@ impl Session {
     }
 
     /// Commits what is open and moves the log into the database file.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(super) fn finish(&mut self) -> Result<()> {
         if self.begun {
             self.begin(COMMITTING)?;
             self.check_hold()?;
             self.commit()?;
         }
-        let failure = failure("closing the database", &self.path);
         // A reader may keep the log busy; then it stays, and the database is complete all the same.
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failure)?;
-        self.connection.close().map_err(|(_, cause)| failure(cause))
+        let truncated = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        truncated.map_err(failure("emptying the write-ahead log", &self.path))
     }
 
     fn begin(&mut self, operation: &'static str) -> Result<()> {

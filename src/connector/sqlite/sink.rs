@@ -127,7 +127,7 @@ impl Sink for SqliteSink {
     fn finish(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
             let mut session = Arc::clone(&self.session).lock_owned().await;
-            blocking(move || session.take().map_or(Ok(()), Session::finish)).await
+            blocking(move || session.as_mut().map_or(Ok(()), Session::finish)).await
         })
     }
 
