@@ -50,12 +50,12 @@ fn mistakes_end_with_64_and_wrong_settings_with_78() {
 #[test]
 fn show_tells_a_flag_from_its_twin_and_the_flag_wins() {
     let folder = tempfile::tempdir().unwrap();
-    let line = "show --from null: --to null: --transformers 3";
+    let line = "show --from null: --to null: --transformers 3 --auto-scaling";
     let mut command = docferry(folder.path(), line);
     command
         .env("DOCFERRY_READERS", "7")
         .env("DOCFERRY_TRANSFORMERS", "9")
-        .env("AUTO_SCALING_MAX_WORKERS", "12");
+        .env("AUTO_SCALING_MAX_WORKERS", "12").env("DOCFERRY_NO_AUTO_SCALING", "1");
     let (code, stdout, _) = ended(&mut command);
     let has = |path: &str, origin: &str| {
         let line = stdout.lines().find(|line| line.starts_with(path)).unwrap_or_default();
@@ -65,6 +65,7 @@ fn show_tells_a_flag_from_its_twin_and_the_flag_wins() {
     has("run.readers = 7", "environment DOCFERRY_READERS");
     has("run.transformers = 3", "flag --transformers");
     has("scaling.max_workers = 12", "environment AUTO_SCALING_MAX_WORKERS");
+    has("run.auto_scaling = true", "flag --auto-scaling");
     has("run.profile = \"balanced\"", "built-in");
 }
 
