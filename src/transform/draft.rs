@@ -35,10 +35,49 @@ pub(crate) struct DraftMemory {
     slots: Vec<Slot>,
     /// For each known name, its slot.
     places: Vec<u32>,
+    /// What `places` is before the first step, and whether a name comes twice: both hold for every document of the same shape.
+    resolved: Vec<u32>,
+    duplicates: bool,
     /// Bytes made by steps.
     made: Vec<u8>,
     /// The slots of a rename under way.
     moving: Vec<u32>,
+}
+
+impl DraftMemory {
+    /// Finds the place of every known name; of equal names the last counts.
+    fn resolve(&mut self, source: &[u8], index: &Index, names: &Names) {
+        self.resolved.clear();
+        self.resolved.resize(names.len(), ABSENT);
+        self.duplicates = false;
+        if index.fields.iter().any(|field| field.escaped) {
+            return self.resolve_escaped(source, index, names);
+        }
+        let mut seen = Seen::default();
+        for (number, field) in index.fields.iter().enumerate() {
+            let raw = field.raw_name(source);
+            let print = fingerprint(raw);
+            if seen.meets(print) {
+                self.duplicates |= index.fields[..number].iter().any(|other| other.raw_name(source) == raw);
+            }
+            if let Some(id) = names.find(print, raw) {
+                self.resolved[id.0 as usize] = number as u32;
+            }
+        }
+    }
+
+    /// Names with escapes are rare: all are compared as characters.
+    #[cold]
+    fn resolve_escaped(&mut self, source: &[u8], index: &Index, names: &Names) {
+        let text = |field: &Field| unescape(field.raw_name(source)).into_owned();
+        let texts: Vec<String> = index.fields.iter().map(text).collect();
+        for (number, text) in texts.iter().enumerate() {
+            self.duplicates |= texts[..number].contains(text);
+            if let Some(id) = names.find(fingerprint(text.as_bytes()), text.as_bytes()) {
+                self.resolved[id.0 as usize] = number as u32;
+            }
+        }
+    }
 }
 
 /// One document being edited.
@@ -63,49 +102,17 @@ impl<'a> Draft<'a> {
     ) -> Self {
         memory.slots.clear();
         memory.made.clear();
-        memory.places.clear();
-        memory.places.resize(names.len(), ABSENT);
-        let mut seen = Seen::default();
-        let mut duplicates = false;
-        let mut any_escaped = false;
-        for (number, field) in index.fields.iter().enumerate() {
+        for field in &index.fields {
             let value = Piece { start: field.value_start, end: field.value_end, made: false };
             memory.slots.push(Slot { source: *field, name: None, value, removed: false });
-            let raw = field.raw_name(source);
-            if field.escaped {
-                any_escaped = true;
-                continue;
-            }
-            let print = fingerprint(raw);
-            if seen.meets(print) {
-                duplicates |= index.fields[..number].iter().any(|other| other.raw_name(source) == raw);
-            }
-            if let Some(id) = names.find(print, raw) {
-                memory.places[id.0 as usize] = number as u32;
-            }
         }
-        let source_fields = memory.slots.len();
-        let mut draft = Self { source, names, memory, source_fields, touched: false, duplicates };
-        if any_escaped {
-            draft.resolve_escaped();
+        if !index.same_shape || memory.resolved.len() != names.len() {
+            memory.resolve(source, index, names);
         }
-        draft
-    }
-
-    /// Names with escapes are rare: all are compared as characters.
-    #[cold]
-    fn resolve_escaped(&mut self) {
-        let texts: Vec<String> = self.memory.slots[..self.source_fields]
-            .iter()
-            .map(|slot| unescape(slot.source.raw_name(self.source)).into_owned())
-            .collect();
-        self.memory.places.fill(ABSENT);
-        for (number, text) in texts.iter().enumerate() {
-            self.duplicates |= texts[..number].contains(text);
-            if let Some(id) = self.names.find(fingerprint(text.as_bytes()), text.as_bytes()) {
-                self.memory.places[id.0 as usize] = number as u32;
-            }
-        }
+        memory.places.clear();
+        memory.places.extend_from_slice(&memory.resolved);
+        let (source_fields, duplicates) = (memory.slots.len(), memory.duplicates);
+        Self { source, names, memory, source_fields, touched: false, duplicates }
     }
 
     /// Whether the document holds a key twice at its top level.
