@@ -76,6 +76,7 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
     rows.push(("cpu", format!("{}, {per_cpu_second} documents per CPU-second", Elapsed(summary.cpu))));
     rows.push(("tuner", tuner(summary)));
     rows.push(("time", Elapsed(summary.elapsed).to_string()));
+    rows.extend(summary.look.clone().map(|look| ("look at it", look)));
     rows
 }
 

@@ -23,12 +23,19 @@ pub(super) struct Feed {
     held: Vec<u8>,
     used: usize,
     ended: bool,
+    /// The stream gives all that it is asked for without waiting for somebody to write it.
+    is_prompt: bool,
 }
 
 impl Feed {
     /// A stream that stands at `at`.
     pub(super) fn new(stream: Box<dyn Read + Send>, at: u64) -> Self {
-        Self { stream, at, held: Vec::new(), used: 0, ended: false }
+        Self { stream, at, held: Vec::new(), used: 0, ended: false, is_prompt: false }
+    }
+
+    /// The same, of a stream that never waits for somebody to write what it is asked for.
+    pub(super) fn prompt(self) -> Self {
+        Self { is_prompt: true, ..self }
     }
 
     /// Whether everything has been given.
@@ -63,15 +70,23 @@ impl Feed {
         } else if !self.ended {
             self.held.clear();
             self.used = 0;
-            // Zeroes first, because a reader may not be shown memory that holds nothing yet. In the cache that is far
-            // cheaper than the read itself.
-            buffer.resize(before + want, 0);
-            let read = read_some(&mut self.stream, &mut buffer[before..]);
-            buffer.truncate(before + *read.as_ref().unwrap_or(&0));
-            self.ended = read? == 0;
+            self.ended = self.read(buffer, want)? == 0;
         }
         self.at += (buffer.len() - before) as u64;
         Ok(())
+    }
+
+    fn read(&mut self, buffer: &mut Vec<u8>, want: usize) -> io::Result<usize> {
+        let before = buffer.len();
+        if self.is_prompt {
+            // This way the buffer need not be filled with zeroes first.
+            let read = self.stream.by_ref().take(want as u64).read_to_end(buffer);
+            return read.inspect_err(|_| buffer.truncate(before));
+        }
+        buffer.resize(before + want, 0);
+        let read = read_some(&mut self.stream, &mut buffer[before..]);
+        buffer.truncate(before + *read.as_ref().unwrap_or(&0));
+        read
     }
 
     /// Takes `buffer[from..]` back. The buffer's end is what was given last.
