@@ -1,5 +1,8 @@
 //! One binary for all integration tests: it links once, and its modules share what they know of the command line.
 
+#[cfg(test)]
 mod command_line;
+#[cfg(test)]
 mod conformance;
+#[cfg(test)]
 mod layering;
