@@ -169,11 +169,19 @@ impl Cursor {
 
     /// Takes a complete record: as a document, as a reject, or, if it is blank, only its place.
     #[inline(always)]
-    fn take(&mut self, filling: &mut Filling, limit: &BatchLimit, start: usize, text: Range<usize>, next: usize) {
+    fn take(
+        &mut self,
+        filling: &mut Filling,
+        limit: &BatchLimit,
+        start: usize,
+        text: Range<usize>,
+        next: usize,
+    ) {
         let buffer = &filling.documents.buffer;
         let at = self.feed.place(buffer, start);
         let ordinal = (self.position.ordinal - filling.begun.ordinal) as u32;
-        if self.oversize.is_some() || text.len() > limit.max_document || next - start > longest_record(limit) {
+        if self.oversize.is_some() || text.len() > limit.max_document || next - start > longest_record(limit)
+        {
             let mut oversize = self.oversize.take().unwrap_or_else(|| Oversize::new(at));
             oversize.note(&buffer[start..next], at);
             filling.rejects.extend(oversize.reject(limit.max_document, ordinal));

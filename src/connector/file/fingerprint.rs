@@ -1,7 +1,7 @@
 //! What tells a file from a changed one without reading all of it: its length, and a hash of its first and last 64 KiB.
 //!
-//! A changed order of lines in the middle goes unnoticed; an edited, extended, cut or replaced file does not. The same hash over a file's
-//! first bytes proves that a target still begins with what was written to it.
+//! A change in the middle that keeps the length goes unnoticed; an extended, cut or replaced file does not. The same hash
+//! over a file's first bytes proves that a target still begins with what was written to it.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use xxhash_rust::xxh3::xxh3_64;

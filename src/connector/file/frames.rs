@@ -1,17 +1,17 @@
 //! Compression in pieces that do not depend on how documents arrived.
 //!
-//! A compressor that is fed request by request, and begun anew by every resume, would write other bytes each time. So the uncompressed
-//! stream is cut at fixed offsets and each piece becomes a frame of its own (a gzip member, a zstd frame), which every decoder reads
-//! one after the other. Frames know nothing of each other: they are compressed on all cores, and a resume needs only the piece
-//! that is not complete yet.
+//! A compressor that is fed request by request, and begun anew by every resume, would write other bytes each time. So the
+//! uncompressed stream is cut at fixed offsets and each piece becomes a frame of its own (a gzip member, a zstd frame),
+//! which every decoder reads one after the other. Frames know nothing of each other: they are compressed on all cores, and a
+//! resume needs only the piece that is not complete yet.
 
 use crate::connector::file::format::Compression;
 use flate2::write::GzEncoder;
 use rayon::prelude::*;
 use std::io::{self, Write};
 
-/// Uncompressed bytes in a frame. The incomplete one is held in memory and noted in every checkpoint, once a second, so it has to be small; 512 KiB is
-/// sixteen windows of gzip and costs zstd, which would look back further, about three per cent.
+/// Uncompressed bytes in a frame. The incomplete one is held in memory and noted in every checkpoint, once a second, so it
+/// has to be small; 512 KiB is sixteen windows of gzip, so little is lost by beginning anew after so many.
 pub(super) const FRAME: usize = 512 * 1024;
 
 /// Frames compressed at once: enough for the cores of most machines, and 4 MiB of memory.

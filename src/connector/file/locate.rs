@@ -1,7 +1,8 @@
 //! The line number of a place, for a person who will open the file in an editor.
 //!
-//! A byte range does not know how many lines lie before it, and counting them beforehand would read everything twice. So they are counted when
-//! a reject first asks: range by range, each at most once, which is in all one more reading of the file at most.
+//! A byte range does not know how many lines lie before it, and counting them beforehand would read everything twice. So
+//! they are counted when a reject first asks: range by range, each at most once, which is in all one more reading of the
+//! file at most.
 
 use crate::connector::file::plan::Slice;
 use std::fs::File;
@@ -15,8 +16,8 @@ const CHUNK: usize = 256 * 1024;
 /// Line ends of one file, range by range.
 #[derive(Debug, Default)]
 pub(super) struct LineCounts {
-    /// For every slice of the file in order, the line ends between its beginning and the next one's, each beginning taken one byte early:
-    /// a line end just before a slice makes its first byte the begin of a line.
+    /// For every slice of the file in order, the line ends between its beginning and the next one's, each beginning taken
+    /// one byte early: a line end just before a slice makes its first byte the begin of a line.
     counted: Mutex<Vec<Option<u64>>>,
 }
 

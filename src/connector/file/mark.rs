@@ -1,7 +1,7 @@
 //! What a checkpoint notes of a target: enough to know it again, and to return to exactly that moment.
 //!
-//! Files are appended to, so returning means cutting off what came later. The hash over the ends of the noted length tells whether the
-//! file is still the one that was noted; it is compared before anything is cut.
+//! Files are appended to, so returning means cutting off what came later. The hash over the ends of the noted length tells
+//! whether the file is still the one that was noted; it is compared before anything is cut.
 
 use crate::connector::file::fingerprint::fingerprint;
 use crate::error::{Error, Result};
@@ -52,7 +52,8 @@ impl PartMark {
     /// The bytes that were not written yet.
     pub(super) fn tail(&self) -> Result<Vec<u8>> {
         STANDARD.decode(self.tail.as_deref().unwrap_or_default()).map_err(|cause| {
-            Error::configuration("preparing the target", "the checkpoint's note of the target is damaged").caused_by(cause)
+            Error::configuration("preparing the target", "the checkpoint's note of the target is damaged")
+                .caused_by(cause)
         })
     }
 

@@ -1,6 +1,6 @@
 //! Files of JSON documents: lines or one array, plain or compressed, one or many, standard input and output too.
 //!
-//! As a source ([`source`]):
+//! As a source:
 //!
 //! ```text
 //!   plan      paths and patterns -> inputs -> partitions        what is there
@@ -10,7 +10,7 @@
 //!   cursor    all of it -> batches                              limits, positions, damage
 //! ```
 //!
-//! and as a target ([`sink`]):
+//! and as a target:
 //!
 //! ```text
 //!   target    a path -> files                                   where they are, and may they be written
@@ -65,7 +65,10 @@ pub const CONNECTOR: Connector = Connector {
     about: "JSON Lines or a JSON array, plain, gzip or zstd; one file, many, or standard input and output",
     location: "path",
     source_settings: &[
-        ("path", "a path, a pattern such as data/*.jsonl, - for standard input, bundled:NAME, or a list of these"),
+        (
+            "path",
+            "a path, a pattern such as data/*.jsonl, - for standard input, bundled:NAME, or a list of these",
+        ),
         ("format", "auto (by name, then by the first byte), json-lines or json-array"),
         ("compression", "auto (by name, then by the first bytes), none, gzip or zstd"),
         ("partition_bytes", "where a plain JSON Lines file is cut for parallel reading (64 MiB)"),
@@ -88,9 +91,10 @@ const BUNDLED: &[(&str, &[u8])] = &[(
     include_bytes!("../../../strategies/quickstart/service_orders.jsonl.zst"),
 )];
 
-/// The bounds of `partition_bytes`. Smaller partitions than the least are all overhead; the built-in value keeps a checkpoint of a terabyte below
-/// 16 000 entries and still gives sixteen readers something to do in a gigabyte.
+/// Smaller partitions than this are all overhead.
 const LEAST_PARTITION: u64 = 4 * 1024;
+
+/// Keeps a checkpoint of a terabyte at some 15 000 entries, and still gives sixteen readers something to do in a gigabyte.
 const PARTITION: u64 = 64 * MIB;
 
 fn make_source(section: &mut Section) -> Option<Box<dyn Source>> {
@@ -122,7 +126,8 @@ fn given(section: &mut Section, path: String) -> Option<Given> {
     }
     let names: Vec<&str> = BUNDLED.iter().map(|(name, _)| *name).collect();
     let hint = nearest(wanted, &names).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-    section.problem("path", format!("names the bundled file {wanted:?}, there are {}{hint}", names.join(", ")));
+    section
+        .problem("path", format!("names the bundled file {wanted:?}, there are {}{hint}", names.join(", ")));
     None
 }
 
@@ -133,7 +138,8 @@ fn make_sink(section: &mut Section) -> Option<Box<dyn Sink>> {
     let extension = section.text_or("extension", "jsonl");
     let target = path.map(|path| Target::new(&path, extension.trim_start_matches('.')));
     let name = target.as_ref().map(Target::file_name).unwrap_or_default();
-    let compression = compression.map(|said| said.or_else(|| Compression::of_name(&name)).unwrap_or(Compression::None));
+    let compression =
+        compression.map(|said| said.or_else(|| Compression::of_name(&name)).unwrap_or(Compression::None));
     let level = match compression {
         // The levels that both tools use when nothing is said; zstd's above 19 need hundreds of megabytes.
         Some(Compression::Gzip) => section.count_or("level", 1..=9, 6),
@@ -151,4 +157,50 @@ fn make_sink(section: &mut Section) -> Option<Box<dyn Sink>> {
         level: level as u32,
     };
     Some(Box::new(FileSink::new(target?, layout)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::settings::{Origin, Setting, Value};
+
+    fn section(entries: &[(&str, &str)]) -> Section {
+        let setting = |text: &str| Setting { value: Value::Text(text.to_owned()), origin: Origin::BuiltIn };
+        let entries = entries.iter().map(|(name, text)| ((*name).to_owned(), setting(text))).collect();
+        Section::new("x", Origin::BuiltIn, entries)
+    }
+
+    fn problems(section: Section) -> Vec<String> {
+        section.finish().1.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn wrong_settings_are_told() {
+        let mut wrong = section(&[("path", "bundled:service_order.jsonl.zst"), ("partition_bytes", "1 KiB")]);
+        assert!(make_source(&mut wrong).is_none());
+        let found = problems(wrong);
+        assert!(found[0].starts_with("x.partition_bytes: must be a number of bytes from 4096"), "{found:?}");
+        assert!(found[1].ends_with("did you mean \"service_orders.jsonl.zst\"?"), "{found:?}");
+        let mut wrong = section(&[("path", "a.jsonl"), ("level", "3")]);
+        make_sink(&mut wrong);
+        assert_eq!(problems(wrong), ["x.level: means nothing without compression"]);
+        let mut empty = section(&[]);
+        assert!(make_source(&mut empty).is_none() && make_sink(&mut empty).is_none());
+        assert_eq!(problems(empty), ["x.path: is missing", "x.path: is missing"]);
+    }
+
+    #[test]
+    fn every_setting_that_is_read_is_listed() {
+        let mut source = section(&[("path", "a.jsonl"), ("no", "1")]);
+        assert!(make_source(&mut source).is_some());
+        let mut target = section(&[("path", "out"), ("extension", ".json.gz"), ("no", "1")]);
+        assert!(make_sink(&mut target).is_some());
+        for (section, listed) in [(source, CONNECTOR.source_settings), (target, CONNECTOR.target_settings)] {
+            let unknown = problems(section).remove(0);
+            let mut names: Vec<&str> = listed.iter().map(|(name, _)| *name).collect();
+            names.sort_unstable();
+            let expected = format!("x.no: unknown setting; allowed are {}", names.join(", "));
+            assert!(unknown == expected || unknown.contains("did you mean"), "{unknown}");
+        }
+    }
 }

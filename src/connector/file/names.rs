@@ -18,7 +18,7 @@ pub(super) fn input_name(partition_id: &str) -> &str {
     partition_id.rsplit_once(':').map_or(partition_id, |(name, _)| name)
 }
 
-/// What a path is called that was given, or matched a pattern: relative to the pattern's leading folder without wildcards, or the bare file name.
+/// What a path is called: relative to the leading folder without wildcards of the pattern that it matched, or the bare file name.
 pub(super) fn short_name(path: &Path, pattern: Option<&str>) -> Option<String> {
     let path = without_dots(path);
     let name = match pattern {
@@ -33,7 +33,8 @@ pub(super) fn is_pattern(path: &str) -> bool {
     path.contains(['*', '?', '['])
 }
 
-/// The short names, or where two inputs share one, the full names of all: equal files in different folders must not be taken for one.
+/// The short names, or where two inputs share one, the full names of all: equal files in different folders must not be taken
+/// for one.
 pub(super) fn distinct(short: Vec<String>, full: Vec<String>) -> Vec<String> {
     let different: HashSet<&String> = short.iter().collect();
     if different.len() == short.len() { short } else { full }
@@ -44,7 +45,9 @@ pub(super) fn distinct(short: Vec<String>, full: Vec<String>) -> Vec<String> {
 pub(super) fn write_position_id(name: &str, at: u64, out: &mut String) {
     use std::fmt::Write as _;
     let mut rest = name;
-    while let Some(found) = rest.find(|c: char| matches!(c, '/' | '\\' | '?' | '#' | '%' | '@') || c.is_control()) {
+    while let Some(found) =
+        rest.find(|c: char| matches!(c, '/' | '\\' | '?' | '#' | '%' | '@') || c.is_control())
+    {
         out.push_str(&rest[..found]);
         let special = rest[found..].chars().next().map_or(1, char::len_utf8);
         for byte in rest[found..found + special].bytes() {

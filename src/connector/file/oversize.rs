@@ -5,8 +5,8 @@ use crate::connector::file::split::BYTE_ORDER_MARK;
 use crate::model::batch::BatchLimit;
 use crate::model::reject::{Reject, RejectedBy};
 
-/// White space around a document that is held together with it. A longer line is taken for a larger document, because without a
-/// bound a line of blanks would have to be held in memory.
+/// White space around a document that is held together with it. A document in a line with more than that is rejected,
+/// because without a bound a line of blanks would have to be held in memory.
 pub(super) const SLACK: usize = 4 * 1024;
 
 /// The longest record that is held at once, its line end included.
@@ -41,9 +41,14 @@ impl Oversize {
     /// The reject, or nothing if the record was blank.
     pub(super) fn reject(&self, max_document: usize, ordinal: u32) -> Option<Reject> {
         let (begin, end) = self.text?;
+        let reason = if end - begin > max_document as u64 {
+            format!("larger than max_document ({max_document} bytes)")
+        } else {
+            format!("stands among more than {SLACK} bytes of white space")
+        };
         Some(Reject {
             by: RejectedBy::Read,
-            reason: format!("larger than max_document ({max_document} bytes)"),
+            reason,
             at: self.at,
             ordinal,
             offset: None,

@@ -4,8 +4,8 @@
 //! as written is what has been *answered*: a request whose answer nobody waited for is overwritten by the next one, and a
 //! checkpoint does not contain it.
 //!
-//! A file is open exactly while it holds bytes that are not durable. So a flush knows what to do, and a folder of ten thousand parts
-//! needs as many descriptors and buffers as parts were written to since the last flush.
+//! A file is open exactly while it holds bytes that are not durable. So a flush knows what to do, and a folder of ten
+//! thousand parts needs as many descriptors and buffers as parts were written to since the last flush.
 
 use crate::connector::file::fingerprint::fingerprint;
 use crate::connector::file::mark::PartMark;
@@ -96,8 +96,8 @@ impl Part {
     /// Writes a request, and returns what the part holds once it is answered.
     pub(super) fn append(&self, request: &Request) -> Result<Extent> {
         self.write(|sheet| {
-            for document in request.documents() {
-                sheet.put(document.bytes)?;
+            for segment in &request.segments {
+                sheet.put_all(&segment.documents, segment.range.clone())?;
             }
             sheet.store(false)
         })
@@ -134,7 +134,9 @@ impl Part {
             let hash = match (open, &self.path) {
                 _ if extent.written == 0 => fingerprint(&mut Cursor::new([]), 0),
                 (Some(Open { output: Output::File(file), .. }), _) => fingerprint(file, extent.written),
-                (_, Some(path)) => File::open(path).and_then(|mut file| fingerprint(&mut file, extent.written)),
+                (_, Some(path)) => {
+                    File::open(path).and_then(|mut file| fingerprint(&mut file, extent.written))
+                }
                 (_, None) => return Ok(None),
             };
             let hash = hash.map_err(|cause| self.failed(cause))?;
@@ -187,7 +189,8 @@ impl Part {
             None => Output::Stdout(io::stdout()),
             Some(path) => {
                 let is_new = extent.written == 0;
-                let file = OpenOptions::new().read(true).write(true).create(is_new).truncate(false).open(path)?;
+                let file =
+                    OpenOptions::new().read(true).write(true).create(is_new).truncate(false).open(path)?;
                 if file.metadata()?.len() < extent.written {
                     return Err(io::Error::other("the file has become shorter while it was written to"));
                 }

@@ -1,8 +1,8 @@
 //! What there is to read: from the paths and patterns that a user gave to inputs, and from inputs to partitions.
 //!
-//! Only a plain JSON Lines file can be entered in the middle, so only such a file is cut, at multiples of `partition_bytes` whatever lies
-//! there: a line belongs to the partition in which its first byte lies. Everything else is one partition. The cuts depend on
-//! the file and the setting alone; a checkpoint that names them is understood on a machine with other cores.
+//! Only a plain JSON Lines file can be entered in the middle, so only such a file is cut, at multiples of `partition_bytes`
+//! whatever lies there: a line belongs to the partition in which its first byte lies. Everything else is one partition. The
+//! cuts depend on the file and the setting alone; a checkpoint that names them is understood on a machine with other cores.
 
 use crate::connector::file::format::{Compression, Format};
 use crate::connector::file::names::{distinct, is_pattern, partition_id, short_name};
@@ -113,7 +113,12 @@ impl Plan {
             let end = plain.map(|_| length.min(start.saturating_add(step)));
             let id = PartitionId(partition_id(name, start));
             let bytes = end.map(|end| end - start);
-            self.partitions.push(Partition { id: id.clone(), start: Position::new(start, 0), bytes, documents: None });
+            self.partitions.push(Partition {
+                id: id.clone(),
+                start: Position::new(start, 0),
+                bytes,
+                documents: None,
+            });
             self.slices.insert(id, Slice { input: Arc::clone(input), start, end });
             start = start.saturating_add(step);
         }
@@ -136,7 +141,9 @@ fn find(given: &[Given]) -> Result<Vec<Candidate>> {
                 found.push(candidate(Place::Bundled(bytes), name, &format!("bundled:{name}")));
             }
             // A file may have the name of a pattern; then it is meant.
-            Given::Path(path) if is_pattern(path) && fs::symlink_metadata(path).is_err() => matches(path, &mut found)?,
+            Given::Path(path) if is_pattern(path) && fs::symlink_metadata(path).is_err() => {
+                matches(path, &mut found)?;
+            }
             Given::Path(path) => found.push(named(Path::new(path), None)?),
         }
     }
@@ -163,7 +170,8 @@ fn matches(pattern: &str, found: &mut Vec<Candidate>) -> Result<()> {
     let wrong = |message: String| Error::configuration(FINDING, message).with("path", pattern);
     // As in a shell, a wildcard does not match a leading dot.
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-    let paths = glob::glob_with(pattern, options).map_err(|cause| wrong(format!("not a valid pattern: {cause}")))?;
+    let paths =
+        glob::glob_with(pattern, options).map_err(|cause| wrong(format!("not a valid pattern: {cause}")))?;
     let mut files = Vec::new();
     for path in paths {
         let path = path.map_err(|cause| wrong(String::from("a folder cannot be read")).caused_by(cause))?;
@@ -172,7 +180,9 @@ fn matches(pattern: &str, found: &mut Vec<Candidate>) -> Result<()> {
         }
     }
     if files.is_empty() {
-        return Err(wrong(String::from("no file matches the pattern; check it, and quote it where the shell would expand it")));
+        return Err(wrong(String::from(
+            "no file matches the pattern; check it, and quote it where the shell would expand it",
+        )));
     }
     files.sort();
     for path in &files {

@@ -1,8 +1,8 @@
 //! Bringing a target to where a run begins.
 //!
-//! Two rules. Nothing is overwritten that this job did not write, unless the user says so; that a file is the job's own is proven by
-//! the mark in the last checkpoint, never by a name alone. And a resume goes on only behind exactly those bytes that the mark
-//! describes; what was written after it was taken is cut off, for those documents will come again.
+//! Two rules. Nothing is overwritten that this job did not write, unless the user says so; that a file is the job's own is
+//! proven by the mark in the last checkpoint, never by a name alone. And a resume goes on only behind exactly those bytes
+//! that the mark describes; what was written after it was taken is cut off, for those documents will come again.
 
 use crate::connector::file::mark::{Mark, PartMark};
 use crate::connector::file::part::{Extent, Part, Shared};
@@ -79,7 +79,8 @@ impl Preparation {
     /// A resume finds what the mark describes; without a mark it finds nothing.
     fn refuse_changed(&self, files: &[PathBuf], recorded: Option<&Mark>) -> Result<()> {
         let changed = |path: &Path| {
-            let message = "the target has changed since the checkpoint; bring it back, or begin anew with --restart";
+            let message =
+                "the target has changed since the checkpoint; bring it back, or begin anew with --restart";
             Err(Error::configuration(PREPARING, message).with("path", path.display()))
         };
         let Some(recorded) = recorded else {
@@ -127,7 +128,8 @@ fn refuse_foreign(files: &[PathBuf], recorded: Option<&Mark>) -> Result<()> {
             None => false,
         };
         if !is_ours {
-            let message = "the target exists and no record of this job names it; use --overwrite or another path";
+            let message =
+                "the target exists and no record of this job names it; use --overwrite or another path";
             return Err(Error::configuration(PREPARING, message).with("path", file.display()));
         }
     }

@@ -1,8 +1,8 @@
 //! Files as a target.
 //!
-//! A path with an extension is one file in source order, so one lane takes everything, one request after the other. A path without is a folder
-//! with a part for every source partition, and as many lanes. Either way the bytes are a function of the documents: `mark` notes
-//! how far each file is, and a resume cuts it back to that.
+//! A path with an extension is one file in source order, so one lane takes everything, one request after the other. A path
+//! without is a folder with a part for every source partition, and as many lanes. Either way the bytes are a function of the
+//! documents: `mark` notes how far each file is, and a resume cuts it back to that.
 
 use crate::connector::file::mark::Mark;
 use crate::connector::file::part::{Part, Shared};
@@ -43,7 +43,9 @@ impl FileSink {
     }
 
     fn prepared(&self) -> Result<&Prepared> {
-        self.open.get().ok_or_else(|| Error::internal("writing the target", "the target has not been prepared"))
+        self.open
+            .get()
+            .ok_or_else(|| Error::internal("writing the target", "the target has not been prepared"))
     }
 
     async fn on_all_parts(&self, work: fn(&Part) -> Result<()>) -> Result<()> {
@@ -105,7 +107,10 @@ impl Sink for FileSink {
                 start: prepare.start,
                 overwrite: prepare.overwrite,
                 partitions: prepare.partitions.len(),
-                target_state: prepare.previous.map(|previous| previous.target_state.clone()).unwrap_or_default(),
+                target_state: prepare
+                    .previous
+                    .map(|previous| previous.target_state.clone())
+                    .unwrap_or_default(),
             };
             let prepared = blocking(PREPARING, move || preparation.run()).await?;
             let path = prepared.path.clone();

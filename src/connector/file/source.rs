@@ -1,7 +1,8 @@
 //! Files as a source.
 //!
-//! What there is to read is found out once, by whoever asks first, and kept: a file that appears during the run belongs to the next run. Calls
-//! that may wait for a disk run on the runtime's blocking threads, one a batch, so that a slow disk holds up nobody else.
+//! What there is to read is found out once, by whoever asks first, and kept: a file that appears during the run belongs to
+//! the next run. Calls that may wait for a disk run on the runtime's blocking threads, one a batch, so that a slow disk
+//! holds up nobody else.
 
 use crate::connector::file::cursor::{Cursor, Scope};
 use crate::connector::file::fingerprint::fingerprint;
@@ -18,7 +19,7 @@ use crate::model::partition::{Partition, Stretch};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
 
@@ -98,10 +99,19 @@ impl Source for FileSource {
         Box::pin(async move {
             self.plan().await?;
             let unknown = || Error::internal("opening a partition", "the source has no such partition");
-            let slice = self.slice(partition).ok_or_else(|| unknown().with("partition", &partition.id))?.clone();
+            let slice =
+                self.slice(partition).ok_or_else(|| unknown().with("partition", &partition.id))?.clone();
             let cursor = blocking("opening a partition", move || open(&slice, &stretch)).await?;
             Ok(Box::new(FileReader { cursor: Some(Box::new(cursor)) }) as Box<dyn Reader>)
         })
+    }
+
+    fn is_target(&self, identity: &str) -> bool {
+        let Ok(target) = fs::canonicalize(identity) else { return false };
+        let inputs = self.plan.get().map(|plan| plan.inputs.as_slice()).unwrap_or_default();
+        // Parts written among the inputs could take the place of one.
+        let reads = |path: &Path| fs::canonicalize(path).is_ok_and(|path| path == target || path.parent() == Some(&target));
+        inputs.iter().any(|input| matches!(&input.place, Place::File(path) if reads(path)))
     }
 
     fn locate(&self, partition: &Partition, at: u64, ordinal: u64) -> String {
@@ -144,12 +154,16 @@ fn describe(input: &Input, partition_bytes: Option<u64>) -> Result<String> {
         _ => String::from("whole"),
     };
     let hash = match (&input.place, input.length) {
-        (Place::File(path), Some(length)) => File::open(path).and_then(|mut file| fingerprint(&mut file, length)),
+        (Place::File(path), Some(length)) => {
+            File::open(path).and_then(|mut file| fingerprint(&mut file, length))
+        }
         (Place::Bundled(bytes), Some(length)) => fingerprint(&mut io::Cursor::new(*bytes), length),
         _ => return Ok(input.shown.clone()),
     };
     let hash = hash.map_err(|cause| {
-        Error::configuration("looking at the source", "the file cannot be read").with("path", &input.shown).caused_by(cause)
+        Error::configuration("looking at the source", "the file cannot be read")
+            .with("path", &input.shown)
+            .caused_by(cause)
     })?;
     let length = input.length.unwrap_or_default();
     Ok(format!("{}, {length} bytes, hash {hash}, {format}, compression {compression}, {cut}", input.shown))
@@ -164,8 +178,10 @@ impl Reader for FileReader {
     fn next(&mut self, limit: BatchLimit) -> BoxFuture<'_, Result<Next>> {
         Box::pin(async move {
             const READING: &str = "reading the source";
-            let mut cursor =
-                self.cursor.take().ok_or_else(|| Error::internal(READING, "an earlier read was broken off"))?;
+            let mut cursor = self
+                .cursor
+                .take()
+                .ok_or_else(|| Error::internal(READING, "an earlier read was broken off"))?;
             let (cursor, next) = blocking(READING, move || {
                 let next = cursor.next(limit);
                 Ok((cursor, next))

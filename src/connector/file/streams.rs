@@ -39,8 +39,8 @@ pub(super) struct Opened {
 /// Opens a slice for reading from the record at `at`, or from the first one behind it if no record begins there.
 pub(super) fn open(slice: &Slice, at: u64) -> Result<Opened> {
     let input = &*slice.input;
-    // A line begins behind a line end: from the byte before `at`, the first line end leads to a line's begin. This holds at the begin of a
-    // byte range, which may lie in the middle of a line, as well as at a position that was noted.
+    // A line begins behind a line end: from the byte before `at`, the first line end leads to a line's begin. This holds at
+    // the begin of a byte range, which may lie in the middle of a line, as well as at a position that was noted.
     let before = at.saturating_sub(1);
     let failed = |compression, cause| failure(&input.shown, compression, 0, cause);
     if let (Place::File(path), Some(format)) = (&input.place, input.plain_format()) {
@@ -63,11 +63,23 @@ pub(super) fn open(slice: &Slice, at: u64) -> Result<Opened> {
 }
 
 /// The records of a stream that stands at `at`, or for lines one byte before it.
-fn records(slice: &Slice, stream: Stream, compression: Compression, format: Format, at: u64) -> Result<Opened> {
+fn records(
+    slice: &Slice,
+    stream: Stream,
+    compression: Compression,
+    format: Format,
+    at: u64,
+) -> Result<Opened> {
+    let is_plain_file = compression == Compression::None && slice.input.length.is_some();
+    let feed = |at| if is_plain_file { Feed::new(stream, at).prompt() } else { Feed::new(stream, at) };
     if format == Format::Array {
-        return Ok(Opened { feed: Feed::new(stream, at), split: Split::Elements(Elements::new(at == 0)), compression });
+        return Ok(Opened {
+            feed: feed(at),
+            split: Split::Elements(Elements::new(at == 0)),
+            compression,
+        });
     }
-    let mut feed = Feed::new(stream, at.saturating_sub(1));
+    let mut feed = feed(at.saturating_sub(1));
     if at > 0 {
         let until = slice.end.unwrap_or(u64::MAX);
         feed.pass_line_end(until).map_err(|cause| failure(&slice.input.shown, compression, at, cause))?;
@@ -123,8 +135,8 @@ pub(super) fn read_head(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// What a failed read means, `byte` being its place in the uncompressed stream. A decoder's complaint, which no system call made, is
-/// damage of the input.
+/// What a failed read means, `byte` being its place in the uncompressed stream. A decoder's complaint, which no system call
+/// made, is damage of the input.
 pub(super) fn failure(file: &str, compression: Compression, byte: u64, cause: io::Error) -> Error {
     const READING: &str = "reading the source";
     let error = if compression != Compression::None && cause.raw_os_error().is_none() {

@@ -26,7 +26,8 @@ pub(super) enum Target {
 impl Target {
     /// The target that a path names.
     pub(super) fn new(path: &str, extension: &str) -> Self {
-        let is_folder = path.ends_with(['/', std::path::MAIN_SEPARATOR]) || Path::new(path).extension().is_none();
+        let is_folder =
+            path.ends_with(['/', std::path::MAIN_SEPARATOR]) || Path::new(path).extension().is_none();
         match path {
             "-" => Target::StandardOutput,
             _ if is_folder => Target::Folder { path: path.into(), extension: extension.to_owned() },
@@ -87,15 +88,23 @@ impl Target {
         let written = match fs::metadata(path) {
             Ok(found) if is_folder && found.is_dir() => probe(path),
             Ok(_) if is_folder => {
-                return Err(wrong("this is a file, and a path without an extension is a folder; add one such as .jsonl"));
+                return Err(wrong(
+                    "this is a file, and a path without an extension is a folder; add one such as .jsonl",
+                ));
             }
             Ok(found) if found.is_dir() => {
-                return Err(wrong("this is a folder, and a path with an extension is one file; name a file inside it"));
+                return Err(wrong(
+                    "this is a folder, and a path with an extension is one file; name a file inside it",
+                ));
             }
-            Ok(found) if !found.is_file() => return Err(wrong("this is not a regular file; write to - and redirect")),
+            Ok(found) if !found.is_file() => {
+                return Err(wrong("this is not a regular file; write to - and redirect"));
+            }
             Ok(_) => OpenOptions::new().write(true).open(path).map(drop),
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
-            Err(_) if !folder_of(path).is_dir() => return Err(wrong("its folder does not exist; create it first")),
+            Err(_) if !folder_of(path).is_dir() => {
+                return Err(wrong("its folder does not exist; create it first"));
+            }
             Err(_) => probe(folder_of(path)),
         };
         written.map_err(|cause| wrong("it cannot be written; check its permissions").caused_by(cause))
@@ -142,7 +151,8 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Tries whether a file can be created. There is no other way to know: permissions, read-only disks and quotas each say it differently.
+/// Tries whether a file can be created. There is no other way to know: permissions, read-only disks and quotas each say it
+/// differently.
 fn probe(folder: &Path) -> io::Result<()> {
     let path = folder.join(format!(".docferry-probe-{}", std::process::id()));
     File::create_new(&path)?;

@@ -1,5 +1,6 @@
 //! From a document to the values of its row, and whether a row holds what its document says.
 
+use crate::connector::sqlite::TargetOptions;
 use crate::model::json::{self, Index};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -69,6 +70,11 @@ pub(super) struct Extract {
 }
 
 impl Extract {
+    /// What a target's settings ask for.
+    pub(super) fn new(options: &TargetOptions) -> Self {
+        Self { id_field: options.id_field.clone(), columns: options.columns.clone() }
+    }
+
     /// The cells of the document's row: the id, then the columns in their order. `index` is the document's.
     pub(super) fn cells<'a>(&self, bytes: &'a [u8], index: &Index) -> Result<Vec<Cell<'a>>, String> {
         // Of duplicate keys the last counts.
@@ -77,18 +83,24 @@ impl Extract {
             found.map(|field| field.raw_value(bytes))
         };
         let mut cells = Vec::with_capacity(1 + self.columns.len());
-        cells.push(self.id(field(&self.id_field))?);
+        cells.push(Cell::Text(self.id(field(&self.id_field))?));
         cells.extend(self.columns.iter().map(|name| Cell::of_field(field(name))));
         Ok(cells)
     }
 
-    fn id<'a>(&self, raw: Option<&'a [u8]>) -> Result<Cell<'a>, String> {
+    /// A hash of the document's id, equal for equal ids.
+    pub(super) fn identity(&self, bytes: &[u8]) -> Result<u64, String> {
+        let id = self.id(json::field(bytes, &self.id_field))?;
+        Ok(xxhash_rust::xxh3::xxh3_64(id.as_bytes()))
+    }
+
+    fn id<'a>(&self, raw: Option<&'a [u8]>) -> Result<Cow<'a, str>, String> {
         let what = match raw {
             None => "is missing",
             Some(b"null") => "is null",
             Some([b'{', ..]) => "is an object",
             Some([b'[', ..]) => "is an array",
-            Some(raw) => return Ok(Cell::Text(json::scalar_text(raw))),
+            Some(raw) => return Ok(json::scalar_text(raw)),
         };
         Err(format!("no id: field {:?} {what}", self.id_field))
     }
