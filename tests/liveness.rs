@@ -64,8 +64,8 @@ async fn one_document_as_large_as_the_budget_and_larger_passes_alone() {
         let trial = Trial { knobs, ..Trial::new(MemorySource::given(with_one_large()), Arc::new(store.sink())) };
         let done = trial.start().await.end(PATIENCE).await;
         assert_eq!(store.documents().len(), 1200);
-        // The document as it came and as it goes on, alone.
-        assert_within(&done, 0, 33 * MIB);
+        // Alone, as it came and as it goes on; the two are a little more than 32 MiB, so the larger budget is no bound either.
+        assert_within(&done, 0, 33 * MIB + MIB / 2);
     }
 }
 

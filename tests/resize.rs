@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const PARTITIONS: usize = 4;
-const DOCUMENTS: usize = 1500;
+const DOCUMENTS: usize = 600;
 
 /// The ids of each partition's documents in order; ids are few, half of them belong to one partition only.
 fn ids(random: &mut fastrand::Rng) -> Vec<Vec<String>> {
@@ -88,7 +88,7 @@ async fn run(seed: u64) {
     let store = MemoryStore::new(Options {
         lanes: random.u32(1..9),
         // Some are throttled a few times, most never.
-        request_units_per_second: if random.u8(0..3) == 0 { 600.0 } else { 0.0 },
+        request_units_per_second: if random.u8(0..4) == 0 { 1000.0 } else { 0.0 },
         latency: Duration::from_micros(random.u64(0..3000)),
         jitter: Duration::from_millis(random.u64(0..5)),
         record_order: true,
@@ -142,9 +142,9 @@ fn judge(seed: u64, store: &MemoryStore, ids: &[Vec<String>], loses: bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pools_are_resized_at_random_and_no_document_is_lost_doubled_or_overtaken() {
     let seeds = if is_long() { 300 } else { 30 };
-    // Together, because most of a run is waiting; some at a time, so that a failure names its seed soon.
-    for first in (0..seeds).step_by(10) {
-        let runs: Vec<_> = (first..first + 10).map(|seed| tokio::spawn(run(seed))).collect();
+    // Together, because most of a run is waiting.
+    for first in (0..seeds).step_by(30) {
+        let runs: Vec<_> = (first..first + 30).map(|seed| tokio::spawn(run(seed))).collect();
         for run in runs {
             run.await.unwrap();
         }
