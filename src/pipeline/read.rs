@@ -20,6 +20,12 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+/// Chunks into which a lane's fair share of the credits is cut.
+const CHUNKS_PER_SHARE: u64 = 4;
+
+/// However many lanes there are, a batch is at least this large: smaller ones cost more to keep account of than to move.
+const LEAST_BATCH: u64 = 64 * 1024;
+
 /// A batch that was read, on its way to the transformers.
 pub(crate) struct ReadBatch {
     pub(crate) batch: Batch,
@@ -84,7 +90,7 @@ impl Shared {
         }
         let found = schedule.next(&View { shared: self, credit_bytes: knobs.credit_bytes });
         let Some((choice, standing, work)) = found else { return Turn::Wait(None) };
-        let bytes = knobs.batch_bytes().max(work.needs.unwrap_or(0));
+        let bytes = self.batch_bytes(work.partition, &knobs).max(work.needs.unwrap_or(0));
         let Some(credit) = self.credits.try_take(work.partition, self.cost(self.buffered(bytes, &knobs)), standing) else {
             return Turn::Wait(None);
         };
@@ -101,10 +107,25 @@ impl Shared {
         if self.copies() { (bytes as f64 * (1.0 + self.growth())) as u64 } else { bytes }
     }
 
+    /// Bytes after which the next batch of a partition ends. A lane gives its credits back chunk by chunk, so a chunk is to be a small part of
+    /// its fair share: else the lanes hold the credits of what they have sent already, and one of them runs dry.
+    fn batch_bytes(&self, partition: PartitionIndex, knobs: &Knobs) -> usize {
+        let lanes = self.lanes().len() as u64;
+        if lanes == 1 {
+            return knobs.batch_bytes();
+        }
+        let reached = self.destinations().of(partition).0.len().max(1) as u64;
+        let few = LEAST_BATCH.max(2 * self.mean_document());
+        knobs.batch_bytes().min((reached * knobs.credit_bytes / lanes / CHUNKS_PER_SHARE).max(few) as usize)
+    }
+
+    fn mean_document(&self) -> u64 {
+        self.meter.bytes_read.get().checked_div(self.meter.read.get()).unwrap_or(0).max(1)
+    }
+
     /// What a batch of `bytes` will hold: its documents, and where each of them lies.
     fn buffered(&self, bytes: usize, knobs: &Knobs) -> u64 {
-        let mean = self.meter.bytes_read.get().checked_div(self.meter.read.get()).unwrap_or(0).max(1);
-        let documents = (bytes as u64 / mean).min(knobs.batch_documents as u64);
+        let documents = (bytes as u64 / self.mean_document()).min(knobs.batch_documents as u64);
         bytes as u64 + documents * size_of::<Span>() as u64
     }
 
@@ -130,7 +151,7 @@ impl Outlook for View<'_> {
         let destinations = self.shared.destinations();
         let (lanes, in_transit) = destinations.of(partition);
         let queues = self.shared.lanes();
-        if lanes.is_empty() {
+        if lanes.is_empty() && queues.len() > 1 {
             // Where its documents go is not known yet, or they were all dropped.
             let share = self.credit_bytes as f64 / queues.len() as f64;
             return Fill { shares: in_transit as f64 / share.max(1.0), is_full: false };

@@ -81,6 +81,7 @@ impl Schedule {
             Choice::Unopened => self.unopened.front()?,
         };
         let standing = match self.total_order {
+            false if matches!(choice, Choice::Idle(_)) && outlook.fill(work.partition).shares >= ENOUGH => Standing::Fed,
             false => Standing::Equal,
             true if self.reading.iter().all(|other| *other > work.partition) => Standing::Head,
             true => Standing::Behind,
@@ -111,7 +112,7 @@ impl Schedule {
         let least = waiting.min_by(|a, b| rank(a).0.total_cmp(&rank(b).0).then(rank(a).1.cmp(&rank(b).1)));
         let backlog = least.map_or(f64::INFINITY, |at| fills[at].shares);
         match self.worth_opening(outlook) {
-            Some(hunger) if hunger < backlog => Some(Choice::Unopened),
+            Some(hunger) if hunger <= backlog => Some(Choice::Unopened),
             _ => least.map(Choice::Idle),
         }
     }
