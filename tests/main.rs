@@ -4,5 +4,12 @@
 mod command_line;
 #[cfg(test)]
 mod conformance;
+<<<<<<< HEAD
 #[cfg(test)]
+=======
+mod lanes;
+>>>>>>> t1
 mod layering;
+mod liveness;
+mod resize;
+mod support;

@@ -250,11 +250,13 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
         partition: &shared.partitions[ticket.partition as usize],
         partition_index: ticket.partition,
         routed: shared.is_routed(),
+        lanes: shared.lanes().len(),
         keyed: shared.is_keyed(),
         growth: shared.growth(),
     };
     let output = workshop.run(batch, first);
-    let held = output.bytes() + output.results.dead_letters.len() as u64;
+    let known = if workshop.keyed { u64::from(output.documents()) * account::KNOWN_BYTES } else { 0 };
+    let held = output.bytes() + output.results.dead_letters.len() as u64 + known;
     shared.note_growth(bytes_read, held);
     credit.resize(held);
     shared.meter.transformers.worked(started.elapsed(), documents);
