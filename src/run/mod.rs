@@ -24,11 +24,13 @@ use tokio::sync::watch as knob_watch;
 /// it did not begin.
 pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary> {
     let began = Instant::now();
+    // From the first moment: a target that takes seconds to open must not make a polite signal a deadly one.
+    let stop = Arc::new(Stop::default());
+    let signals = AbortOnDrop(tokio::spawn(watch::signals(Arc::clone(&stop))));
     let beginning = begin::begin(&job, &events).await?;
     let Beginning { _lock, first, partitions, is_resume, store, run } = beginning;
     let rejects = RejectLog::open(&job.state, first.rejects_length)?;
     let meter = Arc::new(Meter::default());
-    let stop = Arc::new(Stop::default());
     let (knobs, follow) = knob_watch::channel(job.knobs);
     let resumed = first.counters;
     let _ = events.send(Event::Started(Started {
@@ -62,9 +64,8 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     };
     let pipeline = Pipeline::new(parts, first, store, rejects, events.clone());
     let watching = watch::Watch::new(&job, Arc::clone(&meter), pipeline.counters(), knobs, events.clone(), total_bytes);
-    let signals = tokio::spawn(watch::signals(Arc::clone(&stop)));
     let (ended, watched) = watching.during(pipeline.run()).await;
-    signals.abort();
+    drop(signals);
     let mut summary = Summary {
         job: job.name.clone(),
         run,
@@ -91,6 +92,15 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     summary.ending = ending(&job, ended, &summary);
     let _ = events.send(Event::Finished(Box::new(summary.clone())));
     Ok(summary)
+}
+
+/// A task that ends with the run that it belongs to, however that ends.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// How a run that moved documents ended.

@@ -71,27 +71,29 @@ pub(super) struct Extract {
 impl Extract {
     /// The cells of the document's row: the id, then the columns in their order. `index` is the document's.
     pub(super) fn cells<'a>(&self, bytes: &'a [u8], index: &Index) -> Result<Vec<Cell<'a>>, String> {
-        // Of duplicate keys the last counts.
-        let field = |name: &str| {
-            let found = index.fields.iter().rev().find(|field| field.is_named(bytes, name));
-            found.map(|field| field.raw_value(bytes))
-        };
         let mut cells = Vec::with_capacity(1 + self.columns.len());
-        cells.push(self.id(field(&self.id_field))?);
-        cells.extend(self.columns.iter().map(|name| Cell::of_field(field(name))));
+        cells.push(Cell::Text(id(bytes, index, &self.id_field)?));
+        cells.extend(self.columns.iter().map(|name| Cell::of_field(field(bytes, index, name))));
         Ok(cells)
     }
+}
 
-    fn id<'a>(&self, raw: Option<&'a [u8]>) -> Result<Cell<'a>, String> {
-        let what = match raw {
-            None => "is missing",
-            Some(b"null") => "is null",
-            Some([b'{', ..]) => "is an object",
-            Some([b'[', ..]) => "is an array",
-            Some(raw) => return Ok(Cell::Text(json::scalar_text(raw))),
-        };
-        Err(format!("no id: field {:?} {what}", self.id_field))
-    }
+/// The text of a document's id, or why there is none.
+pub(super) fn id<'a>(bytes: &'a [u8], index: &Index, name: &str) -> Result<Cow<'a, str>, String> {
+    let what = match field(bytes, index, name) {
+        None => "is missing",
+        Some(b"null") => "is null",
+        Some([b'{', ..]) => "is an object",
+        Some([b'[', ..]) => "is an array",
+        Some(raw) => return Ok(json::scalar_text(raw)),
+    };
+    Err(format!("no id: field {name:?} {what}"))
+}
+
+/// The value of a field. Of duplicate keys the last counts.
+fn field<'a>(bytes: &'a [u8], index: &Index, name: &str) -> Option<&'a [u8]> {
+    let found = index.fields.iter().rev().find(|field| field.is_named(bytes, name));
+    found.map(|field| field.raw_value(bytes))
 }
 
 #[cfg(test)]

@@ -8,14 +8,17 @@ use crate::connector::source::Source;
 use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_read};
 use crate::connector::sqlite::session::Session;
 use crate::connector::sqlite::survey::{Survey, survey};
-use crate::connector::sqlite::{SqliteSource, TargetOptions, custody};
+use crate::connector::sqlite::{SqliteSource, TargetOptions, columns, custody};
 use crate::error::{Error, Result};
 use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::request::{Outcome, Request};
+use crate::model::document::Document;
+use crate::model::json::{self, Index};
+use crate::model::request::{Outcome, Request, Route};
 use crate::model::units::MIB;
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A table of a SQLite database as a target.
 #[derive(Debug)]
@@ -112,6 +115,14 @@ impl Sink for SqliteSink {
             })
             .await
         })
+    }
+
+    /// The row that a document would be in: rows are told apart by their id alone.
+    fn route(&self, document: &Document<'_>) -> Result<Route, String> {
+        let mut index = Index::default();
+        json::index(document.bytes, &mut index).map_err(|malformed| format!("not one JSON object: {malformed}"))?;
+        let id = columns::id(document.bytes, &index, &self.options.id_field)?;
+        Ok(Route { lane: 0, identity: xxh3_64(id.as_bytes()) })
     }
 
     fn lanes(&self) -> Vec<Arc<dyn Lane>> {
