@@ -24,8 +24,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return if message.use_stderr() { USAGE } else { 0 };
         }
     };
-    // Not locked: `migrate --to -` writes there from another thread.
-    let mut out = io::stdout();
+    // Not locked: with `--to -` the target writes to it too, from another thread.
+    let mut out = io::BufWriter::new(io::stdout());
     let outcome = command(&cli, &matches, &mut out).and_then(|code| Ok(out.flush().map(|()| code)?));
     outcome.unwrap_or_else(|cause| failure::report(&cause, cli.common.json))
 }

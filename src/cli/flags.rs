@@ -53,13 +53,15 @@ impl Source<'_> {
         value.map(|value| Given { text: value.to_string(), origin: self.origin(id) })
     }
 
-    /// A flag wins over a variable that says the opposite; between equals, off wins, as clap has dropped the earlier flag.
+    /// A flag wins over a variable that says the opposite, the later of two flags over the earlier, and off over on where two
+    /// variables contradict each other.
     fn auto_scaling(&self, on: bool, off: bool) -> Option<Given> {
-        let on_by_flag = on && self.is_flag("auto_scaling") && !(off && self.is_flag("no_auto_scaling"));
-        match (on, off) {
-            (_, true) if !on_by_flag => self.given("no_auto_scaling", Some("false")),
-            (true, _) => self.given("auto_scaling", Some("true")),
-            _ => None,
+        let place = |id: &str| self.0.index_of(id).filter(|_| self.is_flag(id));
+        let is_off = off && (!on || place("no_auto_scaling") >= place("auto_scaling"));
+        match (on, is_off) {
+            (_, true) => self.given("no_auto_scaling", Some("false")),
+            (true, false) => self.given("auto_scaling", Some("true")),
+            (false, false) => None,
         }
     }
 
@@ -107,6 +109,10 @@ mod tests {
         assert_eq!(
             asked("docferry migrate --state t --no-auto-scaling --auto-scaling"),
             "Start t flag --state auto_scaling=true flag --auto-scaling"
+        );
+        assert_eq!(
+            asked("docferry migrate --auto-scaling --no-auto-scaling"),
+            "Start auto_scaling=false flag --no-auto-scaling"
         );
     }
 }

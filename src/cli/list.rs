@@ -2,7 +2,8 @@
 
 use super::{Common, Listed};
 use crate::config::shipped::{PROFILES, STRATEGIES, Shelf};
-use crate::config::{CONNECTORS, Connector, STEPS};
+use crate::connector::registry::{CONNECTORS, Connector};
+use crate::transform::STEPS;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 
@@ -94,7 +95,11 @@ mod tests {
     fn lists_are_aligned() {
         let mut out = Vec::new();
         print(&entries(Listed::Profiles), &mut out).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
+    conservative  5 000 documents/s within 60% CPU and 70% memory; for machines and databases with other users
+    balanced      10 000 documents/s within 70% CPU and 75% memory; the default
+    aggressive    20 000 documents/s within 80% CPU and 85% memory; for a machine that has nothing else to do
+    "#);
         let settings: &[_] = &[("path", "the file"), ("table", "the table")];
         let entry = Entry {
             name: "sqlite",
@@ -103,7 +108,13 @@ mod tests {
         };
         let mut out = Vec::new();
         print(std::slice::from_ref(&entry), &mut out).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
+    sqlite  a database
+            as a source
+              path   the file
+              table  the table
+            as a target
+    "#);
         assert_eq!(entry.to_json()["source"][1]["name"], "table");
     }
 }

@@ -172,10 +172,10 @@ pub struct JobFlags {
 #[command(next_help_heading = "Scaling")]
 pub struct ScalingFlags {
     /// Tune the pools while running; the default
-    #[arg(long, env = "DOCFERRY_AUTO_SCALING", hide_env = true, value_parser = FalseyValueParser::new(), overrides_with = "no_auto_scaling")]
+    #[arg(long, env = "DOCFERRY_AUTO_SCALING", hide_env = true, value_parser = FalseyValueParser::new())]
     pub auto_scaling: bool,
     /// Keep every knob as it is at the start
-    #[arg(long, env = "DOCFERRY_NO_AUTO_SCALING", hide_env = true, value_parser = FalseyValueParser::new(), overrides_with = "auto_scaling")]
+    #[arg(long, env = "DOCFERRY_NO_AUTO_SCALING", hide_env = true, value_parser = FalseyValueParser::new())]
     pub no_auto_scaling: bool,
     /// conservative, balanced, aggressive, or the path of a profile file [default: balanced]
     #[arg(long, env = "DOCFERRY_AUTO_SCALING_PROFILE", hide_env = true, value_name = "NAME|PATH")]

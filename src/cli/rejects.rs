@@ -122,6 +122,14 @@ mod tests {
         let found = Found::read(&mut text.as_bytes(), 2).unwrap();
         let mut out = Vec::new();
         found.print("orders", "rejects.jsonl", &mut out).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
+    job orders: 4 rejects in rejects.jsonl
+              3  transform: total is not a number
+              1  read: unexpected end
+              1  lines that cannot be read
+    a.jsonl, line 1: transform: total is not a number (520 B)
+    a.jsonl, line 2: transform: total is not a number (520 B)
+    and 2 more; --limit N prints more, --json all of them
+    "#);
     }
 }

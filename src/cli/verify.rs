@@ -92,7 +92,23 @@ mod tests {
         };
         let mut out = Vec::new();
         print(&found, &mut out).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
+    source and target differ
+      source        1 000 documents, after 3 dropped and 0 rejected
+      target        999 documents
+      content       different (sums 00000000000000000000000000000005 and 00000000000000000000000000000004)
+      inconsistent  row 0: id column is not the document's id
+      inconsistent  row 1: id column is not the document's id
+      inconsistent  row 2: id column is not the document's id
+      inconsistent  row 3: id column is not the document's id
+      inconsistent  row 4: id column is not the document's id
+      inconsistent  row 5: id column is not the document's id
+      inconsistent  row 6: id column is not the document's id
+      inconsistent  row 7: id column is not the document's id
+      inconsistent  row 8: id column is not the document's id
+      inconsistent  row 9: id column is not the document's id
+      inconsistent  and 2 more
+    "#);
         assert_eq!(to_json(&found)["target_sum"], "00000000000000000000000000000004");
     }
 }

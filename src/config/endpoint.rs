@@ -20,12 +20,15 @@ pub(crate) fn sink(strategy: &mut Section, to: Option<&Given>) -> Option<(Box<dy
     endpoint(strategy, "target", to, "written to", |connector| connector.sink)
 }
 
+/// How a connector makes one end of a migration, if it can be that end.
+type Make<T> = fn(&mut Section) -> Option<T>;
+
 fn endpoint<T>(
     strategy: &mut Section,
     table: &'static str,
     flag: Option<&Given>,
     verb: &str,
-    make: fn(&Connector) -> Option<fn(&mut Section) -> Option<T>>,
+    make: fn(&Connector) -> Option<Make<T>>,
 ) -> Option<(T, String)> {
     let (entries, origin) = entries(strategy, table, flag)?;
     let connector = connector(strategy, table, &entries)?;

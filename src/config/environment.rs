@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::thread::available_parallelism;
 
+type Lookup = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// Variables and cores.
 pub struct Environment {
-    lookup: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    lookup: Lookup,
     cores: usize,
 }
 

@@ -15,7 +15,7 @@ const FIRST_REQUESTS_IN_FLIGHT: u64 = 8;
 /// 20 000 documents a second at 10 ms need 200 at once; 512 leave room for a slower target.
 const MOST_REQUESTS_IN_FLIGHT: u64 = 512;
 /// A few milliseconds of work for a transformer: long against the cost of handing over, short against a tick of the tuner.
-const FIRST_BATCH_DOCUMENTS: u64 = 5_000;
+const FIRST_BATCH_DOCUMENTS: u64 = 2_000;
 /// A sink's own limit is nearly always lower; for those without one a transaction of this size amortises its commit.
 const MOST_REQUEST_DOCUMENTS: u64 = 10_000;
 /// Enough for every pool to hold a batch of 2 000 documents of 1 KiB and more, and little on any machine.

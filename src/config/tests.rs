@@ -46,7 +46,7 @@ fn two_uris_make_a_job_of_built_in_values() {
     id.into = "id"                             (built-in)
     job = "null"                               (built-in)
     run.auto_scaling = true                    (built-in)
-    run.batch_documents = 5000                 (built-in)
+    run.batch_documents = 2000                 (built-in)
     run.checkpoint_interval_ms = 1000          (built-in)
     run.credits = 33554432                     (built-in)
     run.max_document = 16777216                (built-in)

@@ -126,6 +126,11 @@ pub trait Sink: Send + Sync {
     /// more `mark` and `flush` follow, with the finished checkpoint.
     fn finish(&self) -> BoxFuture<'_, Result<()>>;
 
+    /// A command with which a person can look at what was written, if there is one.
+    fn look(&self) -> Option<String> {
+        None
+    }
+
     /// The target as a source, for `verify`. It returns as rejects what is inconsistent in itself (an id column that is not the
     /// document's id). `None`: nothing can be read back.
     fn read_back(&self) -> Option<Box<dyn Source>>;

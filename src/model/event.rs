@@ -158,6 +158,8 @@ pub struct Summary {
     pub ending: Ending,
     /// The target, for a person.
     pub target: String,
+    /// A command with which a person can look at the target.
+    pub look: Option<String>,
     /// Counters of the whole job, earlier runs included.
     pub counters: Counters,
     /// Counters of earlier runs.

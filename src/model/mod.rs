@@ -2,10 +2,11 @@
 //!
 //! [`document`] says what a document is: exact bytes in a contiguous buffer. [`json`] reads those bytes without
 //! changing them. [`batch`] and [`partition`] say where documents come from, [`request`] where they go,
-//! [`checkpoint`] what is known durable. [`knobs`], [`sample`] and [`decision`] are the words of the tuner's loop,
+//! [`checkpoint`] what is known durable, [`buffers`] keeps memory for the next batch. [`knobs`], [`sample`] and [`decision`] are the words of the tuner's loop,
 //! [`meter`] the counters it is measured with, [`event`] everything the outside may know.
 
 pub mod batch;
+pub mod buffers;
 pub mod checkpoint;
 pub mod decision;
 pub mod document;

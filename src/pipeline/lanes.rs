@@ -6,6 +6,7 @@
 //!
 //! What comes back to be sent again keeps its ownership and goes before everything fresh.
 
+use crate::model::buffers;
 use crate::model::document::Documents;
 use crate::model::partition::PartitionIndex;
 use crate::model::request::{LaneId, Request, Segment};
@@ -32,6 +33,15 @@ pub(crate) struct Chunk {
     pub(crate) ticket: Arc<Ticket>,
     /// Pays for the bytes until the last document has met its end.
     pub(crate) _credit: Credit,
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        // The last request that held it is answered.
+        if let Some(documents) = Arc::get_mut(&mut self.documents) {
+            buffers::give(std::mem::take(&mut documents.buffer));
+        }
+    }
 }
 
 /// Adjacent documents of a chunk.

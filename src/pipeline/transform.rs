@@ -4,6 +4,7 @@
 
 use crate::connector::{Sink, Source};
 use crate::model::batch::Batch;
+use crate::model::buffers;
 use crate::model::document::{Document, Documents, Span};
 use crate::model::partition::{Partition, PartitionIndex};
 use crate::model::reject::{Reject, RejectedBy};
@@ -11,6 +12,9 @@ use crate::model::request::{LaneId, Route};
 use crate::pipeline::account::Results;
 use crate::rejects::dead_letter;
 use crate::transform::{Chain, Scratch, Transformed};
+
+/// An output buffer is made this much larger than expected: a batch that grows a little more than the last must not be copied.
+const MARGIN: f64 = 1.05;
 
 /// What a worker needs to know of the run.
 pub(crate) struct Workshop<'a> {
@@ -78,6 +82,7 @@ impl Workshop<'_> {
             self.pass_through(batch.documents, first, &mut output);
         } else {
             self.edit(&batch.documents, first, &mut output);
+            buffers::give(batch.documents.buffer);
         }
         output
     }
@@ -168,9 +173,9 @@ impl Workshop<'_> {
             // A single lane takes the whole batch; several grow as they need.
             let (bytes, count) = match self.routed {
                 true => (0, 0),
-                false => ((documents.buffer.len() as f64 * self.growth) as usize, documents.len()),
+                false => ((documents.buffer.len() as f64 * self.growth * MARGIN) as usize, documents.len()),
             };
-            let documents = Documents { buffer: Vec::with_capacity(bytes), spans: Vec::with_capacity(count) };
+            let documents = Documents { buffer: buffers::take(bytes), spans: Vec::with_capacity(count) };
             output.chunks.push(ChunkDraft { lane, documents, identities: Vec::new() });
             output.chunks.len() - 1
         });
@@ -208,6 +213,8 @@ impl ChunkDraft {
     /// Counts what was appended to the buffer since `start` as a document.
     fn keep(&mut self, start: usize, span: &Span) {
         let length = (self.documents.buffer.len() - start) as u32;
+        // The line feed belongs to no document; with it the buffer is what a JSON Lines file wants to hold.
+        self.documents.buffer.push(b'\n');
         self.documents.spans.push(Span { start: start as u32, length, ..*span });
     }
 }

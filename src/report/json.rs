@@ -35,7 +35,7 @@ impl<W: Write + Send> View for Lines<W> {
 pub fn stamped(name: &str, fields: Value) -> Value {
     let mut line = Map::new();
     line.insert("event".to_owned(), name.into());
-    line.insert("at".to_owned(), jiff::Timestamp::now().to_string().into());
+    line.insert("at".to_owned(), format!("{:.3}", jiff::Timestamp::now()).into());
     if let Value::Object(fields) = fields {
         line.extend(fields);
     }

@@ -90,7 +90,9 @@ impl<W: Write + Send> View for Quiet<W> {
     fn show(&mut self, event: &Event) -> io::Result<()> {
         match event {
             Event::Finished(summary) => match &summary.ending {
-                Ending::Failed { error, .. } => writeln!(self.0, "error: {error}"),
+                Ending::Failed { error, kind } => {
+                    writeln!(self.0, "error: {error}\n  try: {}", kind.remedy())
+                }
                 _ => Ok(()),
             },
             _ => Ok(()),

@@ -39,6 +39,7 @@ pub(super) fn summary() -> Summary {
         run: "k3x9".into(),
         ending: Ending::Complete,
         target: "sqlite:orders.db".into(),
+        look: None,
         counters: counters(1_999_848),
         resumed: Counters { written: 500_000, read: 500_000, ..Counters::default() },
         read: 1_500_000,

@@ -17,9 +17,11 @@ pub fn table(summary: &Summary) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {label:<14}{value}");
     }
-    if summary.ending != Ending::Complete {
-        let _ = writeln!(text, "to go on: run the same command with --resume");
-    }
+    let _ = match &summary.ending {
+        Ending::Complete => Ok(()),
+        Ending::Interrupted { .. } => writeln!(text, "to go on: run the same command with --resume"),
+        Ending::Failed { error, kind } => writeln!(text, "error: {error}\n  try: {}", kind.remedy()),
+    };
     text
 }
 
@@ -33,7 +35,7 @@ fn heading(summary: &Summary) -> String {
     match &summary.ending {
         Ending::Complete => format!("complete: job {job}{nothing}\n"),
         Ending::Interrupted { signal } => format!("interrupted by {signal}: job {job}\n"),
-        Ending::Failed { error, .. } => format!("failed: job {job}\nerror: {error}\n"),
+        Ending::Failed { .. } => format!("failed: job {job}\n"),
     }
 }
 
@@ -74,6 +76,7 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
     rows.push(("cpu", format!("{}, {per_cpu_second} documents per CPU-second", Elapsed(summary.cpu))));
     rows.push(("tuner", tuner(summary)));
     rows.push(("time", Elapsed(summary.elapsed).to_string()));
+    rows.extend(summary.look.clone().map(|look| ("look at it", look)));
     rows
 }
 

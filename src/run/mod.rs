@@ -70,6 +70,7 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
         job: job.name.clone(),
         run,
         target: job.target_name.clone(),
+        look: job.sink.look(),
         resumed,
         read: meter.read.get(),
         bytes_read: meter.bytes_read.get(),

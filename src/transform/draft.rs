@@ -10,22 +10,20 @@ use crate::transform::names::{NameId, Names, Seen, fingerprint};
 /// No field has this name.
 const ABSENT: u32 = u32::MAX;
 
-/// A stretch of the source text or of what the steps made.
+/// A stretch of what the steps made.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     start: u32,
     end: u32,
-    made: bool,
 }
 
-/// One field of the draft.
-#[derive(Clone, Copy, Debug)]
+/// What the steps have done to one field. The first slots are the source's fields in their order, the others were added.
+#[derive(Clone, Copy, Debug, Default)]
 struct Slot {
-    /// Where the field stands in the source; equal places for a field that a step added.
-    source: Field,
     /// The name, if a step gave another.
     name: Option<NameId>,
-    value: Piece,
+    /// The value, if a step made another.
+    value: Option<Piece>,
     removed: bool,
 }
 
@@ -35,10 +33,49 @@ pub(crate) struct DraftMemory {
     slots: Vec<Slot>,
     /// For each known name, its slot.
     places: Vec<u32>,
+    /// What `places` is before the first step, and whether a name comes twice: both hold for every document of the same shape.
+    resolved: Vec<u32>,
+    duplicates: bool,
     /// Bytes made by steps.
     made: Vec<u8>,
     /// The slots of a rename under way.
     moving: Vec<u32>,
+}
+
+impl DraftMemory {
+    /// Finds the place of every known name; of equal names the last counts.
+    fn resolve(&mut self, source: &[u8], index: &Index, names: &Names) {
+        self.resolved.clear();
+        self.resolved.resize(names.len(), ABSENT);
+        self.duplicates = false;
+        if index.fields.iter().any(|field| field.escaped) {
+            return self.resolve_escaped(source, index, names);
+        }
+        let mut seen = Seen::default();
+        for (number, field) in index.fields.iter().enumerate() {
+            let raw = field.raw_name(source);
+            let print = fingerprint(raw);
+            if seen.meets(print) {
+                self.duplicates |= index.fields[..number].iter().any(|other| other.raw_name(source) == raw);
+            }
+            if let Some(id) = names.find(print, raw) {
+                self.resolved[id.0 as usize] = number as u32;
+            }
+        }
+    }
+
+    /// Names with escapes are rare: all are compared as characters.
+    #[cold]
+    fn resolve_escaped(&mut self, source: &[u8], index: &Index, names: &Names) {
+        let text = |field: &Field| unescape(field.raw_name(source)).into_owned();
+        let texts: Vec<String> = index.fields.iter().map(text).collect();
+        for (number, text) in texts.iter().enumerate() {
+            self.duplicates |= texts[..number].contains(text);
+            if let Some(id) = names.find(fingerprint(text.as_bytes()), text.as_bytes()) {
+                self.resolved[id.0 as usize] = number as u32;
+            }
+        }
+    }
 }
 
 /// One document being edited.
@@ -46,9 +83,9 @@ pub(crate) struct DraftMemory {
 pub struct Draft<'a> {
     source: &'a [u8],
     names: &'a Names,
+    /// The source's fields.
+    fields: &'a [Field],
     memory: &'a mut DraftMemory,
-    /// Fields that the source has; slots beyond it were added.
-    source_fields: usize,
     touched: bool,
     duplicates: bool,
 }
@@ -57,55 +94,20 @@ impl<'a> Draft<'a> {
     /// Begins to edit `source`, whose fields are in `index`.
     pub(crate) fn begin(
         source: &'a [u8],
-        index: &Index,
+        index: &'a Index,
         names: &'a Names,
         memory: &'a mut DraftMemory,
     ) -> Self {
         memory.slots.clear();
+        memory.slots.resize(index.fields.len(), Slot::default());
         memory.made.clear();
+        if !index.same_shape || memory.resolved.len() != names.len() {
+            memory.resolve(source, index, names);
+        }
         memory.places.clear();
-        memory.places.resize(names.len(), ABSENT);
-        let mut seen = Seen::default();
-        let mut duplicates = false;
-        let mut any_escaped = false;
-        for (number, field) in index.fields.iter().enumerate() {
-            let value = Piece { start: field.value_start, end: field.value_end, made: false };
-            memory.slots.push(Slot { source: *field, name: None, value, removed: false });
-            let raw = field.raw_name(source);
-            if field.escaped {
-                any_escaped = true;
-                continue;
-            }
-            let print = fingerprint(raw);
-            if seen.meets(print) {
-                duplicates |= index.fields[..number].iter().any(|other| other.raw_name(source) == raw);
-            }
-            if let Some(id) = names.find(print, raw) {
-                memory.places[id.0 as usize] = number as u32;
-            }
-        }
-        let source_fields = memory.slots.len();
-        let mut draft = Self { source, names, memory, source_fields, touched: false, duplicates };
-        if any_escaped {
-            draft.resolve_escaped();
-        }
-        draft
-    }
-
-    /// Names with escapes are rare: all are compared as characters.
-    #[cold]
-    fn resolve_escaped(&mut self) {
-        let texts: Vec<String> = self.memory.slots[..self.source_fields]
-            .iter()
-            .map(|slot| unescape(slot.source.raw_name(self.source)).into_owned())
-            .collect();
-        self.memory.places.fill(ABSENT);
-        for (number, text) in texts.iter().enumerate() {
-            self.duplicates |= texts[..number].contains(text);
-            if let Some(id) = self.names.find(fingerprint(text.as_bytes()), text.as_bytes()) {
-                self.memory.places[id.0 as usize] = number as u32;
-            }
-        }
+        memory.places.extend_from_slice(&memory.resolved);
+        let duplicates = memory.duplicates;
+        Self { source, fields: &index.fields, names, memory, touched: false, duplicates }
     }
 
     /// Whether the document holds a key twice at its top level.
@@ -121,22 +123,16 @@ impl<'a> Draft<'a> {
     /// The text of a field's value; of duplicate keys the last.
     #[inline]
     pub(crate) fn value(&self, name: NameId) -> Option<&[u8]> {
-        let slot = self.slot(name)?;
-        Some(self.piece(slot.value))
+        let place = self.memory.places[name.0 as usize] as usize;
+        match self.memory.slots.get(place)?.value {
+            Some(piece) => Some(&self.memory.made[piece.start as usize..piece.end as usize]),
+            None => Some(self.fields[place].raw_value(self.source)),
+        }
     }
 
     /// The text of a field's value, with null taken as absent.
     pub(crate) fn value_not_null(&self, name: NameId) -> Option<&[u8]> {
         self.value(name).filter(|value| *value != b"null")
-    }
-
-    fn slot(&self, name: NameId) -> Option<&Slot> {
-        self.memory.slots.get(self.memory.places[name.0 as usize] as usize)
-    }
-
-    fn piece(&self, piece: Piece) -> &[u8] {
-        let text = if piece.made { &self.memory.made } else { self.source };
-        &text[piece.start as usize..piece.end as usize]
     }
 
     /// Takes a field away, with all its duplicates.
@@ -176,7 +172,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn set(&mut self, name: NameId, make: impl FnOnce(&mut Made<'_, 'a>)) {
         let start = self.memory.made.len() as u32;
         make(&mut Made { draft: self });
-        let value = Piece { start, end: self.memory.made.len() as u32, made: true };
+        let value = Some(Piece { start, end: self.memory.made.len() as u32 });
         self.touched = true;
         let place = self.memory.places[name.0 as usize];
         if let Some(slot) = self.memory.slots.get_mut(place as usize) {
@@ -184,8 +180,7 @@ impl<'a> Draft<'a> {
             return;
         }
         self.memory.places[name.0 as usize] = self.memory.slots.len() as u32;
-        let nowhere = Field { name_start: 0, name_end: 0, value_start: 0, value_end: 0, escaped: false };
-        self.memory.slots.push(Slot { source: nowhere, name: Some(name), value, removed: false });
+        self.memory.slots.push(Slot { name: Some(name), value, removed: false });
     }
 
     /// Takes away every field but these.
@@ -207,8 +202,8 @@ impl<'a> Draft<'a> {
     #[cold]
     fn remove_source_fields_named(&mut self, name: NameId) {
         let text = self.names.text(name);
-        for slot in &mut self.memory.slots[..self.source_fields] {
-            if slot.name.is_none() && slot.source.is_named(self.source, text) {
+        for (slot, field) in self.memory.slots.iter_mut().zip(self.fields) {
+            if slot.name.is_none() && field.is_named(self.source, text) {
                 slot.removed = true;
             }
         }
@@ -220,45 +215,52 @@ impl<'a> Draft<'a> {
             out.extend_from_slice(self.source);
             return;
         }
-        let source = self.source;
-        let slots = &self.memory.slots;
-        let mut run = Run { source, start: 0, end: 0, out };
+        let mut run = Run { source: self.source, start: 0, end: 0, out };
         let mut is_first = true;
-        for (place, slot) in slots.iter().enumerate().filter(|(_, slot)| !slot.removed) {
-            let added = place >= self.source_fields;
-            // What stands before a field: the opening brace, or the separator from the field before it.
-            let name_quote = slot.source.name_start as usize - usize::from(!added);
-            match (is_first, added) {
-                (true, false) => {
-                    run.copy(0, if place == 0 { name_quote } else { slots[0].source.name_start as usize - 1 })
+        for (place, slot) in self.memory.slots.iter().enumerate().filter(|(_, slot)| !slot.removed) {
+            match self.fields.get(place) {
+                Some(field) => self.render_field(place, field, slot, is_first, &mut run),
+                None => {
+                    run.write(if is_first { b"{" } else { b"," });
+                    run.write(slot.name.map_or(b"", |name| self.names.rendered(name)));
+                    run.write(b":");
+                    run.write(self.made(slot.value));
                 }
-                (true, true) => run.write(b"{"),
-                (false, false) => run.copy(slots[place - 1].source.value_end as usize, name_quote),
-                (false, true) => run.write(b","),
             }
             is_first = false;
-            match slot.name {
-                None => run.copy(name_quote, slot.source.value_start as usize),
-                Some(name) if added => {
-                    run.write(self.names.rendered(name));
-                    run.write(b":");
-                }
-                Some(name) => {
-                    run.write(self.names.rendered(name));
-                    run.copy(slot.source.name_end as usize + 1, slot.source.value_start as usize);
-                }
-            }
-            match slot.value.made {
-                false => run.copy(slot.value.start as usize, slot.value.end as usize),
-                true => run.write(self.piece(slot.value)),
-            }
         }
-        match slots[..self.source_fields].last() {
+        match self.fields.last() {
             _ if is_first => run.write(b"{}"),
-            Some(last) => run.copy(last.source.value_end as usize, source.len()),
+            Some(last) => run.copy(last.value_end as usize, self.source.len()),
             None => run.write(b"}"),
         }
         run.flush();
+    }
+
+    #[inline]
+    fn render_field(&self, place: usize, field: &Field, slot: &Slot, is_first: bool, run: &mut Run<'_, '_>) {
+        let name_quote = field.name_start as usize - 1;
+        // What stands before it: the opening brace, or the separator from the field before it in the source.
+        match is_first {
+            true if place == 0 => run.copy(0, name_quote),
+            true => run.copy(0, self.fields[0].name_start as usize - 1),
+            false => run.copy(self.fields[place - 1].value_end as usize, name_quote),
+        }
+        match slot.name {
+            None => run.copy(name_quote, field.value_start as usize),
+            Some(name) => {
+                run.write(self.names.rendered(name));
+                run.copy(field.name_end as usize + 1, field.value_start as usize);
+            }
+        }
+        match slot.value {
+            None => run.copy(field.value_start as usize, field.value_end as usize),
+            made => run.write(self.made(made)),
+        }
+    }
+
+    fn made(&self, piece: Option<Piece>) -> &[u8] {
+        piece.map_or(b"", |piece| &self.memory.made[piece.start as usize..piece.end as usize])
     }
 }
 
@@ -281,14 +283,19 @@ impl Made<'_, '_> {
 
     /// Appends the text of a field's value, `range` of it.
     pub(crate) fn copy_field(&mut self, name: NameId, range: impl FnOnce(&[u8]) -> std::ops::Range<usize>) {
-        let Some(slot) = self.draft.slot(name) else { return };
-        let Piece { start, made, .. } = slot.value;
-        let range = range(self.draft.piece(slot.value));
-        let (from, to) = (start as usize + range.start, start as usize + range.end);
-        let memory = &mut *self.draft.memory;
-        match made {
-            true => memory.made.extend_from_within(from..to),
-            false => memory.made.extend_from_slice(&self.draft.source[from..to]),
+        let draft = &mut *self.draft;
+        let place = draft.memory.places[name.0 as usize] as usize;
+        let Some(slot) = draft.memory.slots.get(place) else { return };
+        match slot.value {
+            None => {
+                let value = draft.fields[place].raw_value(draft.source);
+                draft.memory.made.extend_from_slice(&value[range(value)]);
+            }
+            Some(Piece { start, end }) => {
+                let (start, end) = (start as usize, end as usize);
+                let range = range(&draft.memory.made[start..end]);
+                draft.memory.made.extend_from_within(start + range.start..start + range.end);
+            }
         }
     }
 

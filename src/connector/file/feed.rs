@@ -4,6 +4,7 @@
 //! back to the feed and comes first next time. It is at most one chunk unless a single document is larger, so readers hold little
 //! that the engine's byte budget does not know of.
 
+use crate::model::buffers;
 use std::io::{self, ErrorKind, Read};
 
 /// Bytes asked of the stream at once: large enough that system calls do not count, small enough that the bytes are still in
@@ -22,12 +23,19 @@ pub(super) struct Feed {
     held: Vec<u8>,
     used: usize,
     ended: bool,
+    /// The stream gives all that it is asked for without waiting for somebody to write it.
+    is_prompt: bool,
 }
 
 impl Feed {
     /// A stream that stands at `at`.
     pub(super) fn new(stream: Box<dyn Read + Send>, at: u64) -> Self {
-        Self { stream, at, held: Vec::new(), used: 0, ended: false }
+        Self { stream, at, held: Vec::new(), used: 0, ended: false, is_prompt: false }
+    }
+
+    /// The same, of a stream that never waits for somebody to write what it is asked for.
+    pub(super) fn prompt(self) -> Self {
+        Self { is_prompt: true, ..self }
     }
 
     /// Whether everything has been given.
@@ -43,12 +51,12 @@ impl Feed {
 
     /// A buffer of `capacity`, which holds what was given back if that is not more.
     pub(super) fn buffer(&mut self, capacity: usize) -> Vec<u8> {
-        if self.used > 0 || self.held.len() > capacity {
-            return Vec::with_capacity(capacity);
+        let mut buffer = buffers::take(capacity);
+        if self.used == 0 && self.held.len() <= capacity {
+            buffer.extend_from_slice(&self.held);
+            self.at += self.held.len() as u64;
+            self.held.clear();
         }
-        let mut buffer = std::mem::take(&mut self.held);
-        self.at += buffer.len() as u64;
-        buffer.reserve_exact(capacity - buffer.len());
         buffer
     }
 
@@ -60,16 +68,25 @@ impl Feed {
             buffer.extend_from_slice(&self.held[self.used..self.used + taken]);
             self.used += taken;
         } else if !self.ended {
-            (self.held, self.used) = (Vec::new(), 0);
-            // Zeroes first, because a reader may not be shown memory that holds nothing yet. In the cache that is far
-            // cheaper than the read itself.
-            buffer.resize(before + want, 0);
-            let read = read_some(&mut self.stream, &mut buffer[before..]);
-            buffer.truncate(before + *read.as_ref().unwrap_or(&0));
-            self.ended = read? == 0;
+            self.held.clear();
+            self.used = 0;
+            self.ended = self.read(buffer, want)? == 0;
         }
         self.at += (buffer.len() - before) as u64;
         Ok(())
+    }
+
+    fn read(&mut self, buffer: &mut Vec<u8>, want: usize) -> io::Result<usize> {
+        let before = buffer.len();
+        if self.is_prompt {
+            // This way the buffer need not be filled with zeroes first.
+            let read = self.stream.by_ref().take(want as u64).read_to_end(buffer);
+            return read.inspect_err(|_| buffer.truncate(before));
+        }
+        buffer.resize(before + want, 0);
+        let read = read_some(&mut self.stream, &mut buffer[before..]);
+        buffer.truncate(before + *read.as_ref().unwrap_or(&0));
+        read
     }
 
     /// Takes `buffer[from..]` back. The buffer's end is what was given last.
@@ -82,7 +99,9 @@ impl Feed {
         } else if from == 0 {
             (self.held, self.used) = (std::mem::take(buffer), 0);
         } else {
-            (self.held, self.used) = (buffer[from..].to_vec(), 0);
+            self.held.clear();
+            self.held.extend_from_slice(&buffer[from..]);
+            self.used = 0;
         }
         buffer.truncate(from);
     }

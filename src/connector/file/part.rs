@@ -96,8 +96,8 @@ impl Part {
     /// Writes a request, and returns what the part holds once it is answered.
     pub(super) fn append(&self, request: &Request) -> Result<Extent> {
         self.write(|sheet| {
-            for document in request.documents() {
-                sheet.put(document.bytes)?;
+            for segment in &request.segments {
+                sheet.put_all(&segment.documents, segment.range.clone())?;
             }
             sheet.store(false)
         })

@@ -6,9 +6,11 @@
 
 use crate::connector::file::format::{Compression, Format};
 use crate::connector::file::frames::{FRAME, FRAMES_AT_ONCE, compress};
+use crate::model::document::Documents;
 use crate::model::json;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
+use std::ops::Range;
 
 /// Plain bytes written by one system call: beyond this a call costs nothing in comparison, and the bytes are still in the
 /// cache when the kernel copies them.
@@ -99,6 +101,37 @@ impl<'a> Sheet<'a> {
             Output::File(file) => file.set_len(self.written),
             Output::Stdout(_) => Ok(()),
         }
+    }
+
+    /// Adds adjacent documents. Where they stand in memory as they will in the file, they are written from there.
+    pub(super) fn put_all(&mut self, documents: &Documents, range: Range<u32>) -> io::Result<()> {
+        let range = range.start as usize..range.end as usize;
+        if let Some(lines) = self.as_lines(documents, range.clone()) {
+            self.store(false)?;
+            self.output.write(lines)?;
+            self.written += lines.len() as u64;
+            return Ok(());
+        }
+        range.into_iter().try_for_each(|index| self.put(documents.bytes(index)))
+    }
+
+    /// The stretch of the buffer that is these documents as plain lines, if there is one.
+    fn as_lines<'d>(&self, documents: &'d Documents, range: Range<usize>) -> Option<&'d [u8]> {
+        if self.layout.format != Format::Lines || self.layout.compression != Compression::None {
+            return None;
+        }
+        let spans = &documents.spans[range];
+        let (from, mut end) = (spans.first()?.range().start, spans.first()?.range().start);
+        for span in spans {
+            let range = span.range();
+            if range.start != end || documents.buffer.get(range.end) != Some(&b'\n') {
+                return None;
+            }
+            end = range.end + 1;
+        }
+        let lines = &documents.buffer[from..end];
+        let line_feeds = memchr::memchr_iter(b'\n', lines).count();
+        (line_feeds == spans.len() && memchr::memchr(b'\r', lines).is_none()).then_some(lines)
     }
 
     /// Adds a document.

@@ -19,7 +19,7 @@ use crate::model::partition::{Partition, Stretch};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
 
@@ -104,6 +104,14 @@ impl Source for FileSource {
             let cursor = blocking("opening a partition", move || open(&slice, &stretch)).await?;
             Ok(Box::new(FileReader { cursor: Some(Box::new(cursor)) }) as Box<dyn Reader>)
         })
+    }
+
+    fn is_target(&self, identity: &str) -> bool {
+        let Ok(target) = fs::canonicalize(identity) else { return false };
+        let inputs = self.plan.get().map(|plan| plan.inputs.as_slice()).unwrap_or_default();
+        // Parts written among the inputs could take the place of one.
+        let reads = |path: &Path| fs::canonicalize(path).is_ok_and(|path| path == target || path.parent() == Some(&target));
+        inputs.iter().any(|input| matches!(&input.place, Place::File(path) if reads(path)))
     }
 
     fn locate(&self, partition: &Partition, at: u64, ordinal: u64) -> String {

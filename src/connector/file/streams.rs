@@ -70,14 +70,16 @@ fn records(
     format: Format,
     at: u64,
 ) -> Result<Opened> {
+    let is_plain_file = compression == Compression::None && slice.input.length.is_some();
+    let feed = |at| if is_plain_file { Feed::new(stream, at).prompt() } else { Feed::new(stream, at) };
     if format == Format::Array {
         return Ok(Opened {
-            feed: Feed::new(stream, at),
+            feed: feed(at),
             split: Split::Elements(Elements::new(at == 0)),
             compression,
         });
     }
-    let mut feed = Feed::new(stream, at.saturating_sub(1));
+    let mut feed = feed(at.saturating_sub(1));
     if at > 0 {
         let until = slice.end.unwrap_or(u64::MAX);
         feed.pass_line_end(until).map_err(|cause| failure(&slice.input.shown, compression, at, cause))?;

@@ -1,5 +1,6 @@
 //! From a document to the values of its row, and whether a row holds what its document says.
 
+use crate::connector::sqlite::TargetOptions;
 use crate::model::json::{self, Index};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -69,31 +70,40 @@ pub(super) struct Extract {
 }
 
 impl Extract {
+    /// What a target's settings ask for.
+    pub(super) fn new(options: &TargetOptions) -> Self {
+        Self { id_field: options.id_field.clone(), columns: options.columns.clone() }
+    }
+
     /// The cells of the document's row: the id, then the columns in their order. `index` is the document's.
     pub(super) fn cells<'a>(&self, bytes: &'a [u8], index: &Index) -> Result<Vec<Cell<'a>>, String> {
+        // Of duplicate keys the last counts.
+        let field = |name: &str| {
+            let found = index.fields.iter().rev().find(|field| field.is_named(bytes, name));
+            found.map(|field| field.raw_value(bytes))
+        };
         let mut cells = Vec::with_capacity(1 + self.columns.len());
-        cells.push(Cell::Text(id(bytes, index, &self.id_field)?));
-        cells.extend(self.columns.iter().map(|name| Cell::of_field(field(bytes, index, name))));
+        cells.push(Cell::Text(self.id(field(&self.id_field))?));
+        cells.extend(self.columns.iter().map(|name| Cell::of_field(field(name))));
         Ok(cells)
     }
-}
 
-/// The text of a document's id, or why there is none.
-pub(super) fn id<'a>(bytes: &'a [u8], index: &Index, name: &str) -> Result<Cow<'a, str>, String> {
-    let what = match field(bytes, index, name) {
-        None => "is missing",
-        Some(b"null") => "is null",
-        Some([b'{', ..]) => "is an object",
-        Some([b'[', ..]) => "is an array",
-        Some(raw) => return Ok(json::scalar_text(raw)),
-    };
-    Err(format!("no id: field {name:?} {what}"))
-}
+    /// A hash of the document's id, equal for equal ids.
+    pub(super) fn identity(&self, bytes: &[u8]) -> Result<u64, String> {
+        let id = self.id(json::field(bytes, &self.id_field))?;
+        Ok(xxhash_rust::xxh3::xxh3_64(id.as_bytes()))
+    }
 
-/// The value of a field. Of duplicate keys the last counts.
-fn field<'a>(bytes: &'a [u8], index: &Index, name: &str) -> Option<&'a [u8]> {
-    let found = index.fields.iter().rev().find(|field| field.is_named(bytes, name));
-    found.map(|field| field.raw_value(bytes))
+    fn id<'a>(&self, raw: Option<&'a [u8]>) -> Result<Cow<'a, str>, String> {
+        let what = match raw {
+            None => "is missing",
+            Some(b"null") => "is null",
+            Some([b'{', ..]) => "is an object",
+            Some([b'[', ..]) => "is an array",
+            Some(raw) => return Ok(json::scalar_text(raw)),
+        };
+        Err(format!("no id: field {:?} {what}", self.id_field))
+    }
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl Session {
         };
         let uuid = claim().map_err(failure(PREPARING, &path))?;
         let uuid = uuid.ok_or_else(|| Error::internal(PREPARING, "the database has got no name"))?;
-        let extract = Extract { id_field: options.id_field.clone(), columns: options.columns.clone() };
+        let extract = Extract::new(options);
         let (upsert, delete) = (upsert(options), delete(options));
         Ok((Self { connection, path, job, run, upsert, delete, extract, begun: false }, uuid))
     }

@@ -5,20 +5,19 @@
 
 use crate::connector::sink::{Lane, Order, Prepare, Sink, SinkCapabilities, Start};
 use crate::connector::source::Source;
-use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_read};
+use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_read, quoted};
+use crate::connector::sqlite::columns::Extract;
 use crate::connector::sqlite::session::Session;
 use crate::connector::sqlite::survey::{Survey, survey};
-use crate::connector::sqlite::{SqliteSource, TargetOptions, columns, custody};
+use crate::connector::sqlite::{SqliteSource, TargetOptions, custody};
 use crate::error::{Error, Result};
 use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
-use crate::model::json::{self, Index};
 use crate::model::request::{Outcome, Request, Route};
 use crate::model::units::MIB;
 use std::sync::Arc;
 use tokio::sync::Mutex;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// A table of a SQLite database as a target.
 #[derive(Debug)]
@@ -61,6 +60,17 @@ impl Sink for SqliteSink {
             request_documents: 4096,
             request_bytes: 8 * MIB as usize,
         }
+    }
+
+    fn route(&self, document: &Document<'_>) -> Result<Route, String> {
+        Ok(Route { lane: 0, identity: Extract::new(&self.options).identity(document.bytes)? })
+    }
+
+    fn look(&self) -> Option<String> {
+        let TargetOptions { path, table, columns, .. } = &*self.options;
+        let columns = columns.iter().map(|column| format!(", {}", quoted(column))).collect::<String>();
+        let query = format!("SELECT id{columns} FROM {} LIMIT 5", quoted(table));
+        Some(format!("sqlite3 {} '{query}'", path.display()))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<()>> {
@@ -115,14 +125,6 @@ impl Sink for SqliteSink {
             })
             .await
         })
-    }
-
-    /// The row that a document would be in: rows are told apart by their id alone.
-    fn route(&self, document: &Document<'_>) -> Result<Route, String> {
-        let mut index = Index::default();
-        json::index(document.bytes, &mut index).map_err(|malformed| format!("not one JSON object: {malformed}"))?;
-        let id = columns::id(document.bytes, &index, &self.options.id_field)?;
-        Ok(Route { lane: 0, identity: xxh3_64(id.as_bytes()) })
     }
 
     fn lanes(&self) -> Vec<Arc<dyn Lane>> {

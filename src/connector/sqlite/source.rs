@@ -47,7 +47,7 @@ impl SqliteSource {
     /// Reads what a sink wrote, and checks each row's columns against its document.
     pub(super) fn of_target(target: &TargetOptions) -> Self {
         let options = SourceOptions { table: Some(target.table.clone()), ..SourceOptions::new(&target.path) };
-        let extract = Extract { id_field: target.id_field.clone(), columns: target.columns.clone() };
+        let extract = Extract::new(target);
         Self { extract: Some(extract), ..Self::new(options) }
     }
 

@@ -1,0 +1,118 @@
+//! The command line from outside: what is printed where, and with which code it ends.
+
+use assert_cmd::Command;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// The command in a folder of its own, with none of the variables of whoever runs the tests.
+fn docferry(folder: &Path, line: &str) -> Command {
+    let mut command = Command::cargo_bin("docferry").unwrap();
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| {
+        name.to_string_lossy().contains("DOCFERRY_") || name.to_string_lossy().contains("AUTO_SCALING_")
+    }) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).args(line.split(' ')).timeout(Duration::from_secs(60));
+    command
+}
+
+fn ended(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn mistakes_end_with_64_and_wrong_settings_with_78() {
+    let folder = tempfile::tempdir().unwrap();
+    for (line, code, says) in [
+        ("--help", 0, ""),
+        ("--version", 0, ""),
+        ("nonsense", 64, "unrecognized subcommand"),
+        ("migrate --readers x", 64, "--readers"),
+        ("migrate --resume --restart", 64, "--restart"),
+        ("migrate", 64, "give --strategy NAME, or both --from URI and --to URI\n  try: "),
+        ("migrate --strategy quickstrat", 78, "did you mean \"quickstart\"?"),
+        ("migrate --from nul: --to null:", 78, "flag --from: source: unknown connector \"nul\""),
+        ("jobs nothing", 78, "no job \"nothing\"; there are none"),
+    ] {
+        let (found, _, stderr) = ended(&mut docferry(folder.path(), line));
+        assert_eq!(found, code, "{line}: {stderr}");
+        assert!(stderr.contains(says), "{line}: {stderr}");
+    }
+    let (_, _, stderr) = ended(&mut docferry(folder.path(), "migrate --json"));
+    let line: serde_json::Value = serde_json::from_str(&stderr).unwrap();
+    assert_eq!((line["event"].as_str(), line["exit_code"].as_u64()), (Some("error"), Some(64)));
+}
+
+#[test]
+fn show_tells_a_flag_from_its_twin_and_the_flag_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "show --from null: --to null: --transformers 3 --auto-scaling";
+    let mut command = docferry(folder.path(), line);
+    command
+        .env("DOCFERRY_READERS", "7")
+        .env("DOCFERRY_TRANSFORMERS", "9")
+        .env("AUTO_SCALING_MAX_WORKERS", "12").env("DOCFERRY_NO_AUTO_SCALING", "1");
+    let (code, stdout, _) = ended(&mut command);
+    let has = |path: &str, origin: &str| {
+        let line = stdout.lines().find(|line| line.starts_with(path)).unwrap_or_default();
+        assert!(line.ends_with(&format!("({origin})")), "{path}: {line}");
+    };
+    assert_eq!(code, 0);
+    has("run.readers = 7", "environment DOCFERRY_READERS");
+    has("run.transformers = 3", "flag --transformers");
+    has("scaling.max_workers = 12", "environment AUTO_SCALING_MAX_WORKERS");
+    has("run.auto_scaling = true", "flag --auto-scaling");
+    has("run.profile = \"balanced\"", "built-in");
+}
+
+#[test]
+fn a_strategy_of_init_runs_and_its_job_is_listed_with_its_rejects() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |line: &str| ended(&mut docferry(folder.path(), line));
+    fs::write(folder.path().join("documents.jsonl"), "{\"id\":\"1\"}\nnot json\n{\"id\":\"2\"}\n").unwrap();
+    assert_eq!(run("init mine").0, 0);
+    assert_eq!(run("init mine").0, 78, "a file is never overwritten");
+    let (code, stdout, stderr) = run("migrate --strategy mine.toml --max-rejects 50%");
+    assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
+    assert!(
+        stderr.contains("complete: job mine\n")
+            && stderr.contains("1, kept in .docferry/jobs/mine/rejects.jsonl"),
+        "{stderr}"
+    );
+    let (_, jobs, _) = run("jobs");
+    assert!(jobs.starts_with("mine  finished    3 documents, 1 rejected"), "{jobs}");
+    let (_, rejects, _) = run("rejects list mine");
+    assert!(rejects.starts_with("job mine: 1 rejects in .docferry/jobs/mine/rejects.jsonl\n"), "{rejects}");
+    let (_, letters, _) = run("rejects list mine --json");
+    assert_eq!(letters.lines().count(), 1);
+    let summary = fs::read_to_string(folder.path().join(".docferry/jobs/mine/summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(
+        (summary["ending"].as_str(), summary["counters"]["written"].as_u64()),
+        (Some("complete"), Some(2))
+    );
+    let (code, stdout, _) = run("verify --strategy mine.toml");
+    assert_eq!(code, 0, "{stdout}");
+}
+
+#[test]
+fn documents_on_standard_output_are_not_mixed_with_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.jsonl"), "{\"id\":\"1\"}\n{\"id\":\"2\"}\n").unwrap();
+    let (code, stdout, stderr) = ended(&mut docferry(folder.path(), "migrate --from a.jsonl --to -"));
+    assert_eq!((code, stdout.as_str()), (0, "{\"id\":\"1\"}\n{\"id\":\"2\"}\n"), "{stderr}");
+    let (code, stdout, stderr) =
+        ended(&mut docferry(folder.path(), "migrate -q --job quiet --from a.jsonl --to -"));
+    assert_eq!((code, stdout.lines().count(), stderr.as_str()), (0, 2, ""));
+    let (code, _, stderr) =
+        ended(&mut docferry(folder.path(), "migrate --json --job events --from a.jsonl --to -"));
+    let last: serde_json::Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (code, last["event"].as_str(), last["ending"].as_str()),
+        (0, Some("finished"), Some("complete"))
+    );
+}
