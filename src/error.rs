@@ -19,6 +19,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// The command line asks for something that does not exist or does not fit together.
     Usage,
+    /// An earlier run of the job did not finish, and the user did not say what to do about it.
+    Unfinished,
     /// A setting is wrong, a source is missing or unreadable, a target cannot be written, or either is not what
     /// the checkpoint says.
     Configuration,
@@ -91,6 +93,7 @@ impl ErrorKind {
             ErrorKind::Throttled => Retry::WhenTold,
             ErrorKind::LaneClosed => Retry::Reroute,
             ErrorKind::Usage
+            | ErrorKind::Unfinished
             | ErrorKind::Configuration
             | ErrorKind::Authentication
             | ErrorKind::InvalidInput
@@ -107,6 +110,7 @@ impl ErrorKind {
     pub fn remedy(self) -> &'static str {
         match self {
             ErrorKind::Usage => "see `docferry --help`",
+            ErrorKind::Unfinished => "add --resume to go on from there, or --restart to begin anew",
             ErrorKind::Configuration => {
                 "correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin"
             }
@@ -134,7 +138,7 @@ impl ErrorKind {
     /// The process's exit code, after the conventions of `sysexits.h`.
     pub fn exit_code(self) -> u8 {
         match self {
-            ErrorKind::Usage => 64,
+            ErrorKind::Usage | ErrorKind::Unfinished => 64,
             ErrorKind::InvalidInput | ErrorKind::Rejects | ErrorKind::Differences => 65,
             ErrorKind::Internal => 70,
             ErrorKind::Held => 73,

@@ -1,6 +1,7 @@
 //! One binary for all integration tests: it links once, and its modules share what they know of the command line.
 
 #[cfg(test)]
+<<<<<<< HEAD
 mod bad_input;
 #[cfg(test)]
 mod command_line;
@@ -13,6 +14,12 @@ mod fidelity;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+=======
+mod command_line;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+>>>>>>> main
 mod layering;
 #[cfg(test)]
 mod place;

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const LEAST: usize = 64 * 1024;
 
 /// Bytes kept at most: a few batches.
-const MOST_KEPT: usize = 8 << 20;
+const MOST_KEPT: usize = 4 << 20;
 
 /// Capacities are rounded up to this, so that a buffer fits the next batch although its size varies.
 const STEP: usize = 128 * 1024;
@@ -28,7 +28,7 @@ pub fn take(capacity: usize) -> Vec<u8> {
     }
     let wanted = capacity.next_multiple_of(STEP);
     let mut kept = kept();
-    let fits = |buffer: &Vec<u8>| (capacity..=wanted + wanted / 4).contains(&buffer.capacity());
+    let fits = |buffer: &Vec<u8>| (capacity..=wanted).contains(&buffer.capacity());
     match kept.iter().rposition(fits) {
         Some(at) => kept.swap_remove(at),
         None => {

@@ -132,10 +132,10 @@ fn decide(job: &Job, previous: Option<&Checkpoint>, events: &UnboundedSender<Eve
     match (job.begin, previous.finished) {
         (Begin::Start, false) => {
             let message = format!(
-                "an earlier run of job {} came as far as {documents} documents and did not finish: --resume goes on from there, --restart begins anew",
+                "an earlier run of job {} came as far as {documents} documents and did not finish",
                 job.name
             );
-            Err(Error::new(ErrorKind::Usage, "beginning the job", message))
+            Err(Error::new(ErrorKind::Unfinished, "beginning the job", message))
         }
         (Begin::Start, true) => {
             say(format!("job {} had finished with {documents} documents; it begins anew", job.name));

@@ -9,6 +9,7 @@ pub use verify::{Verification, verify};
 use crate::checkpoint::store::CheckpointStore;
 use crate::config::job::Job;
 use crate::error::{ErrorKind, Result};
+use crate::model::checkpoint::Counters;
 use crate::model::event::{Ending, Event, Started, Summary};
 use crate::model::meter::Meter;
 use crate::observe::host::Host;
@@ -16,7 +17,7 @@ use crate::pipeline::{Ended, Options, Parts, Pipeline, Stop, StopReason};
 use crate::rejects::{REJECTS_FILE, RejectLog};
 use begin::Beginning;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch as knob_watch;
 
@@ -33,19 +34,13 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     let meter = Arc::new(Meter::default());
     let (knobs, follow) = knob_watch::channel(job.knobs);
     let resumed = first.counters;
-    let _ = events.send(Event::Started(Started {
-        job: job.name.clone(),
-        run: run.clone(),
-        source: job.source_name.clone(),
-        target: job.target_name.clone(),
-        resumed,
-        is_resume,
-        partitions: partitions.len(),
-        total_bytes: partitions.iter().map(|partition| partition.bytes).sum(),
-        total_documents: partitions.iter().map(|partition| partition.documents).sum(),
-        lanes: job.sink.lanes().len(),
-    }));
     let total_bytes = partitions.iter().map(|partition| partition.bytes).sum();
+    let _ = events.send(Event::Started(Started {
+        is_resume,
+        total_bytes,
+        total_documents: partitions.iter().map(|partition| partition.documents).sum(),
+        ..started(&job, &run, partitions.len(), resumed)
+    }));
     let parts = Parts {
         source: Arc::clone(&job.source),
         sink: Arc::clone(&job.sink),
@@ -66,33 +61,57 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     let watching = watch::Watch::new(&job, Arc::clone(&meter), pipeline.counters(), knobs, events.clone(), total_bytes);
     let (ended, watched) = watching.during(pipeline.run()).await;
     drop(signals);
-    let mut summary = Summary {
+    let mut summary = summary(&job, run, &meter, &ended);
+    (summary.resumed, summary.elapsed) = (resumed, began.elapsed());
+    (summary.knobs, summary.decisions) = (watched.knobs, watched.decisions);
+    summary.ending = ending(&job, ended, &summary);
+    let _ = events.send(Event::Finished(Box::new(summary.clone())));
+    Ok(summary)
+}
+
+fn started(job: &Job, run: &str, partitions: usize, resumed: Counters) -> Started {
+    Started {
+        job: job.name.clone(),
+        run: run.to_owned(),
+        source: job.source_name.clone(),
+        target: job.target_name.clone(),
+        resumed,
+        is_resume: false,
+        partitions,
+        total_bytes: None,
+        total_documents: None,
+        lanes: job.sink.lanes().len(),
+    }
+}
+
+/// What the meters say of a run that has ended; the caller adds what only it knows.
+fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
+    let mut host = Host::new();
+    let rejects = job.state.join(REJECTS_FILE).display().to_string();
+    Summary {
         job: job.name.clone(),
         run,
         target: job.target_name.clone(),
         look: job.sink.look(),
-        resumed,
+        resumed: Counters::default(),
         read: meter.read.get(),
         bytes_read: meter.bytes_read.get(),
-        elapsed: began.elapsed(),
-        cpu: Host::new().measure().cpu_time,
-        peak_memory: Host::new().peak_memory(),
+        elapsed: Duration::ZERO,
+        cpu: host.measure().cpu_time,
+        peak_memory: host.peak_memory(),
         peak_credits: meter.peak_credits.get(),
         request_latency: meter.latency.quantiles(),
         requests: meter.answered.get(),
         throttled: meter.throttled.get(),
         retried: meter.retried.get(),
         request_units: meter.milli_request_units.get() as f64 / 1000.0,
-        knobs: watched.knobs,
-        decisions: watched.decisions,
+        knobs: job.knobs,
+        decisions: 0,
         counters: ended.counters,
         hottest_lane: ended.hottest_lane.map(|(lane, share)| (format!("lane {lane}"), share)),
-        rejects_file: (ended.counters.rejected > 0).then(|| job.state.join(REJECTS_FILE).display().to_string()),
+        rejects_file: (ended.counters.rejected > 0).then_some(rejects),
         ending: Ending::Complete,
-    };
-    summary.ending = ending(&job, ended, &summary);
-    let _ = events.send(Event::Finished(Box::new(summary.clone())));
-    Ok(summary)
+    }
 }
 
 /// A task that ends with the run that it belongs to, however that ends.

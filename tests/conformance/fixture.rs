@@ -11,7 +11,7 @@ use docferry::error::Result;
 use docferry::model::batch::{Batch, BatchLimit, Next};
 use docferry::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint, JobFingerprint};
 use docferry::model::document::Documents;
-use docferry::model::partition::{Partition, Stretch};
+use docferry::model::partition::{Partition, PartitionId, Position, Stretch};
 use docferry::model::request::{LaneId, Outcome, Request, Segment};
 use docferry::model::settings::{Origin as From, Section, Setting, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -215,9 +215,14 @@ pub(crate) async fn prepare(
     start: Start,
     previous: Option<&Checkpoint>,
 ) -> Result<String> {
-    let partitions = [];
+    let partitions = [partition()];
     let prepare = Prepare { job: "job", run, partitions: &partitions, start, previous, overwrite: false };
     sink.prepare(prepare).await
+}
+
+/// The partition that every document is said to come from.
+pub(crate) fn partition() -> Partition {
+    Partition { id: PartitionId("p".to_owned()), start: Position::default(), bytes: None, documents: None }
 }
 
 /// A checkpoint of all that was sent so far.

@@ -20,6 +20,10 @@ macro_rules! suite {
 mod source {
     use super::sources::source_checks;
     suite! { source_checks;
+        file = written("file", &[("path", "{folder}/o.jsonl")], &[("path", "{folder}/o.jsonl"), ("partition_bytes", "4096")]),
+        file_array = written("file", &[("path", "{folder}/o.json")], &[("path", "{folder}/o.json")]),
+        file_gzip = written("file", &[("path", "{folder}/o.jsonl.gz")], &[("path", "{folder}/o.jsonl.gz")]),
+        file_zstd = written("file", &[("path", "{folder}/o.jsonl.zst")], &[("path", "{folder}/o.jsonl.zst")]),
         memory = written("memory", &[("name", "{folder}")], &[("name", "{folder}")]),
         memory_given = given(),
         null = null(),
@@ -31,6 +35,10 @@ mod source {
 mod sink {
     use super::sinks::sink_checks;
     suite! { sink_checks;
+        file = target("file", &[("path", "{folder}/o.jsonl")]),
+        file_array = target("file", &[("path", "{folder}/o.json")]),
+        file_zstd = target("file", &[("path", "{folder}/o.jsonl.zst")]),
+        file_parts = target("file", &[("path", "{folder}/parts")]),
         memory = target("memory", &[("name", "{folder}"), ("lanes", "3"), ("request_documents", "10")]),
         memory_journal = target("memory", &[("name", "{folder}"), ("journal", "{folder}/j.jsonl")]),
         null = target("null", &[]),

@@ -1,7 +1,7 @@
 //! The checks of a sink.
 
 use crate::conformance::fixture::{
-    Target, assert_taken, checkpoint, contents, document, documents, prepare, requests, send_all, sorted,
+    Target, assert_taken, checkpoint, contents, document, documents, partition, prepare, requests, send_all, sorted,
 };
 use docferry::connector::{Prepare, Start};
 use docferry::error::ErrorKind;
@@ -183,6 +183,7 @@ pub(crate) async fn a_foreign_target_is_refused(target: &Target) {
     let sink = (target.open)();
     let mut foreign = theirs.clone();
     foreign.fingerprint.target = "elsewhere".to_owned();
+    foreign.target_state = serde_json::Value::Null;
     for previous in [None, Some(&foreign)] {
         let refusal = prepare(&*sink, "ours", Start::Fresh, previous).await.unwrap_err();
         assert_eq!(refusal.kind(), ErrorKind::Configuration, "{refusal}");
@@ -195,7 +196,7 @@ pub(crate) async fn a_foreign_target_is_refused(target: &Target) {
     let ours = Prepare {
         job: "another job",
         run: "ours",
-        partitions: &[],
+        partitions: &[partition()],
         start: Start::Fresh,
         previous: None,
         overwrite: true,

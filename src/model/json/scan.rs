@@ -237,21 +237,18 @@ impl Scanner<'_> {
         self.at += length;
         let name_end = self.at - 1;
         self.colon()?;
-        let value_start = self.at;
-        self.value()?;
-        Ok(Field {
-            name_start: name_start as u32,
-            name_end: name_end as u32,
-            value_start: value_start as u32,
-            value_end: self.at as u32,
-            escaped,
-        })
+        self.field_value(name_start, name_end, escaped)
     }
 
     #[inline]
     fn field(&mut self) -> Result<Field, Malformed> {
         let name_start = self.at + 1;
         let (name_end, escaped) = self.key()?;
+        self.field_value(name_start, name_end, escaped)
+    }
+
+    #[inline(always)]
+    fn field_value(&mut self, name_start: usize, name_end: usize, escaped: bool) -> Result<Field, Malformed> {
         let value_start = self.at;
         self.value()?;
         Ok(Field {
