@@ -1,7 +1,6 @@
 //! One binary for all integration tests: it links once, and its modules share what they know of the command line.
 
 #[cfg(test)]
-<<<<<<< HEAD
 mod bad_input;
 #[cfg(test)]
 mod command_line;
@@ -14,12 +13,6 @@ mod fidelity;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
-=======
-mod command_line;
-#[cfg(test)]
-mod conformance;
-#[cfg(test)]
->>>>>>> main
 mod layering;
 #[cfg(test)]
 mod place;

@@ -56,7 +56,9 @@ impl Place {
 
     /// Runs docferry with the words of `line`, which are separated by single blanks.
     pub(crate) fn docferry(&self, line: &str) -> Ran {
-        Ran::of(self.command().args(line.split(' ')))
+        let mut ran = Ran::of(self.command().args(line.split(' ')));
+        ran.err = ran.err.replace(&self.folder.path().display().to_string(), "[folder]");
+        ran
     }
 
     /// The same, and it must be a success.
@@ -79,11 +81,20 @@ impl Ran {
         Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    /// Exit code and messages, as a snapshot holds them: without the table that ends a run, which is of counters and times.
+    /// Exit code and messages as a snapshot holds them: without the table that ends a run, which is of counters and times, and
+    /// with `[hash]` for what is a hash or a random name.
     pub(crate) fn messages(&self) -> String {
-        let is_row = |line: &&str| !line.starts_with("  ") || line.starts_with("  try: ");
-        let told: Vec<_> = self.err.lines().filter(is_row).collect();
-        format!("exit code {}\n{}", self.code, told.join("\n"))
+        let mut told = vec![format!("exit code {}", self.code)];
+        let mut is_table = false;
+        for line in self.err.lines() {
+            let is_row = line.starts_with("  ") && !line.starts_with("  try: ");
+            if !(is_table && is_row) {
+                told.push(without_hashes(line));
+            }
+            is_table |=
+                ["complete: ", "failed: ", "interrupted "].iter().any(|heading| line.starts_with(heading));
+        }
+        told.join("\n")
     }
 
     /// A row of the table that ends a run.
@@ -93,8 +104,23 @@ impl Ran {
     }
 }
 
+/// Runs of sixteen and more hexadecimal digits are hashes or random names.
+fn without_hashes(line: &str) -> String {
+    let mut out = String::new();
+    for word in line.split_inclusive(|character: char| !character.is_ascii_hexdigit()) {
+        let digits = word.trim_end_matches(|character: char| !character.is_ascii_hexdigit());
+        match digits.len() {
+            16.. => out += &word.replace(digits, "[hash]"),
+            _ => out += word,
+        }
+    }
+    out
+}
+
 /// `count` documents with ids, a line each.
 pub(crate) fn orders(count: usize) -> String {
-    let order = |number| format!("{{\"id\":\"order-{number}\",\"total\":{}.50,\"open\":{}}}\n", number * 7, number % 3 == 0);
+    let order = |number| {
+        format!("{{\"id\":\"order-{number}\",\"total\":{}.50,\"open\":{}}}\n", number * 7, number % 3 == 0)
+    };
     (0..count).map(order).collect()
 }

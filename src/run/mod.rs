@@ -58,7 +58,8 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
         already_read: first.counters.read,
     };
     let pipeline = Pipeline::new(parts, first, store, rejects, events.clone());
-    let watching = watch::Watch::new(&job, Arc::clone(&meter), pipeline.counters(), knobs, events.clone(), total_bytes);
+    let watching =
+        watch::Watch::new(&job, Arc::clone(&meter), pipeline.counters(), knobs, events.clone(), total_bytes);
     let (ended, watched) = watching.during(pipeline.run()).await;
     drop(signals);
     let mut summary = summary(&job, run, &meter, &ended);
@@ -136,11 +137,18 @@ fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
     }
     let counters = &summary.counters;
     if counters.accounted() < counters.read {
-        let message = format!("{} of {} documents read were never accounted for", counters.read - counters.accounted(), counters.read);
+        let message = format!(
+            "{} of {} documents read were never accounted for",
+            counters.read - counters.accounted(),
+            counters.read
+        );
         return failed(ErrorKind::Internal, message);
     }
     if !job.max_rejects.allows(counters.rejected, counters.read) {
-        let message = format!("{} of {} documents were rejected, allowed are {}", counters.rejected, counters.read, job.max_rejects);
+        let message = format!(
+            "{} of {} documents were rejected, allowed are {}",
+            counters.rejected, counters.read, job.max_rejects
+        );
         return failed(ErrorKind::Rejects, message);
     }
     Ending::Complete

@@ -1,7 +1,8 @@
 //! The checks of a sink.
 
 use crate::conformance::fixture::{
-    Target, assert_taken, checkpoint, contents, document, documents, partition, prepare, requests, send_all, sorted,
+    Target, assert_taken, checkpoint, contents, document, documents, partition, prepare, requests, send_all,
+    sorted,
 };
 use docferry::connector::{Prepare, Start};
 use docferry::error::ErrorKind;
@@ -66,11 +67,15 @@ pub(crate) async fn documents_are_told_apart_by_their_ids(target: &Target) {
         return;
     }
     // `verify` asks without a run, so before the target is prepared.
-    let route = |bytes: &[u8]| sink.route(&Document { bytes, partition: 0, at: 0, operation: Operation::Upsert });
+    let route =
+        |bytes: &[u8]| sink.route(&Document { bytes, partition: 0, at: 0, operation: Operation::Upsert });
     let all = documents();
     let identities: BTreeSet<u64> = all.iter().map(|bytes| route(bytes).unwrap().identity).collect();
     assert_eq!(identities.len(), all.len());
-    assert_eq!(route(&document(1, "earlier")).unwrap().identity, route(&document(1, "later")).unwrap().identity);
+    assert_eq!(
+        route(&document(1, "earlier")).unwrap().identity,
+        route(&document(1, "later")).unwrap().identity
+    );
     assert!(route(br#"{"no":"id"}"#).is_err());
 }
 
