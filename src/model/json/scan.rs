@@ -46,31 +46,46 @@ impl Field {
 }
 
 /// Where the top-level fields of a document lie. Reused from document to document: most have the names of the one before, in the same order
-/// (the same *shape*), and a name that is byte for byte the one before need not be scanned again.
+/// and with the same punctuation (the same *shape*), and what stands between two values need not be scanned again where it is
+/// byte for byte what stood there before.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     /// In the order of the text.
     pub fields: Vec<Field>,
-    /// The document has exactly the names of the one that this index held before, in the same order.
+    /// The document has exactly the shape of the one that this index held before.
     pub same_shape: bool,
     shape: Shape,
 }
 
-/// The names of a document, with their quotes.
+/// What stands before each value of a document: `{"a":`, `,"b":` and so on.
 #[derive(Clone, Debug, Default)]
 struct Shape {
     text: Vec<u8>,
-    /// For each name its end in the text, and whether it holds a backslash.
-    names: Vec<(u32, bool)>,
+    leads: Vec<Lead>,
+}
+
+/// What stands before one value.
+#[derive(Clone, Copy, Debug)]
+struct Lead {
+    /// Its end in the shape's text; it begins where the one before ends.
+    end: u32,
+    /// Where the name stands in it, without quotes.
+    name_start: u32,
+    name_end: u32,
+    /// The name holds a backslash.
+    escaped: bool,
 }
 
 impl Shape {
     fn remember(&mut self, bytes: &[u8], fields: &[Field]) {
         self.text.clear();
-        self.names.clear();
+        self.leads.clear();
+        let mut from = 0;
         for field in fields {
-            self.text.extend_from_slice(&bytes[field.name_start as usize - 1..field.name_end as usize + 1]);
-            self.names.push((self.text.len() as u32, field.escaped));
+            self.text.extend_from_slice(&bytes[from as usize..field.value_start as usize]);
+            let (name_start, name_end) = (field.name_start - from, field.name_end - from);
+            self.leads.push(Lead { end: self.text.len() as u32, name_start, name_end, escaped: field.escaped });
+            from = field.value_end;
         }
     }
 }
@@ -172,72 +187,70 @@ impl Scanner<'_> {
         }
     }
 
-    /// The outermost object. Returns whether its names are those of `shape`.
+    /// The outermost object. Returns whether it has the shape that is expected.
     #[inline]
     fn object(&mut self, fields: &mut Vec<Field>, shape: &Shape) -> Result<bool, Malformed> {
-        self.white_space();
-        if self.peek() != Some(b'{') {
-            return self.fail("not a JSON object");
-        }
-        self.at += 1;
-        self.white_space();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(shape.names.is_empty());
-        }
-        let mut expected = shape.names.iter();
         let (mut same, mut from) = (true, 0);
+        let mut leads = shape.leads.iter();
         loop {
-            let known = match expected.next() {
-                Some((end, escaped)) if same => {
-                    let name = &shape.text[from..*end as usize];
-                    from = *end as usize;
-                    self.stands_next(name).then_some((name.len(), *escaped))
-                }
-                _ => None,
-            };
-            match known {
-                Some((length, escaped)) => fields.push(self.known_field(length, escaped)?),
-                None => {
+            if same {
+                let lead = leads.next();
+                if let Some(lead) = lead {
+                    let text = &shape.text[from..lead.end as usize];
+                    from = lead.end as usize;
+                    if self.stands_next(text) {
+                        let begin = self.at;
+                        self.at += text.len();
+                        let (name_start, name_end) = (begin + lead.name_start as usize, begin + lead.name_end as usize);
+                        fields.push(self.field_value(name_start, name_end, lead.escaped)?);
+                        continue;
+                    }
                     same = false;
-                    fields.push(self.field()?);
                 }
             }
-            self.white_space();
-            match self.peek() {
-                Some(b',') => {
-                    self.at += 1;
-                    self.white_space();
-                }
-                Some(b'}') => {
-                    self.at += 1;
-                    return Ok(same && expected.next().is_none());
-                }
-                _ => return self.fail("expected , or }"),
+            if !self.has_field(fields.is_empty())? {
+                return Ok(same);
             }
+            same = false;
+            fields.push(self.field()?);
         }
     }
 
-    /// Whether `name` stands next. Most names are eight to sixteen bytes with their quotes: two words, without a call.
-    #[inline(always)]
-    fn stands_next(&self, name: &[u8]) -> bool {
-        let Some(next) = self.bytes.get(self.at..self.at + name.len()) else { return false };
-        match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-            (Some(first), Some(last)) if name.len() <= 16 => {
-                next.first_chunk::<8>() == Some(first) && next.last_chunk::<8>() == Some(last)
-            }
-            _ => next == name,
-        }
-    }
-
-    /// A field whose name, `length` bytes with its quotes, is known to stand here.
+    /// Passes over what stands before a name; false if the object ends instead.
     #[inline]
-    fn known_field(&mut self, length: usize, escaped: bool) -> Result<Field, Malformed> {
-        let name_start = self.at + 1;
-        self.at += length;
-        let name_end = self.at - 1;
-        self.colon()?;
-        self.field_value(name_start, name_end, escaped)
+    fn has_field(&mut self, is_first: bool) -> Result<bool, Malformed> {
+        self.white_space();
+        match self.peek() {
+            Some(b'{') if is_first => {
+                self.at += 1;
+                self.white_space();
+                let is_empty = self.peek() == Some(b'}');
+                self.at += usize::from(is_empty);
+                Ok(!is_empty)
+            }
+            _ if is_first => self.fail("not a JSON object"),
+            Some(b',') => {
+                self.at += 1;
+                self.white_space();
+                Ok(true)
+            }
+            Some(b'}') => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => self.fail("expected , or }"),
+        }
+    }
+
+    /// Whether `text` stands next. It is a name with punctuation, eight to thirty bytes: compared in words, without a call.
+    #[inline(always)]
+    fn stands_next(&self, text: &[u8]) -> bool {
+        let Some(next) = self.bytes.get(self.at..self.at + text.len()) else { return false };
+        let (words, ends) = (text.chunks_exact(8).zip(next.chunks_exact(8)), (text.last_chunk::<8>(), next.last_chunk::<8>()));
+        match ends {
+            (Some(expected), Some(found)) => expected == found && words.into_iter().all(|(expected, found)| expected == found),
+            _ => text == next,
+        }
     }
 
     #[inline]
