@@ -103,14 +103,7 @@ impl Account {
         meter: Arc<Meter>,
     ) -> Self {
         let ledger = Ledger::new(partitions, finished, counters);
-        let books = Books {
-            ledger,
-            rejects,
-            open: HashMap::new(),
-            news: HashMap::new(),
-            finished: Vec::new(),
-            failure: None,
-        };
+        let books = Books { ledger, rejects, open: HashMap::new(), news: HashMap::new(), finished: Vec::new(), failure: None };
         Self { books: Mutex::new(books), meter }
     }
 
@@ -119,13 +112,7 @@ impl Account {
     }
 
     /// Opens the ticket of a batch that was read.
-    pub(crate) fn open(
-        &self,
-        partition: PartitionIndex,
-        sequence: u64,
-        from: Position,
-        to: Position,
-    ) -> Arc<Ticket> {
+    pub(crate) fn open(&self, partition: PartitionIndex, sequence: u64, from: Position, to: Position) -> Arc<Ticket> {
         let state = Mutex::new(TicketState { outstanding: 1, ..TicketState::default() });
         let ticket = Arc::new(Ticket { partition, sequence, from, to, state });
         self.lock().open.entry(partition).or_default().insert(sequence, (Arc::clone(&ticket), false));
@@ -271,12 +258,8 @@ mod tests {
     use super::*;
 
     fn account(folder: &std::path::Path) -> Account {
-        let partition = Partition {
-            id: PartitionId("p".into()),
-            start: Position::default(),
-            bytes: None,
-            documents: None,
-        };
+        let partition =
+            Partition { id: PartitionId("p".into()), start: Position::default(), bytes: None, documents: None };
         let rejects = RejectLog::open(folder, 0).unwrap();
         Account::new(&[partition], &BTreeMap::new(), Counters::default(), rejects, Arc::new(Meter::default()))
     }
@@ -314,11 +297,7 @@ mod tests {
         let account = account(folder.path());
         let ticket = batch(&account, 0, &[]);
         assert_eq!(account.snapshot().unwrap().rejects_length, 0);
-        let results = Results {
-            dead_letters: b"{}\n".to_vec(),
-            reasons: vec![("target", "full".into(), "x".into())],
-            ..written()
-        };
+        let results = Results { dead_letters: b"{}\n".to_vec(), reasons: vec![("target", "full".into(), "x".into())], ..written() };
         account.settle(&ticket, 1, results).unwrap();
         assert_eq!(account.snapshot().unwrap().rejects_length, 3);
         assert_eq!(account.reject_news()[0].documents, 1);

@@ -225,14 +225,7 @@ impl Lanes {
     }
 
     /// A request has come back: `done` have met their end, `again` is to be sent again, and the lane keeps quiet for `gate`.
-    pub(crate) fn landed(
-        &mut self,
-        lane: LaneId,
-        done: &[Piece],
-        again: Option<Again>,
-        gate: Option<Duration>,
-        now: Instant,
-    ) {
+    pub(crate) fn landed(&mut self, lane: LaneId, done: &[Piece], again: Option<Again>, gate: Option<Duration>, now: Instant) {
         let keyed = self.cut.keyed && !self.cut.serial;
         let lane = &mut self.lanes[lane as usize];
         lane.in_flight -= 1;

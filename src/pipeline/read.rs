@@ -4,13 +4,13 @@ use crate::checkpoint::ledger::END;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{Batch, BatchLimit, Next};
 use crate::model::partition::PartitionIndex;
+use crate::pipeline::shared::{Delivery, Shared};
 use crate::pipeline::account::Ticket;
 use crate::pipeline::credits::Credit;
 use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
 use crate::pipeline::retry;
 use crate::pipeline::schedule::Work;
-use crate::pipeline::shared::{Delivery, Shared};
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
@@ -187,13 +187,7 @@ async fn try_next(shared: &Shared, work: &mut Work, limit: BatchLimit) -> Result
 
 impl Shared {
     /// Sends a batch on its way.
-    fn read(
-        &self,
-        work: &mut Work,
-        batch: Batch,
-        mut credit: Credit,
-        transform: &UnboundedSender<ReadBatch>,
-    ) {
+    fn read(&self, work: &mut Work, batch: Batch, mut credit: Credit, transform: &UnboundedSender<ReadBatch>) {
         let Some(stretch) = work.stretches.front_mut() else { return };
         let buffered = batch.documents.buffer.capacity() as u64
             + size_of_val(batch.documents.spans.as_slice()) as u64

@@ -99,9 +99,7 @@ impl Schedule {
         let can_open = !self.unopened.is_empty() && self.open() < self.most_open;
         match least {
             // Half of the cap is a lane's fair share of the credits.
-            Some((pressure, _, at)) if pressure < 0.5 || (pressure < 1.0 && !can_open) => {
-                Some(Choice::Idle(at))
-            }
+            Some((pressure, _, at)) if pressure < 0.5 || (pressure < 1.0 && !can_open) => Some(Choice::Idle(at)),
             _ if can_open => Some(Choice::Unopened),
             _ => None,
         }
@@ -155,12 +153,7 @@ impl Destinations {
     }
 
     /// Bytes of `partition` were handed to `lanes`.
-    pub(crate) fn arrived(
-        &mut self,
-        partition: PartitionIndex,
-        bytes: u64,
-        lanes: impl Iterator<Item = LaneId>,
-    ) {
+    pub(crate) fn arrived(&mut self, partition: PartitionIndex, bytes: u64, lanes: impl Iterator<Item = LaneId>) {
         self.in_transit[partition as usize] -= bytes;
         let last = &mut self.lanes[partition as usize];
         last.clear();
