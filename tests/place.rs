@@ -99,8 +99,8 @@ impl Ran {
 
     /// A row of the table that ends a run.
     pub(crate) fn row(&self, label: &str) -> &str {
-        let rows = self.err.lines().filter_map(|line| line.strip_prefix("  ")?.strip_prefix(label));
-        rows.last().unwrap_or_else(|| panic!("no row {label} in {}", self.err)).trim_start()
+        let mut rows = self.err.lines().filter_map(|line| line.strip_prefix("  ")?.strip_prefix(label));
+        rows.next_back().unwrap_or_else(|| panic!("no row {label} in {}", self.err)).trim_start()
     }
 }
 

@@ -18,9 +18,12 @@ fn equal_targets_are_equal() {
     }
 }
 
+/// What somebody did to the lines of a target.
+type Change = fn(&mut Vec<String>);
+
 #[test]
 fn a_changed_file_is_told_from_its_source() {
-    let changes: [(&str, fn(&mut Vec<String>)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("one changed byte", |lines| lines[77] = lines[77].replace(".50", ".51")),
         ("one missing", |lines| drop(lines.remove(77))),
         ("one extra", |lines| lines.push(r#"{"id":"order-extra"}"#.to_owned())),
