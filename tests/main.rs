@@ -1,15 +1,32 @@
 //! One binary for all integration tests: it links once, and its modules share what they know of the command line.
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
-mod conformance;
-<<<<<<< HEAD
+mod commands;
 #[cfg(test)]
-=======
+mod conformance;
+#[cfg(test)]
+mod fidelity;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod lanes;
->>>>>>> t1
+#[cfg(test)]
 mod layering;
+#[cfg(test)]
 mod liveness;
+#[cfg(test)]
+mod place;
+#[cfg(test)]
+mod readme;
+#[cfg(test)]
+mod real_input;
+#[cfg(test)]
 mod resize;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod verify;

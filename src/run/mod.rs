@@ -25,11 +25,13 @@ use tokio::sync::watch as knob_watch;
 /// it did not begin.
 pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary> {
     let began = Instant::now();
+    // From the first moment: a target that takes seconds to open must not make a polite signal a deadly one.
+    let stop = Arc::new(Stop::default());
+    let signals = AbortOnDrop(tokio::spawn(watch::signals(Arc::clone(&stop))));
     let beginning = begin::begin(&job, &events).await?;
     let Beginning { _lock, first, partitions, is_resume, store, run } = beginning;
     let rejects = RejectLog::open(&job.state, first.rejects_length)?;
     let meter = Arc::new(Meter::default());
-    let stop = Arc::new(Stop::default());
     let (knobs, follow) = knob_watch::channel(job.knobs);
     let resumed = first.counters;
     let total_bytes = partitions.iter().map(|partition| partition.bytes).sum();
@@ -56,10 +58,10 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
         already_read: first.counters.read,
     };
     let pipeline = Pipeline::new(parts, first, store, rejects, events.clone());
-    let watching = watch::Watch::new(&job, Arc::clone(&meter), pipeline.counters(), knobs, events.clone(), total_bytes);
-    let signals = tokio::spawn(watch::signals(Arc::clone(&stop)));
+    let watching =
+        watch::Watch::new(&job, Arc::clone(&meter), pipeline.counters(), knobs, events.clone(), total_bytes);
     let (ended, watched) = watching.during(pipeline.run()).await;
-    signals.abort();
+    drop(signals);
     let mut summary = summary(&job, run, &meter, &ended);
     (summary.resumed, summary.elapsed) = (resumed, began.elapsed());
     (summary.knobs, summary.decisions) = (watched.knobs, watched.decisions);
@@ -113,6 +115,15 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
     }
 }
 
+/// A task that ends with the run that it belongs to, however that ends.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// How a run that moved documents ended.
 fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
     let failed = |kind: ErrorKind, error: String| Ending::Failed { error, kind };
@@ -126,11 +137,18 @@ fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
     }
     let counters = &summary.counters;
     if counters.accounted() < counters.read {
-        let message = format!("{} of {} documents read were never accounted for", counters.read - counters.accounted(), counters.read);
+        let message = format!(
+            "{} of {} documents read were never accounted for",
+            counters.read - counters.accounted(),
+            counters.read
+        );
         return failed(ErrorKind::Internal, message);
     }
     if !job.max_rejects.allows(counters.rejected, counters.read) {
-        let message = format!("{} of {} documents were rejected, allowed are {}", counters.rejected, counters.read, job.max_rejects);
+        let message = format!(
+            "{} of {} documents were rejected, allowed are {}",
+            counters.rejected, counters.read, job.max_rejects
+        );
         return failed(ErrorKind::Rejects, message);
     }
     Ending::Complete

@@ -1,12 +1,14 @@
 //! The checks of a sink.
 
 use crate::conformance::fixture::{
-    Target, assert_taken, checkpoint, contents, document, documents, partition, prepare, requests, send_all, sorted,
+    Target, assert_taken, checkpoint, contents, document, documents, partition, prepare, requests, send_all,
+    sorted,
 };
 use docferry::connector::{Prepare, Start};
 use docferry::error::ErrorKind;
-use docferry::model::document::Documents;
+use docferry::model::document::{Document, Documents, Operation};
 use docferry::model::request::{Request, Segment};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -15,6 +17,7 @@ macro_rules! sink_checks {
         crate::conformance::sinks::sink_checks! { $fixture;
             looking_changes_nothing
             what_was_sent_is_read_back
+            documents_are_told_apart_by_their_ids
             a_later_version_replaces_an_earlier_one
             requests_are_taken_at_the_same_time
             a_send_that_was_given_up_can_be_sent_again
@@ -56,6 +59,24 @@ pub(crate) async fn what_was_sent_is_read_back(target: &Target) {
         let Some(found) = contents(&*sink).await else { return };
         assert_eq!(found, sorted(documents()));
     }
+}
+
+pub(crate) async fn documents_are_told_apart_by_their_ids(target: &Target) {
+    let sink = (target.open)();
+    if !sink.capabilities().keyed {
+        return;
+    }
+    // `verify` asks without a run, so before the target is prepared.
+    let route =
+        |bytes: &[u8]| sink.route(&Document { bytes, partition: 0, at: 0, operation: Operation::Upsert });
+    let all = documents();
+    let identities: BTreeSet<u64> = all.iter().map(|bytes| route(bytes).unwrap().identity).collect();
+    assert_eq!(identities.len(), all.len());
+    assert_eq!(
+        route(&document(1, "earlier")).unwrap().identity,
+        route(&document(1, "later")).unwrap().identity
+    );
+    assert!(route(br#"{"no":"id"}"#).is_err());
 }
 
 pub(crate) async fn a_later_version_replaces_an_earlier_one(target: &Target) {

@@ -110,7 +110,11 @@ impl Source for FileSource {
         let Ok(target) = fs::canonicalize(identity) else { return false };
         let inputs = self.plan.get().map(|plan| plan.inputs.as_slice()).unwrap_or_default();
         // Parts written among the inputs could take the place of one.
-        let reads = |path: &Path| fs::canonicalize(path).is_ok_and(|path| path == target || path.parent() == Some(&target));
+        let reads = |path: &Path| {
+            let same_path =
+                fs::canonicalize(path).is_ok_and(|path| path == target || path.parent() == Some(&target));
+            same_path || is_hard_link(path, &target)
+        };
         inputs.iter().any(|input| matches!(&input.place, Place::File(path) if reads(path)))
     }
 
@@ -202,4 +206,19 @@ pub(super) async fn blocking<T: Send + 'static>(
         Ok(result) => result,
         Err(cause) => Err(Error::internal(operation, "the blocking task ended early").caused_by(cause)),
     }
+}
+
+/// Whether two paths lead to one file by different names that no resolving of paths makes equal.
+#[cfg(unix)]
+fn is_hard_link(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_hard_link(_one: &Path, _other: &Path) -> bool {
+    false
 }

@@ -1,0 +1,436 @@
+//! What cannot work ends with a message that a user can act on and a code that a script can act on, and loses nothing.
+//!
+//! The snapshots hold the messages whole, because a message is an interface: whoever changes one reads what it has become.
+
+use crate::place::{Place, Ran, orders};
+use std::fs::{self, File};
+use std::io::Write;
+
+const LINES: &str = "{\"id\":\"1\"}\n{\"id\":\"2\"}\n";
+
+#[test]
+fn sources_that_cannot_be_read() {
+    let place = Place::new();
+    fs::create_dir(place.path("folder")).unwrap();
+    let told = ["missing.jsonl", "folder", "missing/*.jsonl", "sqlite:missing.db"].map(|source| {
+        format!("{source}: {}", place.docferry(&format!("migrate --from {source} --to out.jsonl")).messages())
+    });
+    insta::assert_snapshot!(told.join("\n\n"), @r#"
+    missing.jsonl: exit code 78
+    error: finding the source: there is no such file; relative paths begin at the working folder (path: missing.jsonl): No such file or directory (os error 2)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+
+    folder: exit code 78
+    error: finding the source: this is a folder; name its files, for example with *.jsonl (path: folder)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+
+    missing/*.jsonl: exit code 78
+    error: finding the source: no file matches the pattern; check it, and quote it where the shell would expand it (path: missing/*.jsonl)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+
+    sqlite:missing.db: exit code 78
+    error: opening the source: there is no such file (path: missing.db)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+    assert!(!place.holds("out.jsonl"), "no target is made for a source that is not there");
+}
+
+#[test]
+fn an_empty_source_is_a_success_and_it_is_said() {
+    let place = Place::new();
+    place.write("in.jsonl", "");
+    insta::assert_snapshot!(place.docferry("migrate --from in.jsonl --to out.jsonl").messages(), @r#"
+    exit code 0
+    starting job file-out.jsonl: file:in.jsonl -> file:out.jsonl, 0 documents in 0 partitions
+    complete: job file-out.jsonl: the source holds no documents
+    "#);
+    assert_eq!(place.read("out.jsonl"), b"");
+}
+
+#[test]
+fn a_source_whose_documents_are_all_dropped_is_a_success_and_it_is_said() {
+    let place = Place::new();
+    place.write("in.jsonl", LINES);
+    strategy(&place, "filter = \"id == 'nothing'\"");
+    insta::assert_snapshot!(place.docferry("migrate --strategy strategy.toml").messages(), @r#"
+    exit code 0
+    starting job strategy: file:in.jsonl -> file:out.jsonl, 22 B
+    complete: job strategy: every document was dropped by a step
+    "#);
+}
+
+#[test]
+fn all_before_a_truncation_is_moved() {
+    let place = Place::new();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(orders(50_000).as_bytes()).unwrap();
+    let packed = packed.finish().unwrap();
+    place.write("in.jsonl.gz", &packed[..packed.len() / 2]);
+    let ran = place.docferry("migrate --from in.jsonl.gz --to out.jsonl");
+    insta::assert_snapshot!(ran.messages(), @r#"
+    exit code 65
+    starting job file-out.jsonl: file:in.jsonl.gz -> file:out.jsonl
+    warning: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): incomplete deflate stream
+    failed: job file-out.jsonl
+    error: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): incomplete deflate stream
+      try: all before the damage was moved; mend or replace the input
+    "#);
+    let moved = String::from_utf8(place.read("out.jsonl")).unwrap();
+    assert!(orders(50_000).starts_with(&moved) && moved.ends_with('\n'));
+    assert!(
+        moved.lines().count() > 20_000,
+        "half of the bytes hold about half of the documents: {}",
+        moved.lines().count()
+    );
+}
+
+#[test]
+fn a_line_that_is_not_text_is_a_reject() {
+    let place = Place::new();
+    place.write("in.jsonl", [LINES.as_bytes(), b"{\"id\":\"\xff\"}\n", LINES.as_bytes()].concat());
+    insta::assert_snapshot!(place.docferry("migrate --from in.jsonl --to out.jsonl").messages(), @r#"
+    exit code 65
+    starting job file-out.jsonl: file:in.jsonl -> file:out.jsonl, 55 B
+    rejected 1 document (read: malformed JSON: invalid UTF-8), at in.jsonl, line 3, byte 22
+    failed: job file-out.jsonl
+    error: 1 of 5 documents were rejected, allowed are 0
+      try: see `docferry rejects list JOB`; allow some with --max-rejects
+    "#);
+    assert_eq!(place.read("out.jsonl"), [LINES, LINES].concat().as_bytes());
+    insta::assert_snapshot!(place.succeed("rejects list file-out.jsonl").out, @r#"
+    job file-out.jsonl: 1 rejects in .docferry/jobs/file-out.jsonl/rejects.jsonl
+              1  read: malformed JSON: invalid UTF-8
+    in.jsonl, line 3, byte 22: read: malformed JSON: invalid UTF-8, at its byte 7 (10 B)
+    "#);
+    let ran = place.docferry("migrate --job allowed --from in.jsonl --to allowed.jsonl --max-rejects 1");
+    insta::assert_snapshot!(ran.messages(), @r#"
+    exit code 0
+    starting job allowed: file:in.jsonl -> file:allowed.jsonl, 55 B
+    rejected 1 document (read: malformed JSON: invalid UTF-8), at in.jsonl, line 3, byte 22
+    complete: job allowed
+    "#);
+}
+
+#[test]
+fn a_document_beyond_the_limit_is_rejected_while_it_passes() {
+    const MIB: usize = 1 << 20;
+    let place = Place::new();
+    let mut file = File::create(place.path("in.jsonl")).unwrap();
+    file.write_all(b"{\"id\":\"1\"}\n{\"id\":\"long\",\"text\":\"").unwrap();
+    for _ in 0..300 {
+        file.write_all(&[b'x'; MIB]).unwrap();
+    }
+    file.write_all(b"\"}\n{\"id\":\"2\"}\n").unwrap();
+    let ran = place.docferry("migrate --from in.jsonl --to out.jsonl");
+    insta::assert_snapshot!(ran.messages(), @r#"
+    exit code 65
+    starting job file-out.jsonl: file:in.jsonl -> file:out.jsonl, 300.0 MiB in 5 partitions
+    rejected 1 document (read: larger than max_document (16777216 bytes)), at in.jsonl, line 2, byte 11
+    failed: job file-out.jsonl
+    error: 1 of 3 documents were rejected, allowed are 0
+      try: see `docferry rejects list JOB`; allow some with --max-rejects
+    "#);
+    assert_eq!(place.read("out.jsonl"), LINES.as_bytes());
+    let peak = summary(&place, "file-out.jsonl")["peak_memory"].as_u64().unwrap() as usize;
+    assert!(peak < 64 * MIB, "{peak} bytes of memory for a document of 300 MiB");
+}
+
+#[test]
+fn mistakes_in_a_strategy_are_told_all_at_once_with_the_nearest_name() {
+    let place = Place::new();
+    place.write(
+        "strategy.toml",
+        "[source]\nconnector = \"file\"\npth = \"in.jsonl\"\n\n[[transform]]\nrenam = { a = \"b\" }\n\n\
+         [target]\nconnector = \"sqlit\"\n\n[run]\nmax_rejects = \"many\"\n",
+    );
+    insta::assert_snapshot!(place.docferry("migrate --strategy strategy.toml").messages(), @r#"
+    exit code 78
+    error: reading the settings: 5 problems
+      strategy.toml:1:2: source.path: is missing
+      strategy.toml:3:1: source.pth: unknown setting; did you mean "path"?
+      strategy.toml:6:1: transform[0].renam: unknown setting; did you mean "rename"?
+      strategy.toml:9:1: target.connector: unknown connector "sqlit", known are file, sqlite, memory, null; did you mean "sqlite"?
+      strategy.toml:12:1: run.max_rejects: must be a count such as 100, or a share such as "1%", found "many"
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+    place.write("broken.toml", "[source\nconnector = \"file\"\n");
+    insta::assert_snapshot!(place.docferry("migrate --strategy broken.toml").messages(), @r#"
+    exit code 78
+    error: reading the settings: broken.toml:1:8: syntax: unclosed table, expected `]`
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+    insta::assert_snapshot!(place.docferry("migrate --strategy quickstat").messages(), @r#"
+    exit code 78
+    error: reading the settings: flag --strategy: unknown strategy "quickstat", shipped are quickstart, movies-to-sqlite, movies-to-jsonl, flights-to-sqlite, flights-to-jsonl; a file of your own is a path with .toml; did you mean "quickstart"?
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+}
+
+#[test]
+fn targets_that_cannot_be_written() {
+    let place = Place::new();
+    place.write("in.jsonl", LINES);
+    place.write("a-file", "");
+    fs::create_dir(place.path("folder.jsonl")).unwrap();
+    fs::create_dir(place.path("folder.db")).unwrap();
+    let told = [
+        "missing/out.jsonl",
+        "a-file/out.jsonl",
+        "a-file",
+        "folder.jsonl",
+        "sqlite:missing/out.db",
+        "sqlite:folder.db",
+    ]
+    .map(|target| {
+        format!("{target}: {}", place.docferry(&format!("migrate --from in.jsonl --to {target}")).messages())
+    });
+    insta::assert_snapshot!(told.join("\n\n"), @r#"
+    missing/out.jsonl: exit code 78
+    error: checking the target: its folder does not exist; create it first (path: missing/out.jsonl)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+
+    a-file/out.jsonl: exit code 78
+    error: checking the target: it cannot be written; check its permissions (path: a-file/out.jsonl): Not a directory (os error 20)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+
+    a-file: exit code 78
+    error: checking the target: this is a file, and a path without an extension is a folder; add one such as .jsonl (path: a-file)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+
+    folder.jsonl: exit code 78
+    error: checking the target: this is a folder, and a path with an extension is one file; name a file inside it (path: folder.jsonl)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+
+    sqlite:missing/out.db: exit code 78
+    error: checking the target: the folder of the database does not exist (folder: missing)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+
+    sqlite:folder.db: exit code 78
+    error: checking the target: is a folder, not a database file (path: folder.db)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+}
+
+#[test]
+fn a_target_that_is_not_this_jobs_stays_as_it_is() {
+    let place = Place::new();
+    place.write("in.jsonl", LINES);
+    place.write("out.jsonl", "mine\n");
+    insta::assert_snapshot!(place.docferry("migrate --from in.jsonl --to out.jsonl").messages(), @r#"
+    exit code 78
+    error: preparing the target: the target exists and no record of this job names it; use --overwrite or another path (path: out.jsonl)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+    assert_eq!(place.read("out.jsonl"), b"mine\n");
+    place.database("out.db").execute_batch("CREATE TABLE documents (id TEXT PRIMARY KEY, document TEXT); INSERT INTO documents VALUES ('1', '{}')").unwrap();
+    insta::assert_snapshot!(place.docferry("migrate --from in.jsonl --to sqlite:out.db").messages(), @r#"
+    exit code 78
+    error: preparing the target: the table holds rows that are not this job's; --overwrite keeps them and replaces those with the same id (path: out.db, table: documents)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+    let rows: u32 =
+        place.database("out.db").query_row("SELECT count(*) FROM documents", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1);
+}
+
+#[test]
+fn a_source_is_never_its_own_target() {
+    let place = Place::new();
+    place.write("in.jsonl", LINES);
+    let ran = place.docferry("migrate --from in.jsonl --to in.jsonl");
+    insta::assert_snapshot!(ran.messages(), @r#"
+    exit code 78
+    error: opening the target: source and target are the same; docferry does not write onto what it reads (target: file:in.jsonl)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+    let mut names = vec!["in.jsonl", "./in.jsonl"];
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(place.path("in.jsonl"), place.path("symbolic.jsonl")).unwrap();
+        fs::hard_link(place.path("in.jsonl"), place.path("hard.jsonl")).unwrap();
+        names.extend(["symbolic.jsonl", "hard.jsonl"]);
+    }
+    for name in names {
+        let ran = place.docferry(&format!("migrate --from in.jsonl --to {name} --overwrite"));
+        assert_eq!(ran.code, 78, "{name}: {}", ran.err);
+        assert_eq!(place.read("in.jsonl"), LINES.as_bytes(), "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_temporary_and_a_resume_completes() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(20_000));
+    for target in ["out.jsonl", "sqlite:out.db"] {
+        let ends = format!("--from in.jsonl --to {target}");
+        let ran = on_a_full_disk(&place, &ends);
+        assert_eq!(ran.code, 75, "{target}: {}", ran.err);
+        // SQLite calls a file that may not grow a failed write, and only a disk without space a full one.
+        let remedy = match target {
+            "out.jsonl" => "  try: free some space and run the same command with --resume\n",
+            _ => "  try: see the cause; if it has passed, run the same command with --resume\n",
+        };
+        assert!(ran.err.ends_with(remedy), "{target}: {}", ran.err);
+        let ran = place.docferry(&format!("migrate {ends}"));
+        assert_eq!(ran.code, 64, "{target}: {}", ran.err);
+        let far = "came as far as ";
+        assert!(ran.err.contains(far) && ran.err.contains("--resume"), "{target}: {}", ran.err);
+        place.succeed(&format!("migrate {ends} --resume"));
+        place.succeed(&format!("verify {ends}"));
+    }
+    assert_eq!(place.read("out.jsonl"), orders(20_000).as_bytes());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_standard_output_is_told() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(20_000));
+    let full = File::options().write(true).open("/dev/full");
+    let Ok(full) = full else { return };
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_docferry"));
+    command.args(["migrate", "--from", "in.jsonl", "--to", "-"]).env_clear().current_dir(place.path(""));
+    let output = command.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(75), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_resume_of_what_has_changed_names_what_differs() {
+    let place = Place::new();
+    let source = orders(20_000);
+    place.write("in.jsonl", &source);
+    strategy(&place, "remove = [\"open\"]");
+    assert_eq!(on_a_full_disk(&place, "--strategy strategy.toml").code, 75);
+    let resume = "migrate --strategy strategy.toml --resume";
+
+    place.write("in.jsonl", source.replacen("7.50", "8.50", 1));
+    insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
+    exit code 78
+    error: resuming the job: the job has changed since its checkpoint: the source was in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 67108864 bytes; the source is in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 67108864 bytes; undo the change, or begin anew with --restart
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+    place.write("in.jsonl", &source);
+
+    strategy(&place, "remove = [\"total\"]");
+    insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
+    exit code 78
+    error: resuming the job: the job has changed since its checkpoint: the id rule or the steps have changed; undo the change, or begin anew with --restart
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+    strategy(&place, "remove = [\"open\"]");
+
+    let written = place.read("out.jsonl");
+    place.write("out.jsonl", &written[..10]);
+    insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
+    exit code 78
+    error: preparing the target: the target has changed since the checkpoint; bring it back, or begin anew with --restart (path: out.jsonl)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+    fs::remove_file(place.path("out.jsonl")).unwrap();
+    insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
+    exit code 78
+    error: resuming the job: the job has changed since its checkpoint: the target was [folder]/out.jsonl, is missing; undo the change, or begin anew with --restart
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+
+    place.write("out.jsonl", &written);
+    place.succeed(resume);
+    place.succeed("verify --strategy strategy.toml");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_resume_into_another_database_is_refused() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(20_000));
+    let ends = "--from in.jsonl --to sqlite:out.db";
+    assert_eq!(on_a_full_disk(&place, ends).code, 75);
+    place.succeed("migrate --job other --from in.jsonl --to sqlite:other.db");
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(place.path(format!("out.db{end}")));
+    }
+    fs::copy(place.path("other.db"), place.path("out.db")).unwrap();
+    insta::assert_snapshot!(place.docferry(&format!("migrate {ends} --resume")).messages(), @r#"
+    exit code 78
+    error: resuming the job: the job has changed since its checkpoint: the target was sqlite [hash] table documents, is sqlite [hash] table documents; undo the change, or begin anew with --restart
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_damaged_checkpoint_falls_back_to_the_one_before() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(20_000));
+    let ends = "--job job --from in.jsonl --to out.jsonl";
+    assert_eq!(on_a_full_disk(&place, ends).code, 75);
+    place.write(".docferry/jobs/job/checkpoint.json", "{}\n0\n");
+    let ran = place.succeed(&format!("migrate {ends} --resume"));
+    let warning = "warning: checkpoint.json is damaged (its checksum does not match); going on from checkpoint.previous.json\n";
+    assert!(ran.err.starts_with(warning), "{}", ran.err);
+    assert_eq!(place.read("out.jsonl"), orders(20_000).as_bytes());
+}
+
+#[test]
+fn standard_input_cannot_be_resumed() {
+    let place = Place::new();
+    let ran = Ran::of(
+        place.command().args(["migrate", "--from", "-", "--to", "out.jsonl", "--resume"]).write_stdin(LINES),
+    );
+    insta::assert_snapshot!(ran.messages(), @r#"
+    exit code 64
+    error: resuming the job: this source cannot be read or written from the middle; run without --resume
+      try: see `docferry --help`
+    "#);
+    assert!(!place.holds("out.jsonl"));
+}
+
+#[test]
+fn a_job_in_the_hands_of_another_run_is_left_alone() {
+    let place = Place::new();
+    place.write("in.jsonl", LINES);
+    fs::create_dir_all(place.path(".docferry/jobs/job")).unwrap();
+    let lock = File::create(place.path(".docferry/jobs/job/lock")).unwrap();
+    lock.lock().unwrap();
+    let line = "migrate --job job --from in.jsonl --to out.jsonl";
+    insta::assert_snapshot!(place.docferry(line).messages(), @r#"
+    exit code 73
+    error: locking the job: another run of this job is going on (path: .docferry/jobs/job/lock)
+      try: wait until the other run of this job has ended, or stop it; --job NAME names another job
+    "#);
+    assert!(!place.holds("out.jsonl"));
+    assert!(place.succeed("jobs").out.starts_with("job  running"));
+    drop(lock);
+    place.succeed(line);
+}
+
+/// A strategy with one step, from `in.jsonl` to `out.jsonl`.
+fn strategy(place: &Place, step: &str) {
+    let text = format!(
+        "[source]\nconnector = \"file\"\npath = \"in.jsonl\"\n\n[[transform]]\n{step}\n\n[target]\nconnector = \"file\"\npath = \"out.jsonl\"\n"
+    );
+    place.write("strategy.toml", text);
+}
+
+/// Migrates where no file may grow beyond some hundred kilobytes, which to a process looks like a full disk: a write takes a part of its
+/// bytes and the next one fails.
+#[cfg(unix)]
+fn on_a_full_disk(place: &Place, ends: &str) -> Ran {
+    // Without the trap the system would end the process before it sees the failed write.
+    let script =
+        format!("trap '' XFSZ; ulimit -f 600; exec '{}' migrate {ends}", env!("CARGO_BIN_EXE_docferry"));
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .env_clear()
+        .current_dir(place.path(""))
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn summary(place: &Place, job: &str) -> serde_json::Value {
+    serde_json::from_slice(&place.read(&format!(".docferry/jobs/{job}/summary.json"))).unwrap()
+}

@@ -1,0 +1,203 @@
+//! What the commands print, and that it is printed where it belongs: data on standard output, all else on standard error.
+
+use crate::place::{Place, Ran, orders};
+use std::collections::BTreeSet;
+
+#[test]
+fn lists_name_what_is_built_in() {
+    let place = Place::new();
+    insta::assert_snapshot!(place.succeed("list strategies").out, @r#"
+    quickstart         bundled sample of service orders to SQLite, to see docferry at work
+    movies-to-sqlite   vega's movies data set (a JSON array) to SQLite
+    movies-to-jsonl    vega's movies data set (a JSON array) to one document a line
+    flights-to-sqlite  vega's flights data set (a JSON array) to SQLite
+    flights-to-jsonl   vega's flights data set (a JSON array) to one document a line
+    "#);
+    insta::assert_snapshot!(place.succeed("list profiles").out, @r#"
+    conservative  5 000 documents/s within 60% CPU and 70% memory; for machines and databases with other users
+    balanced      10 000 documents/s within 70% CPU and 75% memory; the default
+    aggressive    20 000 documents/s within 80% CPU and 85% memory; for a machine that has nothing else to do
+    "#);
+    insta::assert_snapshot!(place.succeed("list transforms").out, @r#"
+    rename   gives fields other names: rename = { old = "new" }
+    remove   takes fields away: remove = ["a", "b"]
+    keep     takes every other field away: keep = ["a", "b"]
+    set      sets fields to constants or templates: set = { label = "{city}-{status}" }
+    cast     changes types: cast = { quantity = "integer" } (integer, number, boolean, text)
+    filter   keeps documents for which an expression holds: filter = "status != 'cancelled'"
+    default  fills fields that are missing or null: default = { priority = "low" }
+    "#);
+    let connectors = place.succeed("list connectors --json").out;
+    let connectors: serde_json::Value = serde_json::from_str(&connectors).unwrap();
+    let names: Vec<_> =
+        connectors.as_array().unwrap().iter().map(|each| each["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["file", "sqlite", "memory", "null"]);
+}
+
+#[test]
+fn help_names_every_command() {
+    insta::assert_snapshot!(Place::new().succeed("--help").out, @r#"
+    Ferries millions of JSON documents between files and databases: tuned while it runs, killable at any
+    moment, resumable, verifiable afterwards
+
+    Usage: docferry [OPTIONS] <COMMAND>
+
+    Commands:
+      migrate      Move documents from a source to a target
+      verify       Compare the target with what the source should have made of it, by count and content
+      show         Print every setting of a job with where its value came from
+      list         List what is built in
+      init         Write a commented strategy file to start from
+      jobs         List past, unfinished and running jobs
+      rejects      Look at documents that were refused
+      completions  Print a completion script for a shell
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+          --state <DIR>  Folder in which jobs are kept [default: .docferry]
+          --json         Output for programs: events as JSON lines on standard error, lists as JSON
+      -v, --verbose      Also print decisions, samples and checkpoints
+      -q, --quiet        Print failures only
+      -h, --help         Print help
+      -V, --version      Print version
+
+    First steps:
+      docferry migrate --strategy quickstart
+      docferry migrate --from movies.json --to sqlite:movies.db?table=movies
+      docferry init my-migration
+
+    Every long flag has an environment twin: --max-rejects is DOCFERRY_MAX_REJECTS.
+
+    Exit codes: 0 done, 64 usage, 65 rejects, damaged input or differences, 70 defect, 73 job held by
+    another run,
+    75 temporary (run again with --resume), 78 configuration, 130 and 143 interrupted (resumable).
+    "#);
+}
+
+/// Every setting has an origin, and each of the five layers is seen to win somewhere.
+#[test]
+fn show_prints_every_setting_with_its_origin() {
+    let place = Place::new();
+    let mut command = place.command();
+    // What depends on the number of cores is fixed.
+    command.args("show --strategy quickstart --transformers 3 --readers 2".split(' '));
+    command.env("AUTO_SCALING_MIN_WORKERS", "1").env("DOCFERRY_MAX_RATE", "500");
+    insta::assert_snapshot!(Ran::of(&mut command).out, @r#"
+    id.into = "id"                                      (built-in)
+    job = "quickstart"                                  (built-in)
+    run.auto_scaling = true                             (built-in)
+    run.batch_documents = 2000                          (built-in)
+    run.checkpoint_interval_ms = 1000                   (built-in)
+    run.credits = 33554432                              (built-in)
+    run.max_document = 16777216                         (built-in)
+    run.max_rate = 500                                  (environment DOCFERRY_MAX_RATE)
+    run.max_rejects = 0                                 (built-in)
+    run.profile = "balanced"                            (built-in)
+    run.readers = 2                                     (flag --readers)
+    run.request_documents = 10000                       (built-in)
+    run.requests_in_flight = 8                          (built-in)
+    run.transformers = 3                                (flag --transformers)
+    scaling.check_interval = 5 s                        (profile balanced)
+    scaling.cooldown = 30 s                             (profile balanced)
+    scaling.cpu_scale_up_threshold = 65%                (profile balanced)
+    scaling.max_batch_size = 75000                      (profile balanced)
+    scaling.max_workers = 30                            (profile balanced)
+    scaling.memory_scale_up_threshold = 70%             (profile balanced)
+    scaling.min_batch_size = 2000                       (profile balanced)
+    scaling.min_workers = 1                             (environment AUTO_SCALING_MIN_WORKERS)
+    scaling.target_cpu_usage = 70%                      (profile balanced)
+    scaling.target_docs_per_second = 10000              (profile balanced)
+    scaling.target_error_rate = 2%                      (profile balanced)
+    scaling.target_memory_usage = 75%                   (profile balanced)
+    source.compression = "auto"                         (built-in)
+    source.connector = "file"                           (strategies/quickstart.toml:9:1)
+    source.duplicates = "unordered"                     (built-in)
+    source.format = "auto"                              (built-in)
+    source.partition_bytes = 67108864                   (built-in)
+    source.path = "bundled:service_orders.jsonl.zst"    (strategies/quickstart.toml:10:1)
+    state = ".docferry"                                 (built-in)
+    target.columns = ["orderNumber", "status", "priority", "total"]    (strategies/quickstart.toml:24:1)
+    target.connector = "sqlite"                         (strategies/quickstart.toml:21:1)
+    target.id_field = "id"                              (built-in)
+    target.path = "quickstart.db"                       (strategies/quickstart.toml:22:1)
+    target.synchronous = "normal"                       (built-in)
+    target.table = "service_orders"                     (strategies/quickstart.toml:23:1)
+    "#);
+}
+
+#[test]
+fn jobs_tell_what_became_of_each() {
+    let place = Place::new();
+    assert_eq!(place.succeed("jobs").out, "no jobs in .docferry\n");
+    place.write("in.jsonl", orders(3) + "{\n");
+    place.succeed("migrate --job third --from in.jsonl --to out.jsonl --max-rejects 1");
+    let jobs = place.succeed("jobs").out;
+    assert!(jobs.starts_with("third  finished    4 documents, 1 rejected "), "{jobs}");
+    let job: serde_json::Value = serde_json::from_str(&place.succeed("jobs third --json").out).unwrap();
+    assert_eq!((job["standing"].as_str(), job["counters"]["written"].as_u64()), (Some("finished"), Some(3)));
+}
+
+#[test]
+fn events_are_json_lines_with_names_that_stay() {
+    const NAMES: [&str; 12] = [
+        "started",
+        "progress",
+        "partition_finished",
+        "rejected",
+        "retrying",
+        "knob_changed",
+        "sampled",
+        "checkpoint_saved",
+        "warning",
+        "stopping",
+        "finished",
+        "error",
+    ];
+    let place = Place::new();
+    place.write("in.jsonl", orders(100) + "{\n");
+    let ran = place.docferry("migrate --from in.jsonl --to out.jsonl --json");
+    assert_eq!(ran.code, 65);
+    let event = |line: &str| -> serde_json::Value {
+        serde_json::from_str(line).unwrap_or_else(|cause| panic!("{cause}: {line}"))
+    };
+    let names: BTreeSet<String> =
+        ran.err.lines().map(|line| event(line)["event"].as_str().unwrap().to_owned()).collect();
+    assert!(names.iter().all(|name| NAMES.contains(&name.as_str())), "{names:?}");
+    for name in ["started", "progress", "rejected", "checkpoint_saved", "finished"] {
+        assert!(names.contains(name), "no {name} in {names:?}");
+    }
+    let kept = String::from_utf8(place.read(".docferry/jobs/file-out.jsonl/events.jsonl")).unwrap();
+    assert_eq!(event(kept.lines().next().unwrap())["event"], "started");
+}
+
+#[test]
+fn a_pipe_goes_through() {
+    let place = Place::new();
+    let mut command = place.command();
+    command.args(["migrate", "--from", "-", "--to", "-"]).write_stdin(orders(5_000));
+    let ran = Ran::of(&mut command);
+    assert_eq!((ran.code, ran.out), (0, orders(5_000)), "{}", ran.err);
+}
+
+#[test]
+fn the_first_command_works_in_an_empty_folder() {
+    let place = Place::new();
+    let ran = place.succeed("migrate --strategy quickstart");
+    assert_eq!(ran.out, "");
+    assert!(ran.row("written").starts_with("5 000, "), "{}", ran.err);
+    let rows: u32 = place
+        .database("quickstart.db")
+        .query_row("SELECT count(DISTINCT id) FROM service_orders", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(rows, 5_000);
+    place.succeed("verify --strategy quickstart");
+}
+
+#[test]
+fn shells_get_their_completions() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.succeed(&format!("completions {shell}")).out;
+        assert!(script.contains("docferry") && script.contains("migrate"), "{shell}");
+    }
+}

@@ -1,0 +1,143 @@
+//! What the README tells people to type exists.
+//!
+//! A page of instructions is right on the day it is written. So every `docferry` line of the README and of the page on strategies is
+//! parsed by docferry itself, every strategy that they name is loaded, and every link leads to a file.
+
+use crate::place::{Place, orders};
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn every_command_is_understood() {
+    let place = Place::new();
+    for (page, line) in commands() {
+        let mut words = words(&line);
+        let verb = words.first().cloned().unwrap_or_default();
+        // `--help` after the rest of a line: it is parsed and nothing is done. What a flag is worth is not looked at.
+        words.push("--help".to_owned());
+        let output = place.command().args(&words).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{page}: docferry {line}");
+        for flag in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(told.contains(flag.as_str()), "{page}: {verb} has no {flag}");
+        }
+    }
+}
+
+#[test]
+fn every_strategy_that_is_named_is_there() {
+    let place = Place::new();
+    place.write("orders.jsonl", orders(10));
+    place.succeed("init orders");
+    for (page, line) in commands() {
+        let words = words(&line);
+        let Some(at) = words.iter().position(|word| word == "--strategy") else { continue };
+        let ran = place.docferry(&format!("show --strategy {}", words[at + 1]));
+        assert_eq!(ran.code, 0, "{page}: docferry {line}\n{}", ran.err);
+    }
+}
+
+/// The blocks of TOML in the page on strategies, each put into a strategy of its own where it is not a whole one.
+#[test]
+fn every_example_of_a_strategy_loads() {
+    let place = Place::new();
+    let examples = blocks("docs/strategies.md", "toml");
+    assert!(examples.len() > 10, "{} examples", examples.len());
+    for example in examples {
+        let mut text = example.clone();
+        for (table, rest) in [("source", "connector = \"null\""), ("target", "connector = \"null\"")] {
+            if !example.contains(&format!("[{table}]")) {
+                text += &format!("\n[{table}]\n{rest}\n");
+            }
+        }
+        place.write("example.toml", &text);
+        let ran = place.docferry("show --strategy example.toml");
+        assert_eq!(ran.code, 0, "{}\n{text}", ran.err);
+    }
+}
+
+#[test]
+fn every_link_leads_to_a_file() {
+    for page in ["README.md", "docs/strategies.md", "docs/resume.md"] {
+        let folder = root().join(page).parent().unwrap().to_owned();
+        for target in
+            read(page).split("](").skip(1).filter_map(|rest| rest.split(')').next().map(str::to_owned))
+        {
+            let file = target.split('#').next().unwrap_or_default();
+            let is_local = !file.is_empty() && !file.contains("://");
+            assert!(!is_local || folder.join(file).try_exists().unwrap(), "{page}: {target}");
+        }
+    }
+}
+
+/// The box for developers and the script of the clean clone must not drift apart.
+#[test]
+fn the_developing_box_is_what_is_run_on_a_clean_clone() {
+    let script = read(".ci/run").replace("--locked ", "").replace(" --locked", "");
+    let readme = read("README.md");
+    let developing = readme.split("## Developing").nth(1).unwrap();
+    let block = developing.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    for line in block.lines() {
+        assert!(script.lines().any(|theirs| theirs == line), "{line} is not in .ci/run");
+    }
+    assert_eq!(script.trim_end().lines().last(), Some("cargo test"), "the tests come last");
+}
+
+/// Lines of the pages that begin with `docferry`, without that word.
+fn commands() -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for page in ["README.md", "docs/strategies.md", "docs/resume.md"] {
+        for language in ["sh", "console", ""] {
+            for block in blocks(page, language) {
+                for line in block.lines() {
+                    let line = line.trim_start_matches("$ ");
+                    let line = line
+                        .strip_prefix("cargo run --release -- ")
+                        .or_else(|| line.strip_prefix("docferry "));
+                    found.extend(
+                        line.map(|line| {
+                            (page, line.split(" #").next().unwrap_or_default().trim().to_owned())
+                        }),
+                    );
+                }
+            }
+        }
+    }
+    assert!(found.len() > 10, "{found:?}");
+    found
+}
+
+/// The words of a line as a shell would find them; the pages quote with double quotes only.
+fn words(line: &str) -> Vec<String> {
+    let parts = line.split('"').enumerate();
+    parts
+        .flat_map(|(number, part)| match number % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        })
+        .collect()
+}
+
+/// The contents of the fenced blocks of that language.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let text = read(page);
+    let mut found = Vec::new();
+    let mut inside: Option<(bool, String)> = None;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), inside.take()) {
+            (Some(_), Some((is_wanted, block))) => found.extend(is_wanted.then_some(block)),
+            (Some(name), None) => inside = Some((name == language, String::new())),
+            (None, Some((is_wanted, block))) => inside = Some((is_wanted, block + line + "\n")),
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+fn read(page: &str) -> String {
+    fs::read_to_string(root().join(page)).unwrap_or_else(|cause| panic!("{page}: {cause}"))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

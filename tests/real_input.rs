@@ -1,0 +1,118 @@
+//! Data that nobody here wrote: two arrays of npm's vega-datasets, through the shipped strategies, judged by a script that shares
+//! no line with docferry.
+//!
+//! Neither file has an id and both hold equal rows, so the strategies make ids from positions, and not one document may
+//! be merged with its equal. The package is fetched once and kept under the build folder.
+
+use crate::place::Place;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The version whose counts stand below.
+const PACKAGE: &str = "vega-datasets@3.2.1";
+
+#[test]
+fn movies_arrive_in_sqlite() {
+    arrives("movies.json", "movies", Target::Sqlite, 3_201);
+}
+
+#[test]
+fn movies_arrive_in_a_file() {
+    arrives("movies.json", "movies", Target::Lines, 3_201);
+}
+
+#[test]
+fn flights_arrive_in_sqlite() {
+    arrives("flights-200k.json", "flights", Target::Sqlite, 200_000);
+}
+
+#[test]
+fn flights_arrive_in_a_file() {
+    arrives("flights-200k.json", "flights", Target::Lines, 200_000);
+}
+
+#[derive(Clone, Copy)]
+enum Target {
+    Sqlite,
+    Lines,
+}
+
+/// Migrates, lets the script compare, and lets docferry verify.
+fn arrives(file: &str, name: &str, target: Target, documents: usize) {
+    let data = match data() {
+        Ok(data) => data,
+        Err(why) if is_continuous_integration() => panic!("{why}"),
+        Err(why) => return say(&format!("skipped, nothing was tested: {why}")),
+    };
+    let (strategy, output) = match target {
+        Target::Sqlite => (format!("{name}-to-sqlite"), format!("{name}.db")),
+        Target::Lines => (format!("{name}-to-jsonl"), format!("{name}.jsonl")),
+    };
+    let place = Place::new();
+    let source = data.join(file);
+    let run = |verb: &str| {
+        let ran = crate::place::Ran::of(
+            place.command().args([verb, "--strategy", &strategy]).env(name.to_uppercase(), &source),
+        );
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        ran
+    };
+    run("migrate");
+    let mut judge = Command::new("python3");
+    judge.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/equal_documents.py"));
+    judge.args(["--ids", "position"]).arg(&source).arg(place.path(&output));
+    if matches!(target, Target::Sqlite) {
+        judge.args(["--table", name]);
+    }
+    let judged = judge.output().unwrap();
+    let verdict = String::from_utf8_lossy(&judged.stdout);
+    assert!(judged.status.success(), "{verdict}{}", String::from_utf8_lossy(&judged.stderr));
+    let counted = format!("source {documents} documents (0 malformed lines left out), target {documents}\n");
+    assert_eq!(verdict, counted);
+    assert!(run("verify").out.starts_with("source and target are equal\n"));
+}
+
+/// The package's data, or why it cannot be had.
+fn data() -> Result<&'static Path, &'static str> {
+    static DATA: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    DATA.get_or_init(fetch).as_deref().map_err(String::as_str)
+}
+
+fn fetch() -> Result<PathBuf, String> {
+    run(Command::new("python3").arg("--version"))?;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vega-datasets-3.2.1");
+    let data = folder.join("package/data");
+    if data.join("flights-200k.json").try_exists().unwrap() {
+        return Ok(data);
+    }
+    // Unpacked beside and then renamed: a fetch that was cut short leaves nothing that looks whole.
+    let unpacked = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let list = run(Command::new("npm").args(["pack", "--silent", PACKAGE]).current_dir(&unpacked))?;
+    let archive = list.lines().last().unwrap_or_default().trim().to_owned();
+    run(Command::new("tar").args(["-xzf", &archive]).current_dir(&unpacked))?;
+    match fs::rename(unpacked.path(), &folder) {
+        // Another process was quicker; its copy is as good.
+        Err(_) if data.is_dir() => Ok(data),
+        renamed => renamed.map(|()| data).map_err(|cause| cause.to_string()),
+    }
+}
+
+fn run(command: &mut Command) -> Result<String, String> {
+    let what = format!("{command:?}");
+    let output = command.output().map_err(|cause| format!("{what}: {cause}"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(format!("{what}: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+/// There everything that a test needs is installed, so that what is missing is a fault.
+fn is_continuous_integration() -> bool {
+    std::env::vars().any(|variable| variable == ("CI".to_owned(), "true".to_owned()))
+}
+
+fn say(text: &str) {
+    eprintln!("{text}");
+}

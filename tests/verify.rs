@@ -1,0 +1,117 @@
+//! `verify` sees every difference, also those that a count or a sum of columns would miss.
+
+use crate::place::{Place, orders};
+
+const ORDERS: usize = 500;
+
+/// The exit code that says that source and target differ.
+const DIFFERENT: i32 = 65;
+
+#[test]
+fn equal_targets_are_equal() {
+    for target in ["out.jsonl", "out.jsonl.gz", "out.json", "parts", "sqlite:out.db"] {
+        let place = Place::new();
+        place.write("in.jsonl", orders(ORDERS));
+        place.succeed(&format!("migrate --from in.jsonl --to {target}"));
+        let ran = place.succeed(&format!("verify --from in.jsonl --to {target}"));
+        assert!(ran.out.starts_with("source and target are equal\n"), "{target}: {}", ran.out);
+    }
+}
+
+/// What somebody did to the lines of a target.
+type Change = fn(&mut Vec<String>);
+
+#[test]
+fn a_changed_file_is_told_from_its_source() {
+    let changes: [(&str, Change); 5] = [
+        ("one changed byte", |lines| lines[77] = lines[77].replace(".50", ".51")),
+        ("one missing", |lines| drop(lines.remove(77))),
+        ("one extra", |lines| lines.push(r#"{"id":"order-extra"}"#.to_owned())),
+        ("one doubled and another missing", |lines| lines[77] = lines[78].clone()),
+        ("two bodies swapped between ids", |lines| {
+            let body = |line: &str| line.split_once(',').unwrap().1.to_owned();
+            let (first, second) = (body(&lines[77]), body(&lines[78]));
+            lines[77] = lines[77].replace(&first, &second);
+            lines[78] = lines[78].replace(&second, &first);
+        }),
+    ];
+    for (what, change) in changes {
+        let place = Place::new();
+        place.write("in.jsonl", orders(ORDERS));
+        place.succeed("migrate --from in.jsonl --to out.jsonl");
+        let written = String::from_utf8(place.read("out.jsonl")).unwrap();
+        let mut lines: Vec<String> = written.lines().map(str::to_owned).collect();
+        change(&mut lines);
+        let changed = lines.join("\n") + "\n";
+        assert_ne!(changed, written, "{what}");
+        place.write("out.jsonl", changed);
+        let ran = place.docferry("verify --from in.jsonl --to out.jsonl");
+        assert_eq!(ran.code, DIFFERENT, "{what}: {}{}", ran.out, ran.err);
+    }
+}
+
+#[test]
+fn a_changed_table_is_told_from_its_source() {
+    for (what, change) in [
+        ("one changed byte", "UPDATE t SET document = replace(document, '.50', '.51') WHERE id = 'order-77'"),
+        ("one missing", "DELETE FROM t WHERE id = 'order-77'"),
+        ("one extra", r#"INSERT INTO t (id, document) VALUES ('extra', '{"id":"extra"}')"#),
+        (
+            "one doubled and another missing",
+            "DELETE FROM t WHERE id = 'order-78';
+             INSERT INTO t SELECT 'order-78', document, total FROM t WHERE id = 'order-77'",
+        ),
+        (
+            "two bodies swapped between ids",
+            "CREATE TEMP TABLE kept AS SELECT id, document FROM t WHERE id IN ('order-77', 'order-78');
+             UPDATE t SET document = (SELECT document FROM kept WHERE kept.id <> t.id)
+             WHERE id IN ('order-77', 'order-78')",
+        ),
+        (
+            "two ids swapped",
+            "UPDATE t SET id = 'x' WHERE id = 'order-77'; UPDATE t SET id = 'order-77' WHERE id = 'order-78'; UPDATE t SET id = 'order-78' WHERE id = 'x'",
+        ),
+        (
+            "a column that is not what the document holds",
+            "UPDATE t SET total = total + 1 WHERE id = 'order-77'",
+        ),
+    ] {
+        let place = Place::new();
+        place.write("in.jsonl", orders(ORDERS));
+        let ends = "--from in.jsonl --to sqlite:out.db?table=t&columns=total";
+        place.succeed(&format!("migrate {ends}"));
+        place.database("out.db").execute_batch(change).unwrap();
+        let ran = place.docferry(&format!("verify {ends}"));
+        assert_eq!(ran.code, DIFFERENT, "{what}: {}{}", ran.out, ran.err);
+    }
+}
+
+/// The steps are applied to the source again, and what they drop or reject is not expected in the target.
+#[test]
+fn dropped_and_rejected_documents_are_not_missed() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(ORDERS) + "not a document\n");
+    place.write(
+        "strategy.toml",
+        "[source]\nconnector = \"file\"\npath = \"in.jsonl\"\n[[transform]]\nfilter = \"open\"\n\
+         [target]\nconnector = \"sqlite\"\npath = \"out.db\"\n[run]\nmax_rejects = 1\n",
+    );
+    place.succeed("migrate --strategy strategy.toml");
+    let ran = place.succeed("verify --strategy strategy.toml --json");
+    let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let counts = ["source_documents", "target_documents", "dropped", "rejected"]
+        .map(|name| found[name].as_u64().unwrap());
+    assert_eq!(counts, [167, 167, 333, 1]);
+}
+
+#[test]
+fn a_target_that_is_not_there_is_no_difference_but_a_mistake() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(1));
+    let ran = place.docferry("verify --from in.jsonl --to nothing.jsonl");
+    insta::assert_snapshot!(ran.messages(), @r#"
+    exit code 78
+    error: reading the target back: it does not exist (target: file:nothing.jsonl)
+      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    "#);
+}
