@@ -6,8 +6,6 @@
 //! Time is real: transform runs on threads that a paused clock does not know. The short forms take about a quarter of a minute
 //! each; `DOCFERRY_LONG_TESTS=1` asks for the minute that the floor speaks of.
 
-#![expect(clippy::print_stderr, reason = "the figures are what these tests are for")]
-
 use crate::support::{KNOBS, Trial, is_long};
 use docferry::connector::memory::{Effect, Ledger, MemorySource, MemoryStore, Options, When};
 use docferry::error::ErrorKind;
@@ -69,8 +67,12 @@ fn mixed(form: Form) -> MemorySource {
     let each = total / form.partitions;
     MemorySource::given((0..form.partitions).map(|partition| {
         let mut random = fastrand::Rng::with_seed(partition as u64);
-        let lane = |mut point: u64| SKEW.iter().position(|share| point.checked_sub(*share).map(|rest| point = rest).is_none());
-        (0..each).map(|n| document(partition, n, lane(random.u64(0..100)).unwrap_or(0), form.document_bytes)).collect()
+        let lane = |mut point: u64| {
+            SKEW.iter().position(|share| point.checked_sub(*share).map(|rest| point = rest).is_none())
+        };
+        (0..each)
+            .map(|n| document(partition, n, lane(random.u64(0..100)).unwrap_or(0), form.document_bytes))
+            .collect()
     }))
 }
 
@@ -180,9 +182,16 @@ async fn the_budgets_are_used_in_other_settings_too() {
     let usual = Form { seconds: 12, from: 2, ..Form::asked() };
     let knobs = |readers, credits| Knobs { readers, credit_bytes: credits * MIB, ..KNOBS };
     let mut missed = Vec::new();
-    for (readers, credits, document_bytes, partitions) in
-        [(4, 4, 1000, 8), (4, 32, 200, 8), (4, 8, 200, 16), (4, 32, 3000, 8), (4, 4, 3000, 8), (1, 8, 1000, 16), (2, 8, 1000, 64), (16, 8, 1000, 16)]
-    {
+    for (readers, credits, document_bytes, partitions) in [
+        (4, 4, 1000, 8),
+        (4, 32, 200, 8),
+        (4, 8, 200, 16),
+        (4, 32, 3000, 8),
+        (4, 4, 3000, 8),
+        (1, 8, 1000, 16),
+        (2, 8, 1000, 64),
+        (16, 8, 1000, 16),
+    ] {
         let form = Form { knobs: knobs(readers, credits), document_bytes, partitions, ..usual };
         let name = format!("{readers} readers, {credits} MiB, {document_bytes} B, {partitions} partitions");
         eprintln!("{name}");
@@ -192,7 +201,8 @@ async fn the_budgets_are_used_in_other_settings_too() {
         stall(&stalling, 3, 3, 3);
         let others = run_sorted(form, stalling, Some(3)).await;
         if [hot, total, all, others].iter().any(|share| *share < FLOOR) {
-            missed.push(format!("{name}: mixed {hot:.3} {total:.3}, sorted {all:.3}, one stalled {others:.3}"));
+            missed
+                .push(format!("{name}: mixed {hot:.3} {total:.3}, sorted {all:.3}, one stalled {others:.3}"));
         }
     }
     assert!(missed.is_empty(), "{missed:#?}");

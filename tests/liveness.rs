@@ -5,9 +5,6 @@
 //! else is in memory. So the peak exceeds the budget by what is alone in memory and larger than it, or by what transform made beyond the
 //! expectation.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot read what it wrote has failed")]
-#![expect(clippy::print_stderr, reason = "the figures are what these tests are for")]
-
 use crate::support::{Done, KNOBS, Trial, file_sink, setting_fields};
 use docferry::connector::memory::{MemorySource, MemoryStore, Options};
 use docferry::model::knobs::Knobs;
@@ -39,11 +36,14 @@ fn assert_within(done: &Done, credits: u64, more: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_lanes_share_credits_for_a_few_large_documents() {
     let store = lanes(200);
-    let partition = |partition: usize| (0..30).map(move |n| partition + 4 * n).map(|n| document(n, n * 37 % 200, 2_000_000)).collect();
+    let partition = |partition: usize| {
+        (0..30).map(move |n| partition + 4 * n).map(|n| document(n, n * 37 % 200, 2_000_000)).collect()
+    };
     for readers in [4, 16] {
         let store = if readers == 4 { Arc::clone(&store) } else { lanes(200) };
         let knobs = Knobs { readers, ..KNOBS };
-        let trial = Trial { knobs, ..Trial::new(MemorySource::given((0..4).map(partition)), Arc::new(store.sink())) };
+        let trial =
+            Trial { knobs, ..Trial::new(MemorySource::given((0..4).map(partition)), Arc::new(store.sink())) };
         let done = trial.start().await.end(PATIENCE).await;
         assert_eq!(store.documents().len(), 120);
         assert_within(&done, 32 * MIB, 0);
@@ -53,7 +53,13 @@ async fn two_hundred_lanes_share_credits_for_a_few_large_documents() {
 /// Small documents, and in their middle one of 16 MiB.
 fn with_one_large() -> Vec<Vec<String>> {
     let size = |n| if n == 150 { 16 * MIB as usize } else { 500 };
-    (0..4).map(|partition| (0..300).map(|n| document(n + 300 * partition, n % 8, if partition == 1 { size(n) } else { 500 })).collect()).collect()
+    (0..4)
+        .map(|partition| {
+            (0..300)
+                .map(|n| document(n + 300 * partition, n % 8, if partition == 1 { size(n) } else { 500 }))
+                .collect()
+        })
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +67,8 @@ async fn one_document_as_large_as_the_budget_and_larger_passes_alone() {
     for credits in [32, 8] {
         let store = lanes(8);
         let knobs = Knobs { credit_bytes: credits * MIB, ..KNOBS };
-        let trial = Trial { knobs, ..Trial::new(MemorySource::given(with_one_large()), Arc::new(store.sink())) };
+        let trial =
+            Trial { knobs, ..Trial::new(MemorySource::given(with_one_large()), Arc::new(store.sink())) };
         let done = trial.start().await.end(PATIENCE).await;
         assert_eq!(store.documents().len(), 1200);
         // Alone, as it came and as it goes on; the two are a little more than 32 MiB, so the larger budget is no bound either.
@@ -73,7 +80,8 @@ async fn one_document_as_large_as_the_budget_and_larger_passes_alone() {
 async fn into_file(documents: Vec<Vec<String>>, knobs: Knobs, slow: Option<Duration>) -> Done {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.jsonl");
-    let expected: String = documents.iter().flatten().flat_map(|document| [document.as_str(), "\n"]).collect();
+    let expected: String =
+        documents.iter().flatten().flat_map(|document| [document.as_str(), "\n"]).collect();
     let mut source = MemorySource::given(documents);
     if let Some(latency) = slow {
         let partitions = ["1", "2", "3"].into_iter();
@@ -95,7 +103,9 @@ async fn a_large_document_passes_in_an_ordered_file_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_of_an_ordered_file_wait_for_a_first_partition_a_hundred_times_slower() {
-    let documents = (0..4).map(|partition| (0..2000).map(|n| document(n + 2000 * partition, 0, 2000)).collect()).collect();
+    let documents = (0..4)
+        .map(|partition| (0..2000).map(|n| document(n + 2000 * partition, 0, 2000)).collect())
+        .collect();
     let knobs = Knobs { credit_bytes: 4 * MIB, batch_documents: 40, ..KNOBS };
     let done = into_file(documents, knobs, Some(Duration::from_millis(100))).await;
     assert_within(&done, 4 * MIB, 0);
@@ -104,7 +114,9 @@ async fn readers_of_an_ordered_file_wait_for_a_first_partition_a_hundred_times_s
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_that_doubles_documents_stays_within_the_credits() {
     let store = lanes(8);
-    let documents = |partition: usize| (0..2000).map(|n| document(n + 2000 * partition, n % 8, 10_000)).collect::<Vec<_>>();
+    let documents = |partition: usize| {
+        (0..2000).map(|n| document(n + 2000 * partition, n % 8, 10_000)).collect::<Vec<_>>()
+    };
     let trial = Trial {
         chain: setting_fields(&[("text", "{text}{text}")]),
         knobs: Knobs { credit_bytes: 8 * MIB, ..KNOBS },

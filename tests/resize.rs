@@ -3,8 +3,6 @@
 //! The store notes each write of each document with its place in the source. For a (key, id) the places of one partition must
 //! come in ascending order; the same place comes twice only where the first answer was lost.
 
-#![expect(clippy::unwrap_used, reason = "a test that finds no history has failed")]
-
 use crate::support::{KNOBS, Trial, is_long};
 use docferry::connector::memory::{Effect, MemorySource, MemoryStore, Options, When};
 use docferry::error::ErrorKind;
@@ -28,7 +26,9 @@ fn ids(random: &mut fastrand::Rng) -> Vec<Vec<String>> {
 }
 
 fn source(ids: &[Vec<String>]) -> MemorySource {
-    let document = |(at, id): (usize, &String)| format!(r#"{{"id":"{id}","at":{at},"text":"{}"}}"#, "x".repeat(at % 300));
+    let document = |(at, id): (usize, &String)| {
+        format!(r#"{{"id":"{id}","at":{at},"text":"{}"}}"#, "x".repeat(at % 300))
+    };
     MemorySource::given(ids.iter().map(|ids| ids.iter().enumerate().map(document).collect()))
 }
 
@@ -74,7 +74,11 @@ fn script(store: &MemoryStore, random: &mut fastrand::Rng) -> bool {
         store.script(None, When::Every(random.u64(30..60)), Effect::FailBefore(ErrorKind::Throttled));
     }
     if random.bool() {
-        store.script(None, When::Every(random.u64(20..40)), Effect::Stall(Duration::from_millis(random.u64(1..60))));
+        store.script(
+            None,
+            When::Every(random.u64(20..40)),
+            Effect::Stall(Duration::from_millis(random.u64(1..60))),
+        );
     }
     for _ in 0..random.u8(0..4) {
         // A lane that does not exist yet may split too.
@@ -104,7 +108,11 @@ async fn run(seed: u64) {
     let done = running.end(Duration::from_secs(120)).await;
     turning.abort();
     let counters = done.ended.counters;
-    assert_eq!((counters.read, counters.written), ((PARTITIONS * DOCUMENTS) as u64, (PARTITIONS * DOCUMENTS) as u64), "seed {seed}");
+    assert_eq!(
+        (counters.read, counters.written),
+        ((PARTITIONS * DOCUMENTS) as u64, (PARTITIONS * DOCUMENTS) as u64),
+        "seed {seed}"
+    );
     judge(seed, &store, &ids, loses);
 }
 

@@ -127,7 +127,14 @@ impl Account {
         meter: Arc<Meter>,
     ) -> Self {
         let ledger = Ledger::new(partitions, finished, counters);
-        let books = Books { ledger, rejects, open: HashMap::new(), news: HashMap::new(), finished: Vec::new(), failure: None };
+        let books = Books {
+            ledger,
+            rejects,
+            open: HashMap::new(),
+            news: HashMap::new(),
+            finished: Vec::new(),
+            failure: None,
+        };
         Self { books: Mutex::new(books), meter }
     }
 
@@ -136,7 +143,13 @@ impl Account {
     }
 
     /// Opens the ticket of a batch that was read.
-    pub(crate) fn open(&self, partition: PartitionIndex, sequence: u64, from: Position, to: Position) -> Arc<Ticket> {
+    pub(crate) fn open(
+        &self,
+        partition: PartitionIndex,
+        sequence: u64,
+        from: Position,
+        to: Position,
+    ) -> Arc<Ticket> {
         let state = Mutex::new(TicketState { outstanding: 1, ..TicketState::default() });
         let ticket = Arc::new(Ticket { partition, sequence, from, to, state });
         let batch = OpenBatch {
@@ -152,7 +165,13 @@ impl Account {
 
     /// Notes what a batch holds once it is transformed: the documents that go to lanes, their identities, and the credits for what is
     /// kept in memory. Called in the order of the batches of a partition.
-    pub(crate) fn expect(&self, ticket: &Ticket, documents: u32, identities: Vec<u64>, credit: Option<Credit>) {
+    pub(crate) fn expect(
+        &self,
+        ticket: &Ticket,
+        documents: u32,
+        identities: Vec<u64>,
+        credit: Option<Credit>,
+    ) {
         {
             let mut state = ticket.lock();
             state.outstanding += documents;
@@ -251,7 +270,8 @@ impl OpenBatches {
     /// Takes a committed batch out; `ready` gets those that may be committed now.
     fn remove(&mut self, sequence: u64, ready: &mut Vec<u64>) {
         // Its neighbours join its interval now, and one other may find the room of an interval that has joined another.
-        let neighbours = [sequence.wrapping_sub(1), sequence + 1].map(|neighbour| self.roomless.take(&neighbour));
+        let neighbours =
+            [sequence.wrapping_sub(1), sequence + 1].map(|neighbour| self.roomless.take(&neighbour));
         ready.extend(self.roomless.pop_first().into_iter().chain(neighbours.into_iter().flatten()));
         let Some(batch) = self.by_sequence.remove(&sequence) else { return };
         for identity in batch.identities {
@@ -319,8 +339,12 @@ mod tests {
     use super::*;
 
     fn account(folder: &std::path::Path) -> Account {
-        let partition =
-            Partition { id: PartitionId("p".into()), start: Position::default(), bytes: None, documents: None };
+        let partition = Partition {
+            id: PartitionId("p".into()),
+            start: Position::default(),
+            bytes: None,
+            documents: None,
+        };
         let rejects = RejectLog::open(folder, 0).unwrap();
         Account::new(&[partition], &BTreeMap::new(), Counters::default(), rejects, Arc::new(Meter::default()))
     }
@@ -358,7 +382,11 @@ mod tests {
         let account = account(folder.path());
         let ticket = batch(&account, 0, &[]);
         assert_eq!(account.snapshot().unwrap().rejects_length, 0);
-        let results = Results { dead_letters: b"{}\n".to_vec(), reasons: vec![("target", "full".into(), "x".into())], ..written() };
+        let results = Results {
+            dead_letters: b"{}\n".to_vec(),
+            reasons: vec![("target", "full".into(), "x".into())],
+            ..written()
+        };
         account.settle(&ticket, 1, results).unwrap();
         assert_eq!(account.snapshot().unwrap().rejects_length, 3);
         assert_eq!(account.reject_news()[0].documents, 1);

@@ -168,7 +168,8 @@ struct Ready {
 
 impl Lanes {
     pub(crate) fn new(count: usize, cut: Cut) -> Self {
-        let mut lanes = Self { lanes: Vec::new(), cut, turn: 0, largest_document: 0, in_flight: 0, moving: false };
+        let mut lanes =
+            Self { lanes: Vec::new(), cut, turn: 0, largest_document: 0, in_flight: 0, moving: false };
         lanes.grow(count);
         lanes
     }
@@ -218,7 +219,8 @@ impl Lanes {
         }
         let held = self.lanes.get(lane as usize).map_or(0, |lane| lane.held) + more;
         let share = (credit_bytes / self.lanes.len() as u64).max(1);
-        let request = (self.cut.bytes as u64).min(self.largest_document.saturating_mul(self.cut.documents as u64));
+        let request =
+            (self.cut.bytes as u64).min(self.largest_document.saturating_mul(self.cut.documents as u64));
         let cap = (2 * share).max(request.saturating_add(self.largest_document));
         Fill { shares: held as f64 / share as f64, is_full: held >= cap }
     }
@@ -277,7 +279,14 @@ impl Lanes {
     }
 
     /// A request has come back: `done` have met their end, `again` is to be sent again, and the lane keeps quiet for `gate`.
-    pub(crate) fn landed(&mut self, lane: LaneId, done: &[Piece], again: Option<Again>, gate: Option<Duration>, now: Instant) {
+    pub(crate) fn landed(
+        &mut self,
+        lane: LaneId,
+        done: &[Piece],
+        again: Option<Again>,
+        gate: Option<Duration>,
+        now: Instant,
+    ) {
         let keyed = self.cut.keyed && !self.cut.serial;
         self.in_flight -= 1;
         let lane = &mut self.lanes[lane as usize];
@@ -516,9 +525,11 @@ mod tests {
     fn chunk(identities: &[u64]) -> Arc<Chunk> {
         let folder = tempfile::tempdir().unwrap();
         let start = Position::default();
-        let partition = Partition { id: PartitionId("p".into()), start: start.clone(), bytes: None, documents: None };
+        let partition =
+            Partition { id: PartitionId("p".into()), start: start.clone(), bytes: None, documents: None };
         let (meter, rejects) = (Arc::new(Meter::default()), RejectLog::open(folder.path(), 0).unwrap());
-        let account = Account::new(&[partition], &Default::default(), Default::default(), rejects, Arc::clone(&meter));
+        let account =
+            Account::new(&[partition], &Default::default(), Default::default(), rejects, Arc::clone(&meter));
         let credits = Credits::new(1 << 20, Arc::new(Notify::new()), meter);
         let mut documents = Documents::default();
         identities.iter().for_each(|identity| documents.push(b"0123456789", *identity, 0));
@@ -532,7 +543,9 @@ mod tests {
     }
 
     fn places(pieces: &[Piece]) -> Vec<u64> {
-        let of = |piece: &Piece| piece.range.clone().map(|index| piece.chunk.identities[index as usize]).collect::<Vec<_>>();
+        let of = |piece: &Piece| {
+            piece.range.clone().map(|index| piece.chunk.identities[index as usize]).collect::<Vec<_>>()
+        };
         pieces.iter().flat_map(of).collect()
     }
 
@@ -640,8 +653,16 @@ mod tests {
         lanes.found_closed(first);
         assert!(lanes.may_move());
         let moved = lanes.evacuate();
-        let starts: Vec<_> = moved.iter().filter(|piece| places(std::slice::from_ref(piece)) == [1]).map(|piece| piece.range.start).collect();
-        assert_eq!((places(&moved).len(), starts), (6, vec![0, 1, 0]), "the new lane's document is the newest");
+        let starts: Vec<_> = moved
+            .iter()
+            .filter(|piece| places(std::slice::from_ref(piece)) == [1])
+            .map(|piece| piece.range.start)
+            .collect();
+        assert_eq!(
+            (places(&moved).len(), starts),
+            (6, vec![0, 1, 0]),
+            "the new lane's document is the newest"
+        );
         assert!(!lanes.reroute(0, &moved[0], 0), "the lane is closed");
         assert!(lanes.reroute(1, &moved[0], 0));
         assert_eq!(lanes.cut(MANY, now).unwrap().lane, 1);
@@ -656,7 +677,10 @@ mod tests {
         assert!(lanes.fill(0, 0, held).is_full, "twice its fair share");
         let mut small = Lanes::new(2, CUT);
         small.largest_document = 10;
-        assert!(!small.fill(0, 39, 2).is_full && small.fill(0, 40, 2).is_full, "a request and the largest document");
+        assert!(
+            !small.fill(0, 39, 2).is_full && small.fill(0, 40, 2).is_full,
+            "a request and the largest document"
+        );
         lanes.grow(3);
         assert_eq!(lanes.open().collect::<Vec<_>>(), [0, 1, 2]);
     }

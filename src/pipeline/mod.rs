@@ -132,12 +132,18 @@ impl Pipeline {
                 None => crate::model::checkpoint::Progress::default().remaining(&partition.start),
             };
             let partition = number as u32;
-            let work = Work { partition, stretches: stretches.into(), reader: None, sequence: 0, needs: None };
+            let work =
+                Work { partition, stretches: stretches.into(), reader: None, sequence: 0, needs: None };
             (!work.stretches.is_empty()).then_some(work)
         });
         let schedule = Schedule::new(work.collect(), total);
-        let account =
-            Account::new(&parts.partitions, &first.partitions, first.counters, rejects, Arc::clone(&parts.meter));
+        let account = Account::new(
+            &parts.partitions,
+            &first.partitions,
+            first.counters,
+            rejects,
+            Arc::clone(&parts.meter),
+        );
         let shared = Shared::new(parts, schedule, account, events);
         Self { shared, committer: Committer::new(store, first) }
     }
@@ -241,7 +247,8 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
     let ReadBatch { batch, first, ticket, mut credit } = read;
     let started = std::time::Instant::now();
     let documents = batch.documents.len() as u64;
-    let bytes_read = (batch.documents.buffer.capacity() + size_of_val(batch.documents.spans.as_slice())) as u64
+    let bytes_read = (batch.documents.buffer.capacity() + size_of_val(batch.documents.spans.as_slice()))
+        as u64
         + batch.rejects.iter().map(|reject| reject.bytes.len() as u64).sum::<u64>();
     let workshop = Workshop {
         source: &*shared.source,

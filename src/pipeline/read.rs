@@ -7,7 +7,6 @@ use crate::model::document::Span;
 use crate::model::knobs::Knobs;
 use crate::model::partition::PartitionIndex;
 use crate::model::request::LaneId;
-use crate::pipeline::shared::{Delivery, Shared};
 use crate::pipeline::account::Ticket;
 use crate::pipeline::credits::Credit;
 use crate::pipeline::lanes::Fill;
@@ -15,6 +14,7 @@ use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
 use crate::pipeline::retry;
 use crate::pipeline::schedule::{Outlook, Work};
+use crate::pipeline::shared::{Delivery, Shared};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -91,7 +91,9 @@ impl Shared {
         let found = schedule.next(&View { shared: self, credit_bytes: knobs.credit_bytes });
         let Some((choice, standing, work)) = found else { return Turn::Wait(None) };
         let bytes = self.batch_bytes(work.partition, &knobs).max(work.needs.unwrap_or(0));
-        let Some(credit) = self.credits.try_take(work.partition, self.cost(self.buffered(bytes, &knobs)), standing) else {
+        let Some(credit) =
+            self.credits.try_take(work.partition, self.cost(self.buffered(bytes, &knobs)), standing)
+        else {
             return Turn::Wait(None);
         };
         let documents = self.pace().reserve(knobs.batch_documents, now);
@@ -162,10 +164,14 @@ impl Outlook for View<'_> {
 
     fn left_out(&self, open: &[PartitionIndex]) -> Option<f64> {
         let destinations = self.shared.destinations();
-        let reached: HashSet<LaneId> = open.iter().flat_map(|partition| destinations.of(*partition).0).copied().collect();
+        let reached: HashSet<LaneId> =
+            open.iter().flat_map(|partition| destinations.of(*partition).0).copied().collect();
         let queues = self.shared.lanes();
         let left_out = queues.open().filter(|lane| !reached.contains(lane));
-        left_out.map(|lane| queues.fill(lane, 0, self.credit_bytes).shares).min_by(f64::total_cmp).filter(|_| queues.len() > 1)
+        left_out
+            .map(|lane| queues.fill(lane, 0, self.credit_bytes).shares)
+            .min_by(f64::total_cmp)
+            .filter(|_| queues.len() > 1)
     }
 }
 
@@ -242,7 +248,13 @@ async fn try_next(shared: &Shared, work: &mut Work, limit: BatchLimit) -> Result
 
 impl Shared {
     /// Sends a batch on its way.
-    fn read(&self, work: &mut Work, batch: Batch, mut credit: Credit, transform: &UnboundedSender<ReadBatch>) {
+    fn read(
+        &self,
+        work: &mut Work,
+        batch: Batch,
+        mut credit: Credit,
+        transform: &UnboundedSender<ReadBatch>,
+    ) {
         let Some(stretch) = work.stretches.front_mut() else { return };
         let buffered = batch.documents.buffer.capacity() as u64
             + size_of_val(batch.documents.spans.as_slice()) as u64

@@ -55,7 +55,14 @@ pub(crate) trait Outlook {
 
 impl Schedule {
     pub(crate) fn new(work: Vec<Work>, total_order: bool) -> Self {
-        Self { unopened: work.into(), idle: Vec::new(), reading: Vec::new(), total_order, readers: 1, most_open: 1 }
+        Self {
+            unopened: work.into(),
+            idle: Vec::new(),
+            reading: Vec::new(),
+            total_order,
+            readers: 1,
+            most_open: 1,
+        }
     }
 
     /// The partitions that will be read, in source order.
@@ -81,7 +88,9 @@ impl Schedule {
             Choice::Unopened => self.unopened.front()?,
         };
         let standing = match self.total_order {
-            false if matches!(choice, Choice::Idle(_)) && outlook.fill(work.partition).shares >= ENOUGH => Standing::Fed,
+            false if matches!(choice, Choice::Idle(_)) && outlook.fill(work.partition).shares >= ENOUGH => {
+                Standing::Fed
+            }
             false => Standing::Equal,
             true if self.reading.iter().all(|other| *other > work.partition) => Standing::Head,
             true => Standing::Behind,
@@ -125,7 +134,8 @@ impl Schedule {
         // Up to one a reader, another is opened as soon as the lanes of the open ones have enough.
         let spare = (self.open() < self.readers).then_some(ENOUGH);
         let open = self.idle.iter().map(|work| work.partition).chain(self.reading.iter().copied());
-        let left_out = if self.open() < self.most_open { outlook.left_out(&open.collect::<Vec<_>>()) } else { None };
+        let left_out =
+            if self.open() < self.most_open { outlook.left_out(&open.collect::<Vec<_>>()) } else { None };
         left_out.filter(|backlog| *backlog < ENOUGH).or(spare)
     }
 
@@ -177,7 +187,12 @@ impl Destinations {
     }
 
     /// Bytes of `partition` were handed to `lanes`.
-    pub(crate) fn arrived(&mut self, partition: PartitionIndex, bytes: u64, lanes: impl Iterator<Item = LaneId>) {
+    pub(crate) fn arrived(
+        &mut self,
+        partition: PartitionIndex,
+        bytes: u64,
+        lanes: impl Iterator<Item = LaneId>,
+    ) {
         self.in_transit[partition as usize] -= bytes;
         let last = &mut self.lanes[partition as usize];
         last.clear();
@@ -273,7 +288,8 @@ mod tests {
         let (second, _) = take(&mut schedule, &NONE).unwrap();
         schedule.give_back(0, Some(first));
         schedule.give_back(1, Some(Work { needs: Some(100), ..second }));
-        let choice = |schedule: &Schedule, backlogs| schedule.next(&backlogs).map(|(_, _, work)| work.partition);
+        let choice =
+            |schedule: &Schedule, backlogs| schedule.next(&backlogs).map(|(_, _, work)| work.partition);
         assert_eq!(choice(&schedule, Backlogs(0.0, 1.9, 0.0, false)), Some(1));
         assert_eq!(choice(&schedule, Backlogs(1.9, 2.0, 0.0, false)), Some(0));
     }

@@ -92,7 +92,8 @@ impl Shared {
 
     /// Single documents that the lane asks to see again, though it is not throttled: as a write conflict.
     fn back_off(&self, pieces: Vec<Piece>, attempts: u32) -> Result<Again> {
-        let error = Error::new(ErrorKind::Conflict, "writing", "the target asks to try single documents again");
+        let error =
+            Error::new(ErrorKind::Conflict, "writing", "the target asks to try single documents again");
         match retry::next(&error, attempts + 1) {
             retry::Next::After(delay) => Ok(Again { pieces, attempts: attempts + 1, delay }),
             _ => Err(error.with("attempts", attempts + 1)),
@@ -226,9 +227,12 @@ fn divide(pieces: &[Piece], outcome: &Outcome) -> (Vec<Piece>, Vec<Piece>) {
     let mut number = 0;
     for piece in pieces {
         for index in piece.range.clone() {
-            let to: &mut Vec<Piece> = if retry.next_if_eq(&&number).is_some() { &mut again } else { &mut done };
+            let to: &mut Vec<Piece> =
+                if retry.next_if_eq(&&number).is_some() { &mut again } else { &mut done };
             match to.last_mut() {
-                Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == index => last.range.end += 1,
+                Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == index => {
+                    last.range.end += 1
+                }
                 _ => to.push(Piece { chunk: Arc::clone(&piece.chunk), range: index..index + 1 }),
             }
             number += 1;

@@ -90,7 +90,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(parts: Parts, schedule: Schedule, account: Account, events: UnboundedSender<Event>) -> Arc<Self> {
+    pub(crate) fn new(
+        parts: Parts,
+        schedule: Schedule,
+        account: Account,
+        events: UnboundedSender<Event>,
+    ) -> Arc<Self> {
         let Parts { source, sink, chain, partitions, knobs, meter, stop, options, already_read } = parts;
         let capabilities = sink.capabilities();
         let doors = sink.lanes();
@@ -266,13 +271,16 @@ impl Shared {
         let mut chunks = Vec::with_capacity(output.chunks.len());
         for draft in output.chunks {
             let Some(credit) = credit.as_mut().map(|credit| credit.split(draft.bytes())) else { continue };
-            chunks.push((draft.lane, Chunk {
-                documents: Arc::new(draft.documents),
-                identities: draft.identities,
-                partition,
-                ticket: Arc::clone(&ticket),
-                _credit: credit,
-            }));
+            chunks.push((
+                draft.lane,
+                Chunk {
+                    documents: Arc::new(draft.documents),
+                    identities: draft.identities,
+                    partition,
+                    ticket: Arc::clone(&ticket),
+                    _credit: credit,
+                },
+            ));
         }
         self.account.expect(&ticket, documents, identities, credit);
         for (lane, chunk) in chunks {
@@ -287,7 +295,12 @@ impl Shared {
     }
 
     /// Settles documents of a batch; see [`Account::settle`].
-    pub(crate) fn settle(&self, ticket: &Arc<Ticket>, documents: u32, results: crate::pipeline::account::Results) {
+    pub(crate) fn settle(
+        &self,
+        ticket: &Arc<Ticket>,
+        documents: u32,
+        results: crate::pipeline::account::Results,
+    ) {
         if let Err(error) = self.account.settle(ticket, documents, results) {
             self.stop.fail(error);
         }

@@ -163,7 +163,8 @@ impl Workshop<'_> {
     }
 
     fn route(&self, bytes: &[u8], span: &Span, first: u64, documents: &Documents, output: &mut Output) {
-        let document = Document { bytes, partition: self.partition_index, at: span.at, operation: span.operation };
+        let document =
+            Document { bytes, partition: self.partition_index, at: span.at, operation: span.operation };
         match self.sink.route(&document) {
             Ok(Route { lane, identity }) => {
                 let keyed = self.keyed;
@@ -176,7 +177,11 @@ impl Workshop<'_> {
                 }
             }
             Err(reason) => {
-                self.reject(&Reject::new(RejectedBy::Target, reason, span, bytes), first, &mut output.results);
+                self.reject(
+                    &Reject::new(RejectedBy::Target, reason, span, bytes),
+                    first,
+                    &mut output.results,
+                );
             }
         }
     }

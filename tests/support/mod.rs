@@ -3,8 +3,6 @@
 //! A [`Trial`] holds what a run is made of; [`Trial::start`] starts it, [`Running::end`] waits for it and fails the test
 //! when it takes longer than it may, so that a pipeline that locks up is a failure and not a silence.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up its run has failed")]
-
 use docferry::checkpoint::store::CheckpointStore;
 use docferry::connector::memory::MemorySource;
 use docferry::connector::{Prepare, Sink, Source, Start, registry};
@@ -66,13 +64,7 @@ pub(crate) struct Done {
 
 impl Trial {
     pub(crate) fn new(source: MemorySource, sink: Arc<dyn Sink>) -> Self {
-        Self {
-            source,
-            sink,
-            chain: Chain::empty(),
-            knobs: KNOBS,
-            max_document: 16 * MIB as usize,
-        }
+        Self { source, sink, chain: Chain::empty(), knobs: KNOBS, max_document: 16 * MIB as usize }
     }
 
     /// Prepares the sink and starts the run.
@@ -80,7 +72,8 @@ impl Trial {
         let folder = TempDir::new().unwrap();
         let partitions = self.source.partitions().await.unwrap();
         let first = self.prepare(&partitions).await;
-        let (store, rejects) = (CheckpointStore::new(folder.path()), RejectLog::open(folder.path(), 0).unwrap());
+        let (store, rejects) =
+            (CheckpointStore::new(folder.path()), RejectLog::open(folder.path(), 0).unwrap());
         store.claim("run").unwrap();
         let (knobs, follow) = watch::channel(self.knobs);
         let meter = Arc::new(Meter::default());
@@ -107,11 +100,18 @@ impl Trial {
     }
 
     async fn prepare(&self, partitions: &[Partition]) -> Checkpoint {
-        let prepare =
-            Prepare { job: "job", run: "run", partitions, start: Start::Fresh, previous: None, overwrite: false };
+        let prepare = Prepare {
+            job: "job",
+            run: "run",
+            partitions,
+            start: Start::Fresh,
+            previous: None,
+            overwrite: false,
+        };
         self.sink.prepare(prepare).await.unwrap();
         let (job, run) = ("job".to_owned(), "run".to_owned());
-        let first = Checkpoint { version: CHECKPOINT_VERSION, job, run, generation: 1, ..Checkpoint::default() };
+        let first =
+            Checkpoint { version: CHECKPOINT_VERSION, job, run, generation: 1, ..Checkpoint::default() };
         self.sink.flush(&first).await.unwrap();
         first
     }
@@ -123,7 +123,10 @@ impl Running {
         let Self { meter, began, run, .. } = self;
         let Ok(ended) = tokio::time::timeout(limit, run).await else {
             let (read, accounted) = (meter.read.get(), meter.accounted.get());
-            panic!("not finished after {limit:?}: {read} read, {accounted} accounted for, {} credits", meter.credits.get());
+            panic!(
+                "not finished after {limit:?}: {read} read, {accounted} accounted for, {} credits",
+                meter.credits.get()
+            );
         };
         let (ended, took) = (ended.unwrap(), began.elapsed());
         assert!(ended.stopped.is_none(), "{:?}", ended.stopped);
