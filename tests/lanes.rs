@@ -192,7 +192,9 @@ async fn the_budgets_are_used_in_other_settings_too() {
         (2, 8, 1000, 64),
         (16, 8, 1000, 16),
     ] {
-        let form = Form { knobs: knobs(readers, credits), document_bytes, partitions, ..usual };
+        // Where eight neighbours in a row lead to one lane, the last lane is found only after seconds.
+        let from = if partitions > 16 { 5 } else { usual.from };
+        let form = Form { knobs: knobs(readers, credits), document_bytes, partitions, from, ..usual };
         let name = format!("{readers} readers, {credits} MiB, {document_bytes} B, {partitions} partitions");
         eprintln!("{name}");
         let (hot, total) = run_mixed(form).await;
