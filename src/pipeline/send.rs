@@ -243,7 +243,9 @@ fn divide(pieces: &[Piece], outcome: &Outcome) -> (Vec<Piece>, Vec<Piece>) {
         for index in piece.range.clone() {
             let to: &mut Vec<Piece> = if retry.next_if_eq(&&number).is_some() { &mut again } else { &mut done };
             match to.last_mut() {
-                Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == index => last.range.end += 1,
+                Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == index => {
+                    last.range.end += 1;
+                }
                 _ => to.push(Piece { chunk: Arc::clone(&piece.chunk), range: index..index + 1 }),
             }
             number += 1;
