@@ -55,7 +55,8 @@ fn show_tells_a_flag_from_its_twin_and_the_flag_wins() {
     command
         .env("DOCFERRY_READERS", "7")
         .env("DOCFERRY_TRANSFORMERS", "9")
-        .env("AUTO_SCALING_MAX_WORKERS", "12").env("DOCFERRY_NO_AUTO_SCALING", "1");
+        .env("AUTO_SCALING_MAX_WORKERS", "12")
+        .env("DOCFERRY_NO_AUTO_SCALING", "1");
     let (code, stdout, _) = ended(&mut command);
     let has = |path: &str, origin: &str| {
         let line = stdout.lines().find(|line| line.starts_with(path)).unwrap_or_default();

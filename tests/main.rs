@@ -13,12 +13,20 @@ mod fidelity;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod layering;
+#[cfg(test)]
+mod liveness;
 #[cfg(test)]
 mod place;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod real_input;
+#[cfg(test)]
+mod resize;
+#[cfg(test)]
+mod support;
 #[cfg(test)]
 mod verify;

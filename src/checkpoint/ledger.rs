@@ -42,14 +42,25 @@ struct Entry {
 
 impl Ledger {
     /// A ledger of `partitions`, beginning where `finished` says that an earlier run came to.
-    pub fn new(partitions: &[Partition], finished: &BTreeMap<PartitionId, Progress>, counters: Counters) -> Self {
-        let partitions = partitions.iter().map(|partition| Entry::new(partition, finished.get(&partition.id)));
+    pub fn new(
+        partitions: &[Partition],
+        finished: &BTreeMap<PartitionId, Progress>,
+        counters: Counters,
+    ) -> Self {
+        let partitions =
+            partitions.iter().map(|partition| Entry::new(partition, finished.get(&partition.id)));
         Self { partitions: partitions.collect(), counters, most_intervals: MOST_INTERVALS }
     }
 
     /// Counts the stretch from `from` to `to` as finished, with its counters. False: there is no room for another interval,
     /// nothing was changed, and the caller shall try again when a neighbour has finished.
-    pub fn finish(&mut self, partition: PartitionIndex, from: &Position, to: &Position, counters: &Counters) -> bool {
+    pub fn finish(
+        &mut self,
+        partition: PartitionIndex,
+        from: &Position,
+        to: &Position,
+        counters: &Counters,
+    ) -> bool {
         let most = self.most_intervals;
         let done = self.partitions[partition as usize].finish(from, to, most);
         if done {
@@ -76,7 +87,8 @@ impl Ledger {
 
 impl Entry {
     fn new(partition: &Partition, finished: Option<&Progress>) -> Self {
-        let mut low = finished.and_then(|progress| progress.low.clone()).unwrap_or_else(|| partition.start.clone());
+        let mut low =
+            finished.and_then(|progress| progress.low.clone()).unwrap_or_else(|| partition.start.clone());
         if finished.is_some_and(|progress| progress.done) {
             low = END;
         }

@@ -19,15 +19,14 @@ impl JobLock {
     pub fn take(folder: &Path) -> Result<JobLock> {
         const OPERATION: &str = "locking the job";
         let path = folder.join(LOCK_FILE);
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(|cause| Error::io(OPERATION, cause).with("path", path.display()).with_kind(ErrorKind::Configuration))?;
+        let file = File::options().create(true).append(true).open(&path).map_err(|cause| {
+            Error::io(OPERATION, cause).with("path", path.display()).with_kind(ErrorKind::Configuration)
+        })?;
         match file.try_lock() {
             Ok(()) => Ok(JobLock { _file: file }),
             Err(TryLockError::WouldBlock) => {
-                Err(Error::new(ErrorKind::Held, OPERATION, "another run of this job is going on").with("path", path.display()))
+                Err(Error::new(ErrorKind::Held, OPERATION, "another run of this job is going on")
+                    .with("path", path.display()))
             }
             Err(TryLockError::Error(cause)) => Err(Error::io(OPERATION, cause).with("path", path.display())),
         }

@@ -56,8 +56,11 @@ impl CheckpointStore {
                     }
                     (_, None) => (None, None),
                     (_, Some(text)) => {
-                        return Err(Error::configuration("reading the checkpoint", format!("{text}, and so is or lacks {PREVIOUS}; --restart begins anew"))
-                            .with("path", self.folder.display()));
+                        return Err(Error::configuration(
+                            "reading the checkpoint",
+                            format!("{text}, and so is or lacks {PREVIOUS}; --restart begins anew"),
+                        )
+                        .with("path", self.folder.display()));
                     }
                 }
             }
@@ -70,8 +73,9 @@ impl CheckpointStore {
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
         let fail = |cause| Error::io("storing the checkpoint", cause).with("path", self.folder.display());
         self.refuse_if_lost(&checkpoint.run)?;
-        let line = serde_json::to_string(checkpoint)
-            .map_err(|cause| Error::internal("storing the checkpoint", "it has no JSON form").caused_by(cause))?;
+        let line = serde_json::to_string(checkpoint).map_err(|cause| {
+            Error::internal("storing the checkpoint", "it has no JSON form").caused_by(cause)
+        })?;
         let temporary = self.folder.join(TEMPORARY);
         let mut file = File::create(&temporary).map_err(fail)?;
         let checksum = checksum(&line);
@@ -90,15 +94,19 @@ impl CheckpointStore {
     /// keeps them apart where a lock does not reach (a folder shared by two machines, a lock file that was deleted).
     pub fn claim(&self, run: &str) -> Result<()> {
         let path = self.folder.join(OWNER);
-        let written = File::create(&path).and_then(|mut file| file.write_all(run.as_bytes()).and_then(|()| file.sync_all()));
+        let written = File::create(&path)
+            .and_then(|mut file| file.write_all(run.as_bytes()).and_then(|()| file.sync_all()));
         written.map_err(|cause| Error::io("taking over the job", cause).with("path", path.display()))
     }
 
     fn refuse_if_lost(&self, run: &str) -> Result<()> {
         match fs::read_to_string(self.folder.join(OWNER)) {
-            Ok(owner) if owner != run => {
-                Err(Error::new(ErrorKind::Held, "storing the checkpoint", "another run has taken over this job").with("run", owner))
-            }
+            Ok(owner) if owner != run => Err(Error::new(
+                ErrorKind::Held,
+                "storing the checkpoint",
+                "another run has taken over this job",
+            )
+            .with("run", owner)),
             _ => Ok(()),
         }
     }
@@ -121,7 +129,8 @@ fn read(path: &Path) -> Result<Content> {
     if sum.trim_end() != checksum(line) {
         return Ok(Content::Damaged("its checksum does not match"));
     }
-    let version = serde_json::from_str::<serde_json::Value>(line).ok().and_then(|value| value["version"].as_u64());
+    let version =
+        serde_json::from_str::<serde_json::Value>(line).ok().and_then(|value| value["version"].as_u64());
     if version.is_some_and(|version| version > u64::from(CHECKPOINT_VERSION)) {
         return Err(Error::configuration(
             "reading the checkpoint",
@@ -144,7 +153,12 @@ mod tests {
     use super::*;
 
     fn checkpoint(generation: u64) -> Checkpoint {
-        Checkpoint { version: CHECKPOINT_VERSION, generation, run: format!("run{generation}"), ..Checkpoint::default() }
+        Checkpoint {
+            version: CHECKPOINT_VERSION,
+            generation,
+            run: format!("run{generation}"),
+            ..Checkpoint::default()
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::model::meter::Meter;
 use crate::model::partition::{Partition, PartitionId, PartitionIndex, Position};
 use crate::pipeline::credits::Credit;
 use crate::rejects::RejectLog;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,11 +33,12 @@ struct TicketState {
     /// Documents not settled, and one more until the batch has been handed to the lanes.
     outstanding: u32,
     results: Results,
-    /// Hashes of the (key, id) of its documents, sorted; empty where the order of equal ids is not at stake.
-    identities: Vec<u64>,
-    /// Pays for the dead letters kept in memory.
+    /// Pays for the dead letters and identities kept in memory.
     _credit: Option<Credit>,
 }
+
+/// What a batch that is not committed keeps in memory of each document's (key, id): its place in a list, and in a map that is half full.
+pub(crate) const KNOWN_BYTES: u64 = 8 + 2 * 16;
 
 /// What became of some documents.
 #[derive(Debug, Default)]
@@ -87,11 +88,34 @@ pub(crate) struct Account {
 struct Books {
     ledger: Ledger,
     rejects: RejectLog,
-    /// Batches that are not committed, by partition and sequence; the second value is true once all is settled.
-    open: HashMap<PartitionIndex, BTreeMap<u64, (Arc<Ticket>, bool)>>,
+    /// Batches that are not committed, by partition.
+    open: HashMap<PartitionIndex, OpenBatches>,
     news: HashMap<(&'static str, String), RejectNews>,
     finished: Vec<PartitionIndex>,
     failure: Option<crate::error::Error>,
+}
+
+/// The batches of a partition that are not committed.
+#[derive(Debug, Default)]
+struct OpenBatches {
+    by_sequence: HashMap<u64, OpenBatch>,
+    /// The last batch that holds a (key, id).
+    last: HashMap<u64, u64>,
+    /// Settled, and without room in the ledger.
+    roomless: BTreeSet<u64>,
+}
+
+#[derive(Debug)]
+struct OpenBatch {
+    ticket: Arc<Ticket>,
+    /// Hashes of the (key, id) of its documents; empty where the order of equal ids is not at stake.
+    identities: Vec<u64>,
+    /// All its documents have met their end.
+    is_settled: bool,
+    /// Older batches that share a (key, id) with it.
+    waits_for: usize,
+    /// Newer ones that wait for it.
+    followers: Vec<u64>,
 }
 
 impl Account {
@@ -103,7 +127,14 @@ impl Account {
         meter: Arc<Meter>,
     ) -> Self {
         let ledger = Ledger::new(partitions, finished, counters);
-        let books = Books { ledger, rejects, open: HashMap::new(), news: HashMap::new(), finished: Vec::new(), failure: None };
+        let books = Books {
+            ledger,
+            rejects,
+            open: HashMap::new(),
+            news: HashMap::new(),
+            finished: Vec::new(),
+            failure: None,
+        };
         Self { books: Mutex::new(books), meter }
     }
 
@@ -112,11 +143,45 @@ impl Account {
     }
 
     /// Opens the ticket of a batch that was read.
-    pub(crate) fn open(&self, partition: PartitionIndex, sequence: u64, from: Position, to: Position) -> Arc<Ticket> {
+    pub(crate) fn open(
+        &self,
+        partition: PartitionIndex,
+        sequence: u64,
+        from: Position,
+        to: Position,
+    ) -> Arc<Ticket> {
         let state = Mutex::new(TicketState { outstanding: 1, ..TicketState::default() });
         let ticket = Arc::new(Ticket { partition, sequence, from, to, state });
-        self.lock().open.entry(partition).or_default().insert(sequence, (Arc::clone(&ticket), false));
+        let batch = OpenBatch {
+            ticket: Arc::clone(&ticket),
+            identities: Vec::new(),
+            is_settled: false,
+            waits_for: 0,
+            followers: Vec::new(),
+        };
+        self.lock().open.entry(partition).or_default().by_sequence.insert(sequence, batch);
         ticket
+    }
+
+    /// Notes what a batch holds once it is transformed: the documents that go to lanes, their identities, and the credits for what is
+    /// kept in memory. Called in the order of the batches of a partition.
+    pub(crate) fn expect(
+        &self,
+        ticket: &Ticket,
+        documents: u32,
+        identities: Vec<u64>,
+        credit: Option<Credit>,
+    ) {
+        {
+            let mut state = ticket.lock();
+            state.outstanding += documents;
+            state._credit = credit;
+        }
+        if !identities.is_empty()
+            && let Some(open) = self.lock().open.get_mut(&ticket.partition)
+        {
+            open.expect(ticket.sequence, identities);
+        }
     }
 
     /// Whether every batch that was opened is committed.
@@ -182,58 +247,74 @@ impl Ticket {
     fn lock(&self) -> MutexGuard<'_, TicketState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Notes what the batch holds once it is transformed: the documents that go to lanes, their identities (sorted), and the credits for what is kept in memory.
-    pub(crate) fn expect(&self, documents: u32, identities: Vec<u64>, credit: Option<Credit>) {
-        let mut state = self.lock();
-        state.outstanding += documents;
-        state.identities = identities;
-        state._credit = credit;
-    }
-
-    fn shares_identity_with(&self, other: &Ticket) -> bool {
-        let (mine, theirs) = (self.lock(), other.lock());
-        let (mut a, mut b) = (mine.identities.as_slice(), theirs.identities.as_slice());
-        while let (Some(x), Some(y)) = (a.first(), b.first()) {
-            match x.cmp(y) {
-                std::cmp::Ordering::Equal => return true,
-                std::cmp::Ordering::Less => a = &a[1..],
-                std::cmp::Ordering::Greater => b = &b[1..],
+impl OpenBatches {
+    /// A batch holds these identities: it waits for the last older batch that holds one of them, which waits for those before.
+    fn expect(&mut self, sequence: u64, identities: Vec<u64>) {
+        let mut waits_for = 0;
+        for identity in &identities {
+            let before = self.last.insert(*identity, sequence).filter(|before| *before != sequence);
+            let Some(older) = before.and_then(|before| self.by_sequence.get_mut(&before)) else { continue };
+            if older.followers.last() != Some(&sequence) {
+                older.followers.push(sequence);
+                waits_for += 1;
             }
         }
-        false
+        if let Some(batch) = self.by_sequence.get_mut(&sequence) {
+            batch.identities = identities;
+            batch.waits_for = waits_for;
+        }
+    }
+
+    /// Takes a committed batch out; `ready` gets those that may be committed now.
+    fn remove(&mut self, sequence: u64, ready: &mut Vec<u64>) {
+        // Its neighbours join its interval now, and one other may find the room of an interval that has joined another.
+        let neighbours =
+            [sequence.wrapping_sub(1), sequence + 1].map(|neighbour| self.roomless.take(&neighbour));
+        ready.extend(self.roomless.pop_first().into_iter().chain(neighbours.into_iter().flatten()));
+        let Some(batch) = self.by_sequence.remove(&sequence) else { return };
+        for identity in batch.identities {
+            if self.last.get(&identity) == Some(&sequence) {
+                self.last.remove(&identity);
+            }
+        }
+        for follower in batch.followers {
+            let Some(newer) = self.by_sequence.get_mut(&follower) else { continue };
+            newer.waits_for -= 1;
+            if newer.is_settled && newer.waits_for == 0 {
+                ready.push(follower);
+            }
+        }
     }
 }
 
 impl Books {
-    /// A batch's last document is settled: commits it and those that waited for it.
+    /// A batch's last document is settled: commits it, if it need not wait, and those that waited for it.
     fn settled(&mut self, ticket: &Arc<Ticket>) {
         let Some(mut open) = self.open.remove(&ticket.partition) else { return };
-        if let Some(entry) = open.get_mut(&ticket.sequence) {
-            entry.1 = true;
-        }
-        let mut committed = true;
-        while committed {
-            committed = false;
-            let settled: Vec<u64> =
-                open.iter().filter(|(_, (_, settled))| *settled).map(|(sequence, _)| *sequence).collect();
-            for sequence in settled {
-                if self.try_commit(&open, sequence) {
-                    open.remove(&sequence);
-                    committed = true;
-                }
+        let mut ready = Vec::new();
+        if let Some(batch) = open.by_sequence.get_mut(&ticket.sequence) {
+            batch.is_settled = true;
+            if batch.waits_for == 0 {
+                ready.push(ticket.sequence);
             }
         }
-        if !open.is_empty() {
+        while let Some(sequence) = ready.pop() {
+            let Some(batch) = open.by_sequence.get(&sequence) else { continue };
+            if self.try_commit(&batch.ticket) {
+                open.remove(sequence, &mut ready);
+            } else {
+                open.roomless.insert(sequence);
+            }
+        }
+        if !open.by_sequence.is_empty() {
             self.open.insert(ticket.partition, open);
         }
     }
 
-    fn try_commit(&mut self, open: &BTreeMap<u64, (Arc<Ticket>, bool)>, sequence: u64) -> bool {
-        let Some((ticket, _)) = open.get(&sequence) else { return false };
-        if open.range(..sequence).any(|(_, (older, _))| ticket.shares_identity_with(older)) {
-            return false;
-        }
+    /// False: the ledger has no room for it yet.
+    fn try_commit(&mut self, ticket: &Ticket) -> bool {
         let results = std::mem::take(&mut ticket.lock().results);
         if !self.ledger.finish(ticket.partition, &ticket.from, &ticket.to, &results.counters) {
             ticket.lock().results = results;
@@ -258,8 +339,12 @@ mod tests {
     use super::*;
 
     fn account(folder: &std::path::Path) -> Account {
-        let partition =
-            Partition { id: PartitionId("p".into()), start: Position::default(), bytes: None, documents: None };
+        let partition = Partition {
+            id: PartitionId("p".into()),
+            start: Position::default(),
+            bytes: None,
+            documents: None,
+        };
         let rejects = RejectLog::open(folder, 0).unwrap();
         Account::new(&[partition], &BTreeMap::new(), Counters::default(), rejects, Arc::new(Meter::default()))
     }
@@ -267,7 +352,7 @@ mod tests {
     fn batch(account: &Account, sequence: u64, identities: &[u64]) -> Arc<Ticket> {
         let at = |n| Position::new(n * 10, n);
         let ticket = account.open(0, sequence, at(sequence), at(sequence + 1));
-        ticket.expect(1, identities.to_vec(), None);
+        account.expect(&ticket, 1, identities.to_vec(), None);
         account.settle(&ticket, 1, Results::default()).unwrap();
         ticket
     }
@@ -297,7 +382,11 @@ mod tests {
         let account = account(folder.path());
         let ticket = batch(&account, 0, &[]);
         assert_eq!(account.snapshot().unwrap().rejects_length, 0);
-        let results = Results { dead_letters: b"{}\n".to_vec(), reasons: vec![("target", "full".into(), "x".into())], ..written() };
+        let results = Results {
+            dead_letters: b"{}\n".to_vec(),
+            reasons: vec![("target", "full".into(), "x".into())],
+            ..written()
+        };
         account.settle(&ticket, 1, results).unwrap();
         assert_eq!(account.snapshot().unwrap().rejects_length, 3);
         assert_eq!(account.reject_news()[0].documents, 1);

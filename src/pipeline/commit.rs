@@ -58,7 +58,8 @@ impl Committer {
         }
         shared.report_news();
         if let Some(file) = rejects_file {
-            blocking(move || file.sync_data().map_err(|cause| Error::io("syncing the reject file", cause))).await?;
+            blocking(move || file.sync_data().map_err(|cause| Error::io("syncing the reject file", cause)))
+                .await?;
         }
         let checkpoint = Checkpoint {
             generation: self.last.generation + 1,

@@ -19,6 +19,8 @@ use tokio::sync::Notify;
 pub(crate) enum Standing {
     /// The target needs no total order.
     Equal,
+    /// As equal, and its lanes have enough: it leaves room for one batch more, so that a lane that runs dry need not wait for others.
+    Fed,
     /// The oldest unfinished partition of a totally ordered target.
     Head,
     /// A later one.
@@ -66,6 +68,7 @@ impl Credits {
         let mut state = self.lock();
         let granted = match standing {
             Standing::Equal => state.used + bytes <= state.budget || state.used == 0,
+            Standing::Fed => state.used + 2 * bytes <= state.budget || state.used == 0,
             Standing::Behind => state.used + bytes <= state.budget / 2,
             Standing::Head => {
                 state.used + bytes <= state.budget
@@ -145,6 +148,17 @@ mod tests {
         drop(large);
         assert_eq!(credits.lock().used, 0);
         assert!(credits.lock().by_partition.is_empty());
+    }
+
+    #[test]
+    fn who_has_enough_leaves_room_for_who_has_not() {
+        let credits = credits(100);
+        let alone = credits.try_take(0, 60, Standing::Fed).unwrap();
+        assert!(credits.try_take(0, 21, Standing::Fed).is_none());
+        let fed = credits.try_take(0, 20, Standing::Fed).unwrap();
+        let hungry = credits.try_take(1, 20, Standing::Equal).unwrap();
+        drop((alone, fed, hungry));
+        assert_eq!(credits.lock().used, 0);
     }
 
     #[test]

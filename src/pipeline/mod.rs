@@ -132,12 +132,18 @@ impl Pipeline {
                 None => crate::model::checkpoint::Progress::default().remaining(&partition.start),
             };
             let partition = number as u32;
-            let work = Work { partition, stretches: stretches.into(), reader: None, sequence: 0, needs: None };
+            let work =
+                Work { partition, stretches: stretches.into(), reader: None, sequence: 0, needs: None };
             (!work.stretches.is_empty()).then_some(work)
         });
         let schedule = Schedule::new(work.collect(), total);
-        let account =
-            Account::new(&parts.partitions, &first.partitions, first.counters, rejects, Arc::clone(&parts.meter));
+        let account = Account::new(
+            &parts.partitions,
+            &first.partitions,
+            first.counters,
+            rejects,
+            Arc::clone(&parts.meter),
+        );
         let shared = Shared::new(parts, schedule, account, events);
         Self { shared, committer: Committer::new(store, first) }
     }
@@ -241,7 +247,8 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
     let ReadBatch { batch, first, ticket, mut credit } = read;
     let started = std::time::Instant::now();
     let documents = batch.documents.len() as u64;
-    let bytes_read = (batch.documents.buffer.capacity() + size_of_val(batch.documents.spans.as_slice())) as u64
+    let bytes_read = (batch.documents.buffer.capacity() + size_of_val(batch.documents.spans.as_slice()))
+        as u64
         + batch.rejects.iter().map(|reject| reject.bytes.len() as u64).sum::<u64>();
     let workshop = Workshop {
         source: &*shared.source,
@@ -250,11 +257,13 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
         partition: &shared.partitions[ticket.partition as usize],
         partition_index: ticket.partition,
         routed: shared.is_routed(),
+        lanes: shared.lanes().len(),
         keyed: shared.is_keyed(),
         growth: shared.growth(),
     };
     let output = workshop.run(batch, first);
-    let held = output.bytes() + output.results.dead_letters.len() as u64;
+    let known = if workshop.keyed { u64::from(output.documents()) * account::KNOWN_BYTES } else { 0 };
+    let held = output.bytes() + output.results.dead_letters.len() as u64 + known;
     shared.note_growth(bytes_read, held);
     credit.resize(held);
     shared.meter.transformers.worked(started.elapsed(), documents);

@@ -33,7 +33,13 @@ impl<T> Reorder<T> {
     }
 
     /// Takes what has come, and gives out all that may pass now, in order.
-    pub(crate) fn pass(&mut self, partition: PartitionIndex, sequence: u64, passing: Passing<T>, mut out: impl FnMut(T)) {
+    pub(crate) fn pass(
+        &mut self,
+        partition: PartitionIndex,
+        sequence: u64,
+        passing: Passing<T>,
+        mut out: impl FnMut(T),
+    ) {
         self.early.entry(partition).or_default().insert(sequence, passing);
         let mut partition = partition;
         while !self.total || self.order.front() == Some(&partition) {

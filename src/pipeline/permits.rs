@@ -32,6 +32,11 @@ impl Permits {
         self.changed.notify_one();
     }
 
+    /// The pool's size.
+    pub(crate) fn limit(&self) -> usize {
+        self.lock().limit
+    }
+
     /// Waits for a permit.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Permit {
         loop {

@@ -3,17 +3,28 @@
 use crate::checkpoint::ledger::END;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{Batch, BatchLimit, Next};
+use crate::model::document::Span;
+use crate::model::knobs::Knobs;
 use crate::model::partition::PartitionIndex;
-use crate::pipeline::shared::{Delivery, Shared};
+use crate::model::request::LaneId;
 use crate::pipeline::account::Ticket;
 use crate::pipeline::credits::Credit;
+use crate::pipeline::lanes::Fill;
 use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
 use crate::pipeline::retry;
-use crate::pipeline::schedule::Work;
+use crate::pipeline::schedule::{Outlook, Work};
+use crate::pipeline::shared::{Delivery, Shared};
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
+
+/// Chunks into which a lane's fair share of the credits is cut.
+const CHUNKS_PER_SHARE: u64 = 4;
+
+/// However many lanes there are, a batch is at least this large: smaller ones cost more to keep account of than to move.
+const LEAST_BATCH: u64 = 64 * 1024;
 
 /// A batch that was read, on its way to the transformers.
 pub(crate) struct ReadBatch {
@@ -77,10 +88,12 @@ impl Shared {
         if limited {
             return Turn::Wait(None);
         }
-        let found = schedule.next(|partition| self.pressure(partition, knobs.credit_bytes));
+        let found = schedule.next(&View { shared: self, credit_bytes: knobs.credit_bytes });
         let Some((choice, standing, work)) = found else { return Turn::Wait(None) };
-        let bytes = knobs.batch_bytes().max(work.needs.unwrap_or(0));
-        let Some(credit) = self.credits.try_take(work.partition, self.cost(bytes as u64), standing) else {
+        let bytes = self.batch_bytes(work.partition, &knobs).max(work.needs.unwrap_or(0));
+        let Some(credit) =
+            self.credits.try_take(work.partition, self.cost(self.buffered(bytes, &knobs)), standing)
+        else {
             return Turn::Wait(None);
         };
         let documents = self.pace().reserve(knobs.batch_documents, now);
@@ -96,11 +109,26 @@ impl Shared {
         if self.copies() { (bytes as f64 * (1.0 + self.growth())) as u64 } else { bytes }
     }
 
-    fn pressure(&self, partition: PartitionIndex, credit_bytes: u64) -> f64 {
-        let destinations = self.destinations();
-        let (lanes, in_transit) = destinations.of(partition);
-        let queues = self.lanes();
-        lanes.iter().map(|lane| queues.pressure(*lane, in_transit, credit_bytes)).fold(0.0, f64::max)
+    /// Bytes after which the next batch of a partition ends. A lane gives its credits back chunk by chunk, so a chunk is to be a small part of
+    /// its fair share: else the lanes hold the credits of what they have sent already, and one of them runs dry.
+    fn batch_bytes(&self, partition: PartitionIndex, knobs: &Knobs) -> usize {
+        let lanes = self.lanes().len() as u64;
+        if lanes == 1 {
+            return knobs.batch_bytes();
+        }
+        let reached = self.destinations().of(partition).0.len().max(1) as u64;
+        let few = LEAST_BATCH.max(2 * self.mean_document());
+        knobs.batch_bytes().min((reached * knobs.credit_bytes / lanes / CHUNKS_PER_SHARE).max(few) as usize)
+    }
+
+    fn mean_document(&self) -> u64 {
+        self.meter.bytes_read.get().checked_div(self.meter.read.get()).unwrap_or(0).max(1)
+    }
+
+    /// What a batch of `bytes` will hold: its documents, and where each of them lies.
+    fn buffered(&self, bytes: usize, knobs: &Knobs) -> u64 {
+        let documents = (bytes as u64 / self.mean_document()).min(knobs.batch_documents as u64);
+        bytes as u64 + documents * size_of::<Span>() as u64
     }
 
     /// Gives a partition back to the schedule; none if it is read to its end.
@@ -111,6 +139,39 @@ impl Shared {
         drop(schedule);
         self.read_wake.notify_one();
         self.settled.notify_one();
+    }
+}
+
+/// The lanes as the schedule sees them.
+struct View<'a> {
+    shared: &'a Shared,
+    credit_bytes: u64,
+}
+
+impl Outlook for View<'_> {
+    fn fill(&self, partition: PartitionIndex) -> Fill {
+        let destinations = self.shared.destinations();
+        let (lanes, in_transit) = destinations.of(partition);
+        let queues = self.shared.lanes();
+        if lanes.is_empty() && queues.len() > 1 {
+            // Where its documents go is not known yet, or they were all dropped.
+            let share = self.credit_bytes as f64 / queues.len() as f64;
+            return Fill { shares: in_transit as f64 / share.max(1.0), is_full: false };
+        }
+        let fills = lanes.iter().map(|lane| queues.fill(*lane, in_transit, self.credit_bytes));
+        fills.max_by(|a, b| a.shares.total_cmp(&b.shares)).unwrap_or_default()
+    }
+
+    fn left_out(&self, open: &[PartitionIndex]) -> Option<f64> {
+        let destinations = self.shared.destinations();
+        let reached: HashSet<LaneId> =
+            open.iter().flat_map(|partition| destinations.of(*partition).0).copied().collect();
+        let queues = self.shared.lanes();
+        let left_out = queues.open().filter(|lane| !reached.contains(lane));
+        left_out
+            .map(|lane| queues.fill(lane, 0, self.credit_bytes).shares)
+            .min_by(f64::total_cmp)
+            .filter(|_| queues.len() > 1)
     }
 }
 
@@ -187,7 +248,13 @@ async fn try_next(shared: &Shared, work: &mut Work, limit: BatchLimit) -> Result
 
 impl Shared {
     /// Sends a batch on its way.
-    fn read(&self, work: &mut Work, batch: Batch, mut credit: Credit, transform: &UnboundedSender<ReadBatch>) {
+    fn read(
+        &self,
+        work: &mut Work,
+        batch: Batch,
+        mut credit: Credit,
+        transform: &UnboundedSender<ReadBatch>,
+    ) {
         let Some(stretch) = work.stretches.front_mut() else { return };
         let buffered = batch.documents.buffer.capacity() as u64
             + size_of_val(batch.documents.spans.as_slice()) as u64

@@ -25,7 +25,9 @@ pub(crate) fn next(error: &Error, attempts: u32) -> Next {
         Retry::Backoff { attempts: most, .. } if attempts >= most => Next::GiveUp,
         Retry::Backoff { first, last, .. } => {
             let delay = first.saturating_mul(1 << (attempts - 1).min(16)).min(last);
-            Next::After(delay.mul_f64(0.5 + fastrand::f64() / 2.0).max(error.retry_after().unwrap_or_default()))
+            Next::After(
+                delay.mul_f64(0.5 + fastrand::f64() / 2.0).max(error.retry_after().unwrap_or_default()),
+            )
         }
     }
 }

@@ -2,14 +2,19 @@
 //!
 //! Every read is one batch of one partition, so the choice is made anew for each. A target that needs total order is read in source order.
 //! Any other is read from the partition whose lanes have the least backlog: a lane that stands still fills to its cap and its
-//! partitions are left alone, while the credits that come free go to those whose lanes starve. New partitions are opened only while
-//! the open ones are above half of their lanes' caps, so that a source of ten thousand partitions does not open them all.
+//! partitions are left alone, while the credits that come free go to those whose lanes starve. Beyond one partition a reader another is
+//! opened only while a lane is hungry and none of the open ones leads to it, so that a source of ten thousand partitions
+//! does not open them all.
 
 use crate::connector::Reader;
 use crate::model::partition::{PartitionIndex, Stretch};
 use crate::model::request::LaneId;
 use crate::pipeline::credits::Standing;
+use crate::pipeline::lanes::Fill;
 use std::collections::VecDeque;
+
+/// A lane with this much of its fair share of the credits is not hungry.
+const ENOUGH: f64 = 0.5;
 
 /// A partition to be read, or being read.
 pub(crate) struct Work {
@@ -33,13 +38,31 @@ pub(crate) struct Schedule {
     /// Partitions being read.
     reading: Vec<PartitionIndex>,
     total_order: bool,
+    /// Partitions that are open in any case.
+    pub(crate) readers: usize,
     /// Partitions that may be open at once.
     pub(crate) most_open: usize,
 }
 
+/// What the schedule asks about the lanes.
+pub(crate) trait Outlook {
+    /// How full the fullest lane of a partition is.
+    fn fill(&self, partition: PartitionIndex) -> Fill;
+
+    /// The least backlog of a lane to which none of `open` leads, in fair shares.
+    fn left_out(&self, open: &[PartitionIndex]) -> Option<f64>;
+}
+
 impl Schedule {
     pub(crate) fn new(work: Vec<Work>, total_order: bool) -> Self {
-        Self { unopened: work.into(), idle: Vec::new(), reading: Vec::new(), total_order, most_open: 1 }
+        Self {
+            unopened: work.into(),
+            idle: Vec::new(),
+            reading: Vec::new(),
+            total_order,
+            readers: 1,
+            most_open: 1,
+        }
     }
 
     /// The partitions that will be read, in source order.
@@ -58,14 +81,16 @@ impl Schedule {
     }
 
     /// The partition to be read next, with its standing; nothing if every one is being read or has full lanes.
-    /// `pressure` tells how full the fullest lane of a partition is (1: full).
-    pub(crate) fn next(&self, pressure: impl Fn(PartitionIndex) -> f64) -> Option<(Choice, Standing, &Work)> {
-        let choice = if self.total_order { self.in_order() } else { self.least_pressed(pressure) }?;
+    pub(crate) fn next(&self, outlook: &impl Outlook) -> Option<(Choice, Standing, &Work)> {
+        let choice = if self.total_order { self.in_order() } else { self.least_pressed(outlook) }?;
         let work = match choice {
             Choice::Idle(at) => &self.idle[at],
             Choice::Unopened => self.unopened.front()?,
         };
         let standing = match self.total_order {
+            false if matches!(choice, Choice::Idle(_)) && outlook.fill(work.partition).shares >= ENOUGH => {
+                Standing::Fed
+            }
             false => Standing::Equal,
             true if self.reading.iter().all(|other| *other > work.partition) => Standing::Head,
             true => Standing::Behind,
@@ -85,24 +110,33 @@ impl Schedule {
         }
     }
 
-    fn least_pressed(&self, pressure: impl Fn(PartitionIndex) -> f64) -> Option<Choice> {
+    fn least_pressed(&self, outlook: &impl Outlook) -> Option<Choice> {
+        let fills = self.idle.iter().map(|work| outlook.fill(work.partition)).collect::<Vec<_>>();
+        let waiting = (0..self.idle.len()).filter(|at| !fills[*at].is_full);
         // Whoever asked for a large batch goes first: it waits until enough credits are free, and must not be overtaken for ever.
-        if let Some(at) = self.idle.iter().position(|work| work.needs.is_some()) {
+        if let Some(at) = waiting.clone().find(|at| self.idle[*at].needs.is_some()) {
             return Some(Choice::Idle(at));
         }
-        let least = self
-            .idle
-            .iter()
-            .enumerate()
-            .map(|(at, work)| (pressure(work.partition), work.partition, at))
-            .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let can_open = !self.unopened.is_empty() && self.open() < self.most_open;
-        match least {
-            // Half of the cap is a lane's fair share of the credits.
-            Some((pressure, _, at)) if pressure < 0.5 || (pressure < 1.0 && !can_open) => Some(Choice::Idle(at)),
-            _ if can_open => Some(Choice::Unopened),
-            _ => None,
+        let rank = |at: &usize| (fills[*at].shares, self.idle[*at].partition);
+        let least = waiting.min_by(|a, b| rank(a).0.total_cmp(&rank(b).0).then(rank(a).1.cmp(&rank(b).1)));
+        let backlog = least.map_or(f64::INFINITY, |at| fills[at].shares);
+        match self.worth_opening(outlook) {
+            Some(hunger) if hunger <= backlog => Some(Choice::Unopened),
+            _ => least.map(Choice::Idle),
         }
+    }
+
+    /// The backlog of the lane for which another partition would be opened, in fair shares; nothing if none may be opened.
+    fn worth_opening(&self, outlook: &impl Outlook) -> Option<f64> {
+        if self.unopened.is_empty() {
+            return None;
+        }
+        // Up to one a reader, another is opened as soon as the lanes of the open ones have enough.
+        let spare = (self.open() < self.readers).then_some(ENOUGH);
+        let open = self.idle.iter().map(|work| work.partition).chain(self.reading.iter().copied());
+        let left_out =
+            if self.open() < self.most_open { outlook.left_out(&open.collect::<Vec<_>>()) } else { None };
+        left_out.filter(|backlog| *backlog < ENOUGH).or(spare)
     }
 
     fn open(&self) -> usize {
@@ -153,7 +187,12 @@ impl Destinations {
     }
 
     /// Bytes of `partition` were handed to `lanes`.
-    pub(crate) fn arrived(&mut self, partition: PartitionIndex, bytes: u64, lanes: impl Iterator<Item = LaneId>) {
+    pub(crate) fn arrived(
+        &mut self,
+        partition: PartitionIndex,
+        bytes: u64,
+        lanes: impl Iterator<Item = LaneId>,
+    ) {
         self.in_transit[partition as usize] -= bytes;
         let last = &mut self.lanes[partition as usize];
         last.clear();
@@ -181,44 +220,77 @@ mod tests {
         Schedule { most_open: 3, ..Schedule::new((0..partitions).map(work).collect(), total_order) }
     }
 
-    fn take(schedule: &mut Schedule, pressure: impl Fn(PartitionIndex) -> f64) -> Option<(Work, Standing)> {
-        let (choice, standing, _) = schedule.next(pressure)?;
+    /// The backlogs of the partitions' lanes in fair shares, two being full; and whether a lane is left out.
+    struct Backlogs(f64, f64, f64, bool);
+
+    const NONE: Backlogs = Backlogs(0.0, 0.0, 0.0, false);
+
+    impl Outlook for Backlogs {
+        fn fill(&self, partition: PartitionIndex) -> Fill {
+            let shares = [self.0, self.1, self.2][partition as usize];
+            Fill { shares, is_full: shares >= 2.0 }
+        }
+
+        fn left_out(&self, _: &[PartitionIndex]) -> Option<f64> {
+            self.3.then_some(0.3)
+        }
+    }
+
+    fn take(schedule: &mut Schedule, outlook: &Backlogs) -> Option<(Work, Standing)> {
+        let (choice, standing, _) = schedule.next(outlook)?;
         Some((schedule.take(choice)?, standing))
     }
 
     #[test]
     fn total_order_reads_the_oldest_first() {
         let mut schedule = schedule(3, true);
-        let (head, standing) = take(&mut schedule, |_| 0.0).unwrap();
+        let (head, standing) = take(&mut schedule, &NONE).unwrap();
         assert_eq!((head.partition, standing), (0, Standing::Head));
-        let (next, standing) = take(&mut schedule, |_| 0.0).unwrap();
+        let (next, standing) = take(&mut schedule, &NONE).unwrap();
         assert_eq!((next.partition, standing), (1, Standing::Behind));
         schedule.give_back(1, Some(next));
         schedule.give_back(0, Some(head));
-        let (head, standing) = take(&mut schedule, |_| 0.0).unwrap();
+        let (head, standing) = take(&mut schedule, &NONE).unwrap();
         assert_eq!((head.partition, standing), (0, Standing::Head));
         schedule.give_back(0, None);
-        let (head, standing) = take(&mut schedule, |_| 0.0).unwrap();
+        let (head, standing) = take(&mut schedule, &NONE).unwrap();
         assert_eq!((head.partition, standing), (1, Standing::Head));
     }
 
     #[test]
     fn a_partition_with_a_full_lane_is_left_alone() {
         let mut schedule = schedule(3, false);
-        let (first, _) = take(&mut schedule, |_| 0.0).unwrap();
+        let (first, _) = take(&mut schedule, &NONE).unwrap();
         schedule.give_back(0, Some(first));
-        let (again, _) = take(&mut schedule, |_| 0.4).unwrap();
-        assert_eq!(again.partition, 0, "below its fair share an open partition is read on");
+        let (again, _) = take(&mut schedule, &Backlogs(0.2, 0.0, 0.0, true)).unwrap();
+        assert_eq!(again.partition, 0, "a hungry lane is fed from its open partition");
         schedule.give_back(0, Some(again));
-        let (second, _) = take(&mut schedule, |_| 0.6).unwrap();
+        let (again, _) = take(&mut schedule, &Backlogs(1.5, 0.0, 0.0, false)).unwrap();
+        assert_eq!(again.partition, 0, "no lane is left out");
+        schedule.give_back(0, Some(again));
+        let (second, _) = take(&mut schedule, &Backlogs(1.5, 0.0, 0.0, true)).unwrap();
         assert_eq!(second.partition, 1);
         schedule.give_back(1, Some(second));
-        let by_partition = |partition| [1.2, 0.7, 0.0][partition as usize];
-        let (third, _) = take(&mut schedule, by_partition).unwrap();
+        let backlogs = Backlogs(2.1, 0.7, 0.0, true);
+        let (third, _) = take(&mut schedule, &backlogs).unwrap();
         assert_eq!(third.partition, 2);
-        let (second, _) = take(&mut schedule, by_partition).unwrap();
+        let (second, _) = take(&mut schedule, &backlogs).unwrap();
         assert_eq!(second.partition, 1, "nothing else can be opened");
-        assert!(take(&mut schedule, by_partition).is_none(), "the last one's lane is full");
+        assert!(take(&mut schedule, &backlogs).is_none(), "the last one's lane is full");
         assert_eq!(schedule.unfinished(), 3);
+    }
+
+    #[test]
+    fn who_needs_a_large_batch_goes_first_unless_its_lane_is_full() {
+        let mut schedule = schedule(2, false);
+        schedule.readers = 2;
+        let (first, _) = take(&mut schedule, &NONE).unwrap();
+        let (second, _) = take(&mut schedule, &NONE).unwrap();
+        schedule.give_back(0, Some(first));
+        schedule.give_back(1, Some(Work { needs: Some(100), ..second }));
+        let choice =
+            |schedule: &Schedule, backlogs| schedule.next(&backlogs).map(|(_, _, work)| work.partition);
+        assert_eq!(choice(&schedule, Backlogs(0.0, 1.9, 0.0, false)), Some(1));
+        assert_eq!(choice(&schedule, Backlogs(1.9, 2.0, 0.0, false)), Some(0));
     }
 }

@@ -1,6 +1,6 @@
 //! Sending: one dispatcher that cuts requests from the lanes' queues, and a task for each request under way.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Counters;
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::request::{LaneId, Outcome};
@@ -22,7 +22,7 @@ pub(crate) async fn dispatch(shared: Arc<Shared>) {
             () = shared.stop.wait() => return,
         };
         let flight = loop {
-            let cut = shared.lanes().cut(Instant::now());
+            let cut = shared.lanes().cut(shared.requests.limit(), Instant::now());
             let wake = match cut {
                 Ok(flight) => break flight,
                 Err(wake) => wake,
@@ -56,6 +56,7 @@ async fn send(shared: Arc<Shared>, permit: Permit, flight: Flight) {
         Ok(outcome) => shared.landed(flight, &outcome),
         Err(error) => shared.failed(flight, error),
     }
+    shared.move_queued();
     drop(quiet);
     drop(permit);
     shared.send_wake.notify_one();
@@ -91,7 +92,8 @@ impl Shared {
 
     /// Single documents that the lane asks to see again, though it is not throttled: as a write conflict.
     fn back_off(&self, pieces: Vec<Piece>, attempts: u32) -> Result<Again> {
-        let error = Error::new(crate::error::ErrorKind::Conflict, "writing", "the target asks to try single documents again");
+        let error =
+            Error::new(ErrorKind::Conflict, "writing", "the target asks to try single documents again");
         match retry::next(&error, attempts + 1) {
             retry::Next::After(delay) => Ok(Again { pieces, attempts: attempts + 1, delay }),
             _ => Err(error.with("attempts", attempts + 1)),
@@ -106,39 +108,23 @@ impl Shared {
             self.meter.retried.add(1);
         }
         match next {
+            // The whole lane keeps quiet; that is not a failure of these documents.
+            retry::Next::After(delay) if error.kind() == ErrorKind::Throttled => {
+                self.meter.throttled.add(1);
+                let again = Again { pieces: flight.pieces, attempts: flight.attempts, delay: Duration::ZERO };
+                self.lanes().landed(flight.lane, &[], Some(again), Some(delay), Instant::now());
+            }
             retry::Next::After(delay) => {
                 self.event_retrying(&error, attempts, delay);
                 let again = Again { pieces: flight.pieces, attempts, delay };
                 self.lanes().landed(flight.lane, &[], Some(again), None, Instant::now());
             }
-            retry::Next::Reroute => self.lane_closed(flight),
+            retry::Next::Reroute => self.lanes().found_closed(flight),
             retry::Next::GiveUp => {
                 let again = Again { pieces: flight.pieces, attempts, delay: Duration::ZERO };
                 self.lanes().landed(flight.lane, &[], Some(again), None, Instant::now());
                 let error = if attempts > 1 { error.with("attempts", attempts) } else { error };
                 self.stop.fail(error);
-            }
-        }
-    }
-
-    /// The lane is no more: once nothing of it is under way, its documents go where the sink says now.
-    fn lane_closed(&self, flight: Flight) {
-        let closed = flight.lane;
-        if !self.lanes().found_closed(flight) {
-            return;
-        }
-        self.refresh_doors();
-        let mut lanes = self.lanes();
-        for piece in lanes.evacuate(closed) {
-            for index in piece.range.clone() {
-                let document = piece.chunk.documents.get(piece.chunk.partition, index as usize);
-                match self.sink.route(&document) {
-                    Ok(route) if route.lane != closed => lanes.reroute(route.lane, &piece, index),
-                    _ => {
-                        let message = "a document has no lane after its lane was closed";
-                        return self.stop.fail(Error::internal("routing", message));
-                    }
-                }
             }
         }
     }
@@ -241,7 +227,8 @@ fn divide(pieces: &[Piece], outcome: &Outcome) -> (Vec<Piece>, Vec<Piece>) {
     let mut number = 0;
     for piece in pieces {
         for index in piece.range.clone() {
-            let to: &mut Vec<Piece> = if retry.next_if_eq(&&number).is_some() { &mut again } else { &mut done };
+            let to: &mut Vec<Piece> =
+                if retry.next_if_eq(&&number).is_some() { &mut again } else { &mut done };
             match to.last_mut() {
                 Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == index => {
                     last.range.end += 1;

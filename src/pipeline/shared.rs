@@ -8,7 +8,7 @@ use crate::model::meter::Meter;
 use crate::model::partition::{Partition, PartitionIndex};
 use crate::pipeline::account::{Account, Ticket};
 use crate::pipeline::credits::{Credit, Credits};
-use crate::pipeline::lanes::{Chunk, Lanes};
+use crate::pipeline::lanes::{Chunk, Lanes, Piece};
 use crate::pipeline::order::{Passing, Reorder};
 use crate::pipeline::pace::Pace;
 use crate::pipeline::permits::Permits;
@@ -25,6 +25,12 @@ use tokio::time::Instant;
 
 /// How fast the estimate of the growth in transform follows what is seen.
 const GROWTH_WEIGHT: f64 = 0.2;
+
+/// Partitions opened to find one hungry lane: neighbours in a source often lead to the same lane.
+const OPEN_PER_LANE: usize = 8;
+
+/// Partitions opened to find hungry lanes, over all of them: an open one may hold a file and the window of its decompression.
+const MOST_OPEN: usize = 256;
 
 /// The state of a run.
 pub(crate) struct Shared {
@@ -84,7 +90,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(parts: Parts, schedule: Schedule, account: Account, events: UnboundedSender<Event>) -> Arc<Self> {
+    pub(crate) fn new(
+        parts: Parts,
+        schedule: Schedule,
+        account: Account,
+        events: UnboundedSender<Event>,
+    ) -> Arc<Self> {
         let Parts { source, sink, chain, partitions, knobs, meter, stop, options, already_read } = parts;
         let capabilities = sink.capabilities();
         let doors = sink.lanes();
@@ -148,10 +159,39 @@ impl Shared {
     }
 
     /// Takes the sink's lanes anew.
-    pub(crate) fn refresh_doors(&self) {
+    fn refresh_doors(&self, lanes: &mut Lanes) {
         let doors = self.sink.lanes();
-        self.lanes().grow(doors.len());
+        lanes.grow(doors.len());
         *self.doors.write().unwrap_or_else(PoisonError::into_inner) = doors;
+    }
+
+    /// If lanes were added and nothing is under way any more, gives every queued document to the lane that the sink names now.
+    pub(crate) fn move_queued(&self) {
+        let mut lanes = self.lanes();
+        if !lanes.may_move() {
+            return;
+        }
+        self.refresh_doors(&mut lanes);
+        for piece in lanes.evacuate() {
+            self.reroute(&mut lanes, &piece);
+        }
+    }
+
+    /// Queues documents where the sink says now.
+    fn reroute(&self, lanes: &mut Lanes, piece: &Piece) {
+        for index in piece.range.clone() {
+            let document = piece.chunk.documents.get(piece.chunk.partition, index as usize);
+            let is_queued = self.sink.route(&document).is_ok_and(|route| {
+                if route.lane as usize >= lanes.len() {
+                    self.refresh_doors(lanes);
+                }
+                lanes.reroute(route.lane, piece, index)
+            });
+            if !is_queued {
+                let message = "a document has no lane after its lane was closed";
+                return self.stop.fail(Error::internal("routing", message));
+            }
+        }
     }
 
     /// Several lanes, or documents whose (key, id) must be told apart: the sink is asked for each document.
@@ -206,6 +246,7 @@ impl Shared {
         let mut reorder = locked(&self.reorder);
         reorder.pass(partition, sequence, passing, |delivery| self.enter_lanes(delivery));
         drop(reorder);
+        self.move_queued();
         self.send_wake.notify_one();
         self.read_wake.notify_one();
     }
@@ -216,34 +257,50 @@ impl Shared {
         let mut identities = Vec::new();
         if self.is_keyed() {
             identities = output.chunks.iter().flat_map(|chunk| chunk.identities.iter().copied()).collect();
-            identities.sort_unstable();
         }
         let mut credit = credit;
         let documents = output.documents();
         let lanes = output.chunks.iter().map(|chunk| chunk.lane);
         self.destinations().arrived(partition, bytes_read, lanes);
         let mut queues = self.lanes();
+        if output.chunks.iter().any(|chunk| chunk.lane as usize >= queues.len()) {
+            self.refresh_doors(&mut queues);
+        }
+        // Routed when fewer lanes were known: some of it may be for a lane that is closed now.
+        let is_stale = output.lanes != queues.len();
         let mut chunks = Vec::with_capacity(output.chunks.len());
         for draft in output.chunks {
             let Some(credit) = credit.as_mut().map(|credit| credit.split(draft.bytes())) else { continue };
-            chunks.push((draft.lane, Chunk {
-                documents: Arc::new(draft.documents),
-                identities: draft.identities,
-                partition,
-                ticket: Arc::clone(&ticket),
-                _credit: credit,
-            }));
+            chunks.push((
+                draft.lane,
+                Chunk {
+                    documents: Arc::new(draft.documents),
+                    identities: draft.identities,
+                    partition,
+                    ticket: Arc::clone(&ticket),
+                    _credit: credit,
+                },
+            ));
         }
-        ticket.expect(documents, identities, credit);
+        self.account.expect(&ticket, documents, identities, credit);
         for (lane, chunk) in chunks {
-            queues.push(lane, Arc::new(chunk));
+            let range = 0..chunk.documents.len() as u32;
+            match is_stale {
+                true => self.reroute(&mut queues, &Piece { chunk: Arc::new(chunk), range }),
+                false => queues.push(lane, Arc::new(chunk)),
+            }
         }
         drop(queues);
         self.settle(&ticket, 1, output.results);
     }
 
     /// Settles documents of a batch; see [`Account::settle`].
-    pub(crate) fn settle(&self, ticket: &Arc<Ticket>, documents: u32, results: crate::pipeline::account::Results) {
+    pub(crate) fn settle(
+        &self,
+        ticket: &Arc<Ticket>,
+        documents: u32,
+        results: crate::pipeline::account::Results,
+    ) {
         if let Err(error) = self.account.settle(ticket, documents, results) {
             self.stop.fail(error);
         }
@@ -260,9 +317,12 @@ impl Shared {
         lanes.set_request_documents(knobs.request_documents.min(self.capabilities.request_documents));
         let count = lanes.len();
         drop(lanes);
-        // One open partition a reader, and one more for each lane that may stand still.
-        self.schedule().most_open = knobs.readers + count - 1;
+        let mut schedule = self.schedule();
+        schedule.readers = knobs.readers;
+        schedule.most_open = knobs.readers + (OPEN_PER_LANE * (count - 1)).min(MOST_OPEN);
+        drop(schedule);
         self.read_wake.notify_one();
+        self.send_wake.notify_one();
     }
 
     /// Whether everything that was read is accounted for, and nothing is left to read.

@@ -25,6 +25,8 @@ pub(crate) struct Workshop<'a> {
     pub(crate) partition_index: PartitionIndex,
     /// The sink must be asked where each document goes.
     pub(crate) routed: bool,
+    /// Lanes known so far.
+    pub(crate) lanes: usize,
     /// Equal (key, id) must be told apart.
     pub(crate) keyed: bool,
     /// Output bytes a byte of input, as seen so far.
@@ -36,6 +38,8 @@ pub(crate) struct Workshop<'a> {
 pub(crate) struct Output {
     /// By lane, in the order in which the lanes were met.
     pub(crate) chunks: Vec<ChunkDraft>,
+    /// How many lanes were known when it was routed.
+    pub(crate) lanes: usize,
     /// What has met its end already: dropped and rejected documents, and what was read.
     pub(crate) results: Results,
 }
@@ -61,6 +65,17 @@ impl Output {
 }
 
 impl ChunkDraft {
+    /// Gives back what a buffer that grew has too much: it may wait for its lane for long.
+    fn shrink(&mut self) {
+        let Documents { buffer, spans } = &mut self.documents;
+        // An eighth is not worth a copy.
+        if buffer.capacity() > buffer.len() + buffer.len() / 8 {
+            buffer.shrink_to_fit();
+            spans.shrink_to_fit();
+            self.identities.shrink_to_fit();
+        }
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         let beside = size_of_val(self.documents.spans.as_slice()) + size_of_val(self.identities.as_slice());
         (self.documents.buffer.capacity() + beside) as u64
@@ -70,7 +85,7 @@ impl ChunkDraft {
 impl Workshop<'_> {
     /// Runs the chain on every document of a batch. `first` is the number of records before it in the partition.
     pub(crate) fn run(&self, batch: Batch, first: u64) -> Output {
-        let mut output = Output::default();
+        let mut output = Output { lanes: self.lanes, ..Output::default() };
         let counters = &mut output.results.counters;
         counters.read = (batch.documents.len() + batch.rejects.len()) as u64;
         counters.bytes_read = batch.documents.spans.iter().map(|span| u64::from(span.length)).sum::<u64>()
@@ -142,10 +157,14 @@ impl Workshop<'_> {
             }
         }
         output.chunks.retain(|chunk| !chunk.documents.is_empty());
+        if self.lanes > 1 {
+            output.chunks.iter_mut().for_each(ChunkDraft::shrink);
+        }
     }
 
     fn route(&self, bytes: &[u8], span: &Span, first: u64, documents: &Documents, output: &mut Output) {
-        let document = Document { bytes, partition: self.partition_index, at: span.at, operation: span.operation };
+        let document =
+            Document { bytes, partition: self.partition_index, at: span.at, operation: span.operation };
         match self.sink.route(&document) {
             Ok(Route { lane, identity }) => {
                 let keyed = self.keyed;
@@ -158,7 +177,11 @@ impl Workshop<'_> {
                 }
             }
             Err(reason) => {
-                self.reject(&Reject::new(RejectedBy::Target, reason, span, bytes), first, &mut output.results);
+                self.reject(
+                    &Reject::new(RejectedBy::Target, reason, span, bytes),
+                    first,
+                    &mut output.results,
+                );
             }
         }
     }

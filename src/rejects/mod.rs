@@ -143,7 +143,9 @@ impl RejectLog {
         }
         if let Some(file) = &mut self.file {
             let written = file.write_all(&self.buffer);
-            written.map_err(|cause| Error::io("writing the reject file", cause).with("path", self.path.display()))?;
+            written.map_err(|cause| {
+                Error::io("writing the reject file", cause).with("path", self.path.display())
+            })?;
         }
         self.buffer.clear();
         self.unsynced = true;
@@ -158,7 +160,10 @@ impl RejectLog {
         Error::new(
             ErrorKind::Configuration,
             "opening the reject file",
-            format!("it holds {found} bytes, the checkpoint says {}; it was changed since; --restart begins anew", self.length),
+            format!(
+                "it holds {found} bytes, the checkpoint says {}; it was changed since; --restart begins anew",
+                self.length
+            ),
         )
         .with("path", self.path.display())
     }

@@ -39,7 +39,9 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
         return Err(Error::configuration("opening the target", message).with("target", &job.target_name));
     }
     std::fs::create_dir_all(&job.state).map_err(|cause| {
-        Error::io("making the state folder", cause).with("path", job.state.display()).with_kind(ErrorKind::Configuration)
+        Error::io("making the state folder", cause)
+            .with("path", job.state.display())
+            .with_kind(ErrorKind::Configuration)
     })?;
     let lock = JobLock::take(&job.state)?;
     let store = super::store_of(job);
@@ -143,7 +145,10 @@ fn decide(job: &Job, previous: Option<&Checkpoint>, events: &UnboundedSender<Eve
         }
         (Begin::Restart, _) => Ok(false),
         (Begin::Resume, true) => {
-            say(format!("job {} had finished with {documents} documents; there is nothing left to do", job.name));
+            say(format!(
+                "job {} had finished with {documents} documents; there is nothing left to do",
+                job.name
+            ));
             Ok(true)
         }
         (Begin::Resume, false) => Ok(true),
@@ -169,6 +174,9 @@ fn refuse_changes(before: &JobFingerprint, now: &JobFingerprint) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
-    let message = format!("the job has changed since its checkpoint: {}; undo the change, or begin anew with --restart", changes.join("; "));
+    let message = format!(
+        "the job has changed since its checkpoint: {}; undo the change, or begin anew with --restart",
+        changes.join("; ")
+    );
     Err(Error::configuration("resuming the job", message))
 }

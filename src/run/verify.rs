@@ -51,7 +51,8 @@ pub async fn verify(job: Job) -> Result<Verification> {
     let mut expected = Side::of_source(&*job.sink, &job.chain, refused);
     expected.read(&*job.source, max_document).await?;
     if job.sink.identity().await?.is_none() {
-        return Err(Error::configuration("reading the target back", "it does not exist").with("target", &job.target_name));
+        return Err(Error::configuration("reading the target back", "it does not exist")
+            .with("target", &job.target_name));
     }
     let Some(target) = job.sink.read_back() else {
         let message = "this target cannot be read back";
@@ -135,7 +136,8 @@ impl<'a> Side<'a> {
                         limit.bytes = BATCH_BYTES;
                         self.rejected += batch.rejects.len() as u64;
                         for reject in &batch.rejects {
-                            let place = source.locate(partition, reject.at, first + u64::from(reject.ordinal));
+                            let place =
+                                source.locate(partition, reject.at, first + u64::from(reject.ordinal));
                             self.inconsistent.push(format!("{place}: {}", reject.reason));
                         }
                         for index in 0..batch.documents.len() {

@@ -160,7 +160,10 @@ pub(super) async fn signals(stop: Arc<Stop>) {
     let first = next_signal().await;
     stop.stop(StopReason::Signal(first));
     let second = next_signal().await;
-    #[expect(clippy::disallowed_methods, reason = "a second signal means now; what is not in a checkpoint is replayed")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a second signal means now; what is not in a checkpoint is replayed"
+    )]
     std::process::exit(if second == "SIGINT" { 130 } else { 143 });
 }
 
@@ -168,7 +171,8 @@ pub(super) async fn signals(stop: Arc<Stop>) {
 async fn next_signal() -> &'static str {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind);
-    let (Ok(mut interrupt), Ok(mut terminate)) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (listen(SignalKind::interrupt()), listen(SignalKind::terminate()))
     else {
         // Without a listener the system's default holds: the process ends at once.
         return std::future::pending().await;

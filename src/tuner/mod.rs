@@ -96,19 +96,26 @@ impl Tuner {
             }
         };
         if sample.cpu > self.ceilings.cpu + MARGIN {
-            let evidence = format!("{} of the CPU in use, {} wanted", percent(sample.cpu), percent(self.ceilings.cpu));
+            let evidence =
+                format!("{} of the CPU in use, {} wanted", percent(sample.cpu), percent(self.ceilings.cpu));
             let share = self.ceilings.cpu / sample.cpu;
             let busiest = if knobs.transformers > 1 { Knob::Transformers } else { Knob::Readers };
             cut(busiest, 1, share, Reason::CpuCeiling, evidence);
         }
         if sample.memory > self.ceilings.memory + MARGIN {
-            let evidence =
-                format!("{} of the memory in use, {} wanted", percent(sample.memory), percent(self.ceilings.memory));
+            let evidence = format!(
+                "{} of the memory in use, {} wanted",
+                percent(sample.memory),
+                percent(self.ceilings.memory)
+            );
             cut(Knob::CreditBytes, LEAST_CREDITS, 0.7, Reason::MemoryCeiling, evidence);
         }
         if sample.failed > self.ceilings.errors {
-            let evidence =
-                format!("{} of the requests failed, {} wanted", percent(sample.failed), percent(self.ceilings.errors));
+            let evidence = format!(
+                "{} of the requests failed, {} wanted",
+                percent(sample.failed),
+                percent(self.ceilings.errors)
+            );
             cut(Knob::RequestsInFlight, 1, 0.7, Reason::Errors, evidence);
         }
         cuts
@@ -145,7 +152,9 @@ impl Tuner {
             .into_iter()
             // Lanes that wait for the target's leave are not helped by more requests.
             .filter(|(knob, ..)| *knob != Knob::RequestsInFlight || sample.lanes_gated < 0.5)
-            .filter(|(knob, ..)| self.rested.iter().all(|(rested, until)| rested != knob || sample.at >= *until))
+            .filter(|(knob, ..)| {
+                self.rested.iter().all(|(rested, until)| rested != knob || sample.at >= *until)
+            })
             .filter(|(_, pool, _)| pool.busy >= SATURATED)
             .filter_map(|(knob, pool, most)| {
                 let from = knobs.get(knob);
@@ -155,7 +164,8 @@ impl Tuner {
             .max_by(|a, b| a.1.busy.total_cmp(&b.1.busy))?;
         self.trial = Some(Trial { knob, from, to, base: mean(&self.recent), windows: Vec::new() });
         let PoolUse { busy, .. } = pool;
-        let evidence = format!("busy {} of the time at {:.0} documents/s", percent(busy.min(1.0)), mean(&self.recent));
+        let evidence =
+            format!("busy {} of the time at {:.0} documents/s", percent(busy.min(1.0)), mean(&self.recent));
         Some(Decision { knob, from, to, reason: Reason::Probe, confidence: None, evidence })
     }
 

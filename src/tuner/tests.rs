@@ -15,8 +15,10 @@ fn knobs() -> Knobs {
 }
 
 fn bounds() -> Bounds {
-    let least = Knobs { readers: 1, transformers: 1, requests_in_flight: 1, credit_bytes: 1 << 20, ..knobs() };
-    let most = Knobs { readers: 30, transformers: 30, requests_in_flight: 512, credit_bytes: 64 << 20, ..knobs() };
+    let least =
+        Knobs { readers: 1, transformers: 1, requests_in_flight: 1, credit_bytes: 1 << 20, ..knobs() };
+    let most =
+        Knobs { readers: 30, transformers: 30, requests_in_flight: 512, credit_bytes: 64 << 20, ..knobs() };
     Bounds { least, most }
 }
 
@@ -33,7 +35,8 @@ fn run(seconds: u64, plant: impl Fn(&Knobs) -> Sample) -> (Knobs, Vec<Decision>)
     let (mut tuner, mut knobs, mut all) = (tuner(), knobs(), Vec::new());
     for second in 1..=seconds {
         let at = Duration::from_secs(second);
-        let sample = Sample { at, window: Duration::from_secs(1), unfinished_partitions: 100, ..plant(&knobs) };
+        let sample =
+            Sample { at, window: Duration::from_secs(1), unfinished_partitions: 100, ..plant(&knobs) };
         for decision in tuner.decide(&sample, &knobs) {
             knobs.set(decision.knob, decision.to);
             all.push(decision);
@@ -74,14 +77,22 @@ fn readers_never_exceed_the_partitions_left() {
 
 #[test]
 fn gated_lanes_do_not_call_for_more_requests() {
-    let (knobs, decisions) =
-        run(20, |_| Sample { documents_per_second: 1.0, requests: busy(1.0), lanes_gated: 0.9, ..Sample::default() });
+    let (knobs, decisions) = run(20, |_| Sample {
+        documents_per_second: 1.0,
+        requests: busy(1.0),
+        lanes_gated: 0.9,
+        ..Sample::default()
+    });
     assert_eq!((knobs.requests_in_flight, decisions.len()), (4, 0));
 }
 
 #[test]
 fn a_ceiling_cuts_in_proportion_down_to_one() {
-    let cpu = |knobs: &Knobs| Sample { cpu: 0.45 * knobs.transformers as f64, transformers: busy(1.0), ..Sample::default() };
+    let cpu = |knobs: &Knobs| Sample {
+        cpu: 0.45 * knobs.transformers as f64,
+        transformers: busy(1.0),
+        ..Sample::default()
+    };
     let (knobs, decisions) = run(5, cpu);
     assert_eq!(knobs.transformers, 1);
     assert_eq!(decisions[0].reason, Reason::CpuCeiling);
@@ -98,7 +109,16 @@ fn failing_requests_and_full_memory_are_cut() {
 fn sample() -> impl Strategy<Value = Sample> {
     let share = || 0.0..1.2f64;
     (share(), share(), share(), share(), share(), share(), 0.0..1e6f64, 1..50usize).prop_map(
-        |(readers, transformers, requests, cpu, memory, failed, documents_per_second, unfinished_partitions)| Sample {
+        |(
+            readers,
+            transformers,
+            requests,
+            cpu,
+            memory,
+            failed,
+            documents_per_second,
+            unfinished_partitions,
+        )| Sample {
             readers: busy(readers),
             transformers: busy(transformers),
             requests: busy(requests),

@@ -73,11 +73,7 @@ fn records(
     let is_plain_file = compression == Compression::None && slice.input.length.is_some();
     let feed = |at| if is_plain_file { Feed::new(stream, at).prompt() } else { Feed::new(stream, at) };
     if format == Format::Array {
-        return Ok(Opened {
-            feed: feed(at),
-            split: Split::Elements(Elements::new(at == 0)),
-            compression,
-        });
+        return Ok(Opened { feed: feed(at), split: Split::Elements(Elements::new(at == 0)), compression });
     }
     let mut feed = feed(at.saturating_sub(1));
     if at > 0 {

@@ -206,6 +206,7 @@ impl MemoryReader {
         if self.at == from {
             return Ok(Next::End);
         }
+        batch.documents.buffer.shrink_to_fit();
         batch.to = Position::new(self.at, self.at);
         Ok(Next::Batch(batch))
     }

@@ -5,8 +5,8 @@
 
 use crate::connector::sink::{Lane, Order, Prepare, Sink, SinkCapabilities, Start};
 use crate::connector::source::Source;
-use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_read, quoted};
 use crate::connector::sqlite::columns::Extract;
+use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_read, quoted};
 use crate::connector::sqlite::session::Session;
 use crate::connector::sqlite::survey::{Survey, survey};
 use crate::connector::sqlite::{SqliteSource, TargetOptions, custody};

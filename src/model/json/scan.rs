@@ -84,7 +84,12 @@ impl Shape {
         for field in fields {
             self.text.extend_from_slice(&bytes[from as usize..field.value_start as usize]);
             let (name_start, name_end) = (field.name_start - from, field.name_end - from);
-            self.leads.push(Lead { end: self.text.len() as u32, name_start, name_end, escaped: field.escaped });
+            self.leads.push(Lead {
+                end: self.text.len() as u32,
+                name_start,
+                name_end,
+                escaped: field.escaped,
+            });
             from = field.value_end;
         }
     }
@@ -201,7 +206,8 @@ impl Scanner<'_> {
                     if self.stands_next(text) {
                         let begin = self.at;
                         self.at += text.len();
-                        let (name_start, name_end) = (begin + lead.name_start as usize, begin + lead.name_end as usize);
+                        let (name_start, name_end) =
+                            (begin + lead.name_start as usize, begin + lead.name_end as usize);
                         fields.push(self.field_value(name_start, name_end, lead.escaped)?);
                         continue;
                     }
@@ -246,9 +252,14 @@ impl Scanner<'_> {
     #[inline(always)]
     fn stands_next(&self, text: &[u8]) -> bool {
         let Some(next) = self.bytes.get(self.at..self.at + text.len()) else { return false };
-        let (words, ends) = (text.chunks_exact(8).zip(next.chunks_exact(8)), (text.last_chunk::<8>(), next.last_chunk::<8>()));
+        let (words, ends) = (
+            text.chunks_exact(8).zip(next.chunks_exact(8)),
+            (text.last_chunk::<8>(), next.last_chunk::<8>()),
+        );
         match ends {
-            (Some(expected), Some(found)) => expected == found && words.into_iter().all(|(expected, found)| expected == found),
+            (Some(expected), Some(found)) => {
+                expected == found && words.into_iter().all(|(expected, found)| expected == found)
+            }
             _ => text == next,
         }
     }

@@ -1,0 +1,129 @@
+//! Liveness: documents that are large beside the budget, lanes that are many, partitions that are slow and steps that grow
+//! a document; every run comes to its end, and within its credits.
+//!
+//! The rule of the credits: a batch is read once there is room for it and for what transform is expected to make of it, or when nothing
+//! else is in memory. So the peak exceeds the budget by what is alone in memory and larger than it, or by what transform made beyond the
+//! expectation.
+
+use crate::support::{Done, KNOBS, Trial, file_sink, setting_fields};
+use docferry::connector::memory::{MemorySource, MemoryStore, Options};
+use docferry::model::knobs::Knobs;
+use docferry::model::units::MIB;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Far more than any of these takes: whoever reaches it is locked up.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+fn lanes(lanes: u32) -> Arc<MemoryStore> {
+    let lane_field = Some("lane".to_owned());
+    MemoryStore::new(Options { lane_field, lanes, latency: Duration::from_millis(2), ..Options::default() })
+}
+
+fn document(id: usize, lane: usize, bytes: usize) -> String {
+    let head = format!(r#"{{"id":{id},"lane":{lane},"text":""#);
+    let padding = "x".repeat(bytes.saturating_sub(head.len() + 2));
+    format!(r#"{head}{padding}"}}"#)
+}
+
+/// `more`: what may be in memory beyond the budget.
+fn assert_within(done: &Done, credits: u64, more: u64) {
+    let peak = done.meter.peak_credits.get();
+    eprintln!("peak credits {peak} of {credits}, {:?}", done.took);
+    assert!(peak <= credits + more, "{peak} credits in use, {credits} allowed and {more} more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_lanes_share_credits_for_a_few_large_documents() {
+    let store = lanes(200);
+    let partition = |partition: usize| {
+        (0..30).map(move |n| partition + 4 * n).map(|n| document(n, n * 37 % 200, 2_000_000)).collect()
+    };
+    for readers in [4, 16] {
+        let store = if readers == 4 { Arc::clone(&store) } else { lanes(200) };
+        let knobs = Knobs { readers, ..KNOBS };
+        let trial =
+            Trial { knobs, ..Trial::new(MemorySource::given((0..4).map(partition)), Arc::new(store.sink())) };
+        let done = trial.start().await.end(PATIENCE).await;
+        assert_eq!(store.documents().len(), 120);
+        assert_within(&done, 32 * MIB, 0);
+    }
+}
+
+/// Small documents, and in their middle one of 16 MiB.
+fn with_one_large() -> Vec<Vec<String>> {
+    let size = |n| if n == 150 { 16 * MIB as usize } else { 500 };
+    (0..4)
+        .map(|partition| {
+            (0..300)
+                .map(|n| document(n + 300 * partition, n % 8, if partition == 1 { size(n) } else { 500 }))
+                .collect()
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_document_as_large_as_the_budget_and_larger_passes_alone() {
+    for credits in [32, 8] {
+        let store = lanes(8);
+        let knobs = Knobs { credit_bytes: credits * MIB, ..KNOBS };
+        let trial =
+            Trial { knobs, ..Trial::new(MemorySource::given(with_one_large()), Arc::new(store.sink())) };
+        let done = trial.start().await.end(PATIENCE).await;
+        assert_eq!(store.documents().len(), 1200);
+        // Alone, as it came and as it goes on; the two are a little more than 32 MiB, so the larger budget is no bound either.
+        assert_within(&done, 0, 33 * MIB + MIB / 2);
+    }
+}
+
+/// Runs `documents` into one ordered file and compares it.
+async fn into_file(documents: Vec<Vec<String>>, knobs: Knobs, slow: Option<Duration>) -> Done {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let expected: String =
+        documents.iter().flatten().flat_map(|document| [document.as_str(), "\n"]).collect();
+    let mut source = MemorySource::given(documents);
+    if let Some(latency) = slow {
+        let partitions = ["1", "2", "3"].into_iter();
+        source = partitions.fold(source.slow("0", latency), |source, name| source.slow(name, latency / 100));
+    }
+    let trial = Trial { knobs, ..Trial::new(source, file_sink(&path)) };
+    let done = trial.start().await.end(PATIENCE).await;
+    assert!(std::fs::read(&path).unwrap() == expected.into_bytes(), "the file differs");
+    done
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_document_passes_in_an_ordered_file_too() {
+    for credits in [32, 8] {
+        let done = into_file(with_one_large(), Knobs { credit_bytes: credits * MIB, ..KNOBS }, None).await;
+        assert_within(&done, credits * MIB, 17 * MIB);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_of_an_ordered_file_wait_for_a_first_partition_a_hundred_times_slower() {
+    let documents = (0..4)
+        .map(|partition| (0..2000).map(|n| document(n + 2000 * partition, 0, 2000)).collect())
+        .collect();
+    let knobs = Knobs { credit_bytes: 4 * MIB, batch_documents: 40, ..KNOBS };
+    let done = into_file(documents, knobs, Some(Duration::from_millis(100))).await;
+    assert_within(&done, 4 * MIB, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_doubles_documents_stays_within_the_credits() {
+    let store = lanes(8);
+    let documents = |partition: usize| {
+        (0..2000).map(|n| document(n + 2000 * partition, n % 8, 10_000)).collect::<Vec<_>>()
+    };
+    let trial = Trial {
+        chain: setting_fields(&[("text", "{text}{text}")]),
+        knobs: Knobs { credit_bytes: 8 * MIB, ..KNOBS },
+        ..Trial::new(MemorySource::given((0..4).map(documents)), Arc::new(store.sink()))
+    };
+    let done = trial.start().await.end(PATIENCE).await;
+    assert_eq!(store.documents().len(), 8000);
+    assert!(done.ended.counters.bytes_written > 2 * 8000 * 9_900);
+    assert_within(&done, 8 * MIB, 0);
+}
