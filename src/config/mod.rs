@@ -1,4 +1,4 @@
-//! From what the user said to one resolved [`Job`](job::Job).
+//! From what the user said to one resolved [`Job`].
 //!
 //! Settings come in layers, the lower giving way to the upper:
 //!

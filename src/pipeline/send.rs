@@ -231,7 +231,7 @@ fn divide(pieces: &[Piece], outcome: &Outcome) -> (Vec<Piece>, Vec<Piece>) {
                 if retry.next_if_eq(&&number).is_some() { &mut again } else { &mut done };
             match to.last_mut() {
                 Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == index => {
-                    last.range.end += 1
+                    last.range.end += 1;
                 }
                 _ => to.push(Piece { chunk: Arc::clone(&piece.chunk), range: index..index + 1 }),
             }
