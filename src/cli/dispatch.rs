@@ -6,7 +6,9 @@ use super::{
 use crate::config::environment::Environment;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
+use std::future::Future;
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// The exit code of a command line that cannot be understood, after `sysexits.h`; clap's own would be 2.
 const USAGE: u8 = 64;
@@ -48,12 +50,18 @@ fn command(cli: &Cli, matches: &ArgMatches, out: &mut dyn Write) -> anyhow::Resu
     }
 }
 
-/// The runtime of the commands that move documents.
-pub(super) fn runtime() -> crate::error::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+/// A blocking call that has not returned by now (a read of a pipe that nobody writes to) is left behind when the process ends.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// Runs a command that moves documents to its end.
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> crate::error::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|cause| crate::error::Error::io("starting the runtime", cause))
+        .map_err(|cause| crate::error::Error::io("starting the runtime", cause))?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(PARTING);
+    Ok(outcome)
 }
 
 #[cfg(test)]

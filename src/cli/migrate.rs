@@ -18,13 +18,13 @@ pub(super) fn run(asked: &Asked, common: &Common, environment: &Environment) -> 
     };
     let reporter = Reporter::new(verbosity, common.json, &job.state);
     let (events, stream) = mpsc::unbounded_channel();
-    let outcome = dispatch::runtime()?.block_on(async {
+    let outcome = dispatch::block_on(async {
         let reporting = tokio::task::spawn_blocking(move || reporter.run(stream));
         let outcome = Box::pin(run::migrate(job, events)).await;
         // The run has dropped its sender. A reporter that panicked has nothing left to say.
         let _ = reporting.await;
         outcome
-    });
+    })?;
     let code = run::exit_code(&outcome);
     outcome?;
     Ok(code)

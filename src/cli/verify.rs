@@ -21,7 +21,7 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let job = resolve(asked, environment)?;
-    let found = dispatch::runtime()?.block_on(Box::pin(run::verify(job)))?;
+    let found = dispatch::block_on(Box::pin(run::verify(job)))??;
     if common.json {
         writeln!(out, "{:#}", to_json(&found))?;
     } else if !common.quiet || !found.equal {

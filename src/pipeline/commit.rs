@@ -29,19 +29,19 @@ impl Committer {
         Self { store, last: first }
     }
 
-    /// Stores checkpoints until the run stops or is complete.
-    pub(crate) async fn run(mut self, shared: Arc<Shared>) -> (Self, Result<()>) {
+    /// Stores checkpoints until the run stops or is complete. What cannot be stored stops the run.
+    pub(crate) async fn run(mut self, shared: Arc<Shared>) -> Self {
         let mut ticks = tokio::time::interval(shared.options.checkpoint_interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = shared.stop.wait() => return (self, Ok(())),
-                () = shared.ended.notified() => return (self, Ok(())),
+                () = shared.stop.wait() => return self,
+                () = shared.ended.notified() => return self,
             }
             if let Err(error) = self.commit(&shared, false).await {
-                return (self, Err(error));
+                shared.stop.fail(error);
             }
         }
     }
@@ -74,6 +74,7 @@ impl Committer {
         drop(paused);
         let store = self.store.clone();
         self.last = blocking(move || store.save(&checkpoint).map(|()| checkpoint)).await?;
+        shared.note_durable(self.last.counters);
         let documents = self.last.counters.accounted();
         shared.event(Event::CheckpointSaved { generation: self.last.generation, documents });
         Ok(())

@@ -104,7 +104,7 @@ pub struct Ended {
     pub stopped: Option<StopReason>,
     /// The source's damaged input, if some was met.
     pub damage: Option<Error>,
-    /// Counters of the job.
+    /// Counters of the job, as the last checkpoint has them: what was accepted and never made durable does not count.
     pub counters: Counters,
     /// The lane that took most documents, with its share.
     pub hottest_lane: Option<(u32, f64)>,
@@ -178,6 +178,9 @@ impl Pipeline {
             () = watching => {}
             () = shared.stop.wait() => {}
         }
+        if let Some(reason) = shared.stop.reason() {
+            shared.event(Event::Stopping { reason });
+        }
         shared.ended.notify_one();
         let closing = close(&shared, committing).await;
         if let Err(error) = closing {
@@ -187,14 +190,14 @@ impl Pipeline {
         Ended {
             stopped: shared.stop.take_reason(),
             damage: shared.take_damage(),
-            counters: shared.account.counters(),
+            counters: shared.durable(),
             hottest_lane: send::hottest_lane(&shared),
         }
     }
 }
 
 /// Waits for what is under way and stores the last checkpoint.
-async fn close(shared: &Shared, committing: tokio::task::JoinHandle<(Committer, Result<()>)>) -> Result<()> {
+async fn close(shared: &Shared, committing: tokio::task::JoinHandle<Committer>) -> Result<()> {
     let quiet = send::wait_until_quiet(shared, PATIENCE).await;
     let pauses = shared.capabilities.marked || shared.capabilities.transactional;
     if !quiet {
@@ -206,10 +209,9 @@ async fn close(shared: &Shared, committing: tokio::task::JoinHandle<(Committer, 
             return Ok(());
         }
     }
-    let (mut committer, result) = committing
+    let mut committer = committing
         .await
         .map_err(|cause| Error::internal("storing the checkpoint", "the task ended").caused_by(cause))?;
-    result?;
     committer.commit(shared, false).await?;
     if shared.stop.is_on() {
         return Ok(());

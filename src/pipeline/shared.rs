@@ -2,6 +2,7 @@
 
 use crate::connector::{Lane, Order, Sink, SinkCapabilities, Source};
 use crate::error::Error;
+use crate::model::checkpoint::Counters;
 use crate::model::event::Event;
 use crate::model::knobs::Knobs;
 use crate::model::meter::Meter;
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
     growth: Mutex<f64>,
     pace: Mutex<Pace>,
     damage: Mutex<Option<Error>>,
+    durable: Mutex<Counters>,
 }
 
 /// A batch after transform, on its way to the lanes.
@@ -105,6 +107,7 @@ impl Shared {
         let total = capabilities.order == Order::Total;
         let coming = schedule.partitions().collect::<Vec<_>>();
         let limit = options.limit.map(|limit| limit.saturating_sub(already_read));
+        let durable = account.counters();
         Arc::new(Self {
             readers: Permits::new(now.readers),
             transformers: Permits::new(now.transformers),
@@ -125,6 +128,7 @@ impl Shared {
             growth: Mutex::new(1.0),
             pace: Mutex::new(Pace::new(options.max_rate, limit)),
             damage: Mutex::new(None),
+            durable: Mutex::new(durable),
             source,
             sink,
             capabilities,
@@ -230,6 +234,16 @@ impl Shared {
 
     pub(crate) fn take_damage(&self) -> Option<Error> {
         locked(&self.damage).take()
+    }
+
+    /// Notes the counters of a checkpoint that is stored.
+    pub(crate) fn note_durable(&self, counters: Counters) {
+        *locked(&self.durable) = counters;
+    }
+
+    /// The counters of the last checkpoint.
+    pub(crate) fn durable(&self) -> Counters {
+        *locked(&self.durable)
     }
 
     pub(crate) fn event(&self, event: Event) {

@@ -54,6 +54,14 @@ impl Stop {
         let _ = on.wait_for(|on| *on).await;
     }
 
+    /// The reason in words, if somebody asked.
+    pub fn reason(&self) -> Option<String> {
+        self.lock().as_ref().map(|reason| match reason {
+            StopReason::Signal(signal) => (*signal).to_owned(),
+            StopReason::Failure(error) => error.to_string(),
+        })
+    }
+
     /// The reason, if somebody asked.
     pub fn take_reason(&self) -> Option<StopReason> {
         self.lock().take()
