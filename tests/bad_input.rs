@@ -316,7 +316,7 @@ fn a_resume_of_what_has_changed_names_what_differs() {
     strategy(&place, "remove = [\"total\"]");
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
     exit code 78
-    error: resuming the job: the job has changed since its checkpoint: the id rule or the steps have changed; undo the change, or begin anew with --restart
+    error: resuming the job: the job has changed since its checkpoint: the id rule, the steps or the target's layout have changed; undo the change, or begin anew with --restart
       try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
     "#);
     strategy(&place, "remove = [\"open\"]");

@@ -27,6 +27,8 @@ mod real_input;
 #[cfg(test)]
 mod resize;
 #[cfg(test)]
+mod resume;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod verify;

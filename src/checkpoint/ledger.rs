@@ -20,9 +20,6 @@ use std::collections::BTreeMap;
 /// behind a stopped lane; 1 024 of them are about 60 KiB of checkpoint.
 const MOST_INTERVALS: usize = 1024;
 
-/// The place after a partition's last record.
-pub const END: Position = Position { at: u64::MAX, ordinal: 0, token: None };
-
 /// What is finished, of all partitions.
 #[derive(Debug)]
 pub struct Ledger {
@@ -71,7 +68,7 @@ impl Ledger {
 
     /// Whether everything of the partition is finished.
     pub fn is_done(&self, partition: PartitionIndex) -> bool {
-        self.partitions[partition as usize].low.at == END.at
+        self.partitions[partition as usize].low.at == Position::END.at
     }
 
     /// The counters of everything finished.
@@ -90,7 +87,7 @@ impl Entry {
         let mut low =
             finished.and_then(|progress| progress.low.clone()).unwrap_or_else(|| partition.start.clone());
         if finished.is_some_and(|progress| progress.done) {
-            low = END;
+            low = Position::END;
         }
         let intervals = finished.map(|progress| progress.intervals.as_slice()).unwrap_or_default();
         let intervals = intervals.iter().map(|(from, to)| (from.at, (from.clone(), to.clone()))).collect();
@@ -126,7 +123,7 @@ impl Entry {
         if self.low.at == self.start && self.intervals.is_empty() {
             return None;
         }
-        let done = self.low.at == END.at;
+        let done = self.low.at == Position::END.at;
         let low = (!done).then(|| self.low.clone());
         let intervals = self.intervals.values().cloned().collect();
         Some(Progress { low, intervals, done })
@@ -158,7 +155,7 @@ mod tests {
         assert_eq!(ledger.counters().read, 3);
         assert!(ledger.finish(0, &at(0), &at(20), &one));
         assert_eq!(ledger.progress()[&partition().id].low, Some(at(50)));
-        assert!(ledger.finish(0, &at(50), &END, &one));
+        assert!(ledger.finish(0, &at(50), &Position::END, &one));
         assert!(ledger.is_done(0) && ledger.progress()[&partition().id].done);
     }
 

@@ -112,6 +112,11 @@ pub trait Sink: Send + Sync {
     /// [`ErrorKind::LaneClosed`](crate::error::ErrorKind::LaneClosed): the list may have grown, and never shrinks.
     fn lanes(&self) -> Vec<Arc<dyn Lane>>;
 
+    /// The settings that decide what a document looks like in the target, as a short text: a resume compares it.
+    fn layout(&self) -> String {
+        String::new()
+    }
+
     /// What the sink notes of itself for the checkpoint about to be taken (the length of a file). It covers exactly the requests
     /// answered so far. Quick: no waiting for a disk.
     fn mark(&self) -> Result<serde_json::Value> {

@@ -96,7 +96,10 @@ impl Progress {
             stretches.push(Stretch { from, until: Some(begin.clone()) });
             from = end.clone();
         }
-        stretches.push(Stretch { from, until: None });
+        // The last interval may reach the partition's end: then only gaps before it are left.
+        if from.at != Position::END.at {
+            stretches.push(Stretch { from, until: None });
+        }
         stretches
     }
 }
@@ -139,6 +142,8 @@ mod tests {
         let gaps: Vec<_> =
             progress.remaining(&at(0)).into_iter().map(|s| (s.from.at, s.until.map(|u| u.at))).collect();
         assert_eq!(gaps, [(10, Some(20)), (30, Some(40)), (50, None)]);
+        let ended = Progress { intervals: vec![(at(20), Position::END)], ..progress.clone() };
+        assert_eq!(ended.remaining(&at(0)), [Stretch { from: at(10), until: Some(at(20)) }]);
         assert_eq!(Progress::default().remaining(&at(7)), [Stretch { from: at(7), until: None }]);
         assert!(Progress { done: true, ..progress }.remaining(&at(0)).is_empty());
     }

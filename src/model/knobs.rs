@@ -24,7 +24,8 @@ impl Knobs {
     /// a half a transformer (its input and, half of the time, its output), four queued for the lanes.
     pub fn batch_bytes(&self) -> usize {
         let slots = self.readers as f64 + 1.5 * self.transformers as f64 + 4.0;
-        ((self.credit_bytes as f64 / slots) as usize).max(1)
+        // Places in a buffer are 32 bits wide; a sixteenth leaves room for what steps add.
+        ((self.credit_bytes as f64 / slots) as usize).clamp(1, 256 << 20)
     }
 
     /// The value of one knob.

@@ -44,6 +44,9 @@ pub struct Position {
 }
 
 impl Position {
+    /// The place after a partition's last record, wherever that is.
+    pub const END: Position = Position { at: u64::MAX, ordinal: 0, token: None };
+
     /// The place `at`, with `ordinal` records before it.
     pub fn new(at: u64, ordinal: u64) -> Self {
         Self { at, ordinal, token: None }

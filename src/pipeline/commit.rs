@@ -21,12 +21,18 @@ pub(crate) struct Committer {
     store: CheckpointStore,
     /// The newest: what does not change from one to the next is taken from here.
     last: Checkpoint,
+    failed: bool,
 }
 
 impl Committer {
     /// `first` is the checkpoint that the run begins with.
     pub(crate) fn new(store: CheckpointStore, first: Checkpoint) -> Self {
-        Self { store, last: first }
+        Self { store, last: first, failed: false }
+    }
+
+    /// Whether a checkpoint could not be stored.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Stores checkpoints until the run stops or is complete. What cannot be stored stops the run.
@@ -41,7 +47,9 @@ impl Committer {
                 () = shared.ended.notified() => return self,
             }
             if let Err(error) = self.commit(&shared, false).await {
+                self.failed = true;
                 shared.stop.fail(error);
+                return self;
             }
         }
     }

@@ -254,7 +254,7 @@ impl Lanes {
     pub(crate) fn cut(&mut self, limit: usize, now: Instant) -> Result<Flight, Option<Instant>> {
         let count = self.lanes.len();
         let mut wake: Option<Instant> = None;
-        if self.moving {
+        if self.moving || count == 0 {
             return Err(None);
         }
         let fair = (limit / count).max(1);
@@ -313,7 +313,7 @@ impl Lanes {
         let lane = &mut self.lanes[flight.lane as usize];
         lane.closed = true;
         lane.in_flight -= 1;
-        lane.ready.push_back(Ready { pieces: flight.pieces, attempts: flight.attempts, not_before: None });
+        lane.ready.push_front(Ready { pieces: flight.pieces, attempts: flight.attempts, not_before: None });
     }
 
     /// Whether documents are to move and nothing is under way any more, so that [`Lanes::evacuate`] may be called.
@@ -372,7 +372,7 @@ impl LaneQueue {
             self.load_fresh(cut, &mut load);
         }
         if load.pieces.is_empty() {
-            return Err(None);
+            return Err(self.ready.iter().filter_map(|ready| ready.not_before).min());
         }
         self.in_flight += 1;
         Ok((load.pieces, attempts))

@@ -212,13 +212,19 @@ async fn close(shared: &Shared, committing: tokio::task::JoinHandle<Committer>) 
     let mut committer = committing
         .await
         .map_err(|cause| Error::internal("storing the checkpoint", "the task ended").caused_by(cause))?;
+    if committer.has_failed() {
+        // What a disk has refused once it may accept a second time without having kept the first.
+        return Ok(());
+    }
     committer.commit(shared, false).await?;
     if shared.stop.is_on() {
         return Ok(());
     }
+    // Also where a limit or damaged input left something unread: what was written shall be usable, and a resume cuts the end
+    // off again.
+    shared.sink.finish().await?;
     let all_done = (0..shared.partitions.len()).all(|partition| shared.account.is_done(partition as u32));
     if all_done {
-        shared.sink.finish().await?;
         committer.commit(shared, true).await?;
     }
     Ok(())

@@ -1,11 +1,10 @@
 //! Reading: one dispatcher that chooses a partition, takes credits for its next batch and lets a task read it.
 
-use crate::checkpoint::ledger::END;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{Batch, BatchLimit, Next};
 use crate::model::document::Span;
 use crate::model::knobs::Knobs;
-use crate::model::partition::PartitionIndex;
+use crate::model::partition::{PartitionIndex, Position};
 use crate::model::request::LaneId;
 use crate::pipeline::account::Ticket;
 use crate::pipeline::credits::Credit;
@@ -46,6 +45,7 @@ enum Turn {
 
 /// Reads until everything is read or the run stops.
 pub(crate) async fn dispatch(shared: Arc<Shared>, transform: UnboundedSender<ReadBatch>) {
+    let _guard = shared.stop.guard();
     loop {
         let permit = tokio::select! {
             permit = shared.readers.acquire() => permit,
@@ -183,6 +183,7 @@ async fn read_one(
     credit: Credit,
     limit: BatchLimit,
 ) {
+    let _guard = shared.stop.guard();
     let mut work = *work;
     let partition = work.partition;
     let started = Instant::now();
@@ -224,7 +225,6 @@ async fn next(shared: &Shared, work: &mut Work, limit: BatchLimit) -> Result<Nex
         };
         attempts += 1;
         let retry::Next::After(delay) = retry::next(&error, attempts) else { return Err(error) };
-        shared.meter.retried.add(1);
         shared.event_retrying(&error, attempts, delay);
         work.reader = None;
         tokio::select! {
@@ -278,7 +278,7 @@ impl Shared {
     fn stretch_ended(&self, mut work: Work) -> Option<Work> {
         let stretch = work.stretches.pop_front()?;
         work.reader = None;
-        let end = stretch.until.unwrap_or(END);
+        let end = stretch.until.unwrap_or(Position::END);
         if stretch.from.at < end.at {
             let ticket = self.account.open(work.partition, work.sequence, stretch.from, end);
             self.deliver(work.partition, work.sequence, Passing::Batch(Delivery::empty(ticket)));

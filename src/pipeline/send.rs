@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 /// Sends until the run stops.
 pub(crate) async fn dispatch(shared: Arc<Shared>) {
+    let _guard = shared.stop.guard();
     loop {
         let permit = tokio::select! {
             permit = shared.requests.acquire() => permit,
@@ -44,6 +45,7 @@ pub(crate) async fn dispatch(shared: Arc<Shared>) {
 }
 
 async fn send(shared: Arc<Shared>, permit: Permit, flight: Flight) {
+    let _guard = shared.stop.guard();
     // A checkpoint that needs the sink quiet waits for this, and holds up the next.
     let quiet = shared.quiet.read().await;
     let lane = shared.door(flight.lane);
@@ -104,17 +106,16 @@ impl Shared {
     fn failed(&self, flight: Flight, error: Error) {
         let attempts = flight.attempts + 1;
         let next = retry::next(&error, attempts);
-        if next != retry::Next::GiveUp {
-            self.meter.retried.add(1);
-        }
         match next {
             // The whole lane keeps quiet; that is not a failure of these documents.
             retry::Next::After(delay) if error.kind() == ErrorKind::Throttled => {
+                self.meter.answered.add(1);
                 self.meter.throttled.add(1);
                 let again = Again { pieces: flight.pieces, attempts: flight.attempts, delay: Duration::ZERO };
                 self.lanes().landed(flight.lane, &[], Some(again), Some(delay), Instant::now());
             }
             retry::Next::After(delay) => {
+                self.meter.retried.add(1);
                 self.event_retrying(&error, attempts, delay);
                 let again = Again { pieces: flight.pieces, attempts, delay };
                 self.lanes().landed(flight.lane, &[], Some(again), None, Instant::now());

@@ -172,12 +172,12 @@ impl Shared {
     /// If lanes were added and nothing is under way any more, gives every queued document to the lane that the sink names now.
     pub(crate) fn move_queued(&self) {
         let mut lanes = self.lanes();
-        if !lanes.may_move() {
-            return;
-        }
-        self.refresh_doors(&mut lanes);
-        for piece in lanes.evacuate() {
-            self.reroute(&mut lanes, &piece);
+        // Another split may be found on the way: then once more.
+        while lanes.may_move() && !self.stop.is_on() {
+            self.refresh_doors(&mut lanes);
+            for piece in lanes.evacuate() {
+                self.reroute(&mut lanes, &piece);
+            }
         }
     }
 
@@ -333,7 +333,7 @@ impl Shared {
         drop(lanes);
         let mut schedule = self.schedule();
         schedule.readers = knobs.readers;
-        schedule.most_open = knobs.readers + (OPEN_PER_LANE * (count - 1)).min(MOST_OPEN);
+        schedule.most_open = knobs.readers + (OPEN_PER_LANE * count.saturating_sub(1)).min(MOST_OPEN);
         drop(schedule);
         self.read_wake.notify_one();
         self.send_wake.notify_one();

@@ -42,6 +42,11 @@ impl Stop {
         self.stop(StopReason::Failure(error));
     }
 
+    /// Stops the run if the task that holds this panics: the others would wait for it for ever.
+    pub(crate) fn guard(&self) -> PanicGuard<'_> {
+        PanicGuard(self)
+    }
+
     /// Whether somebody asked.
     pub fn is_on(&self) -> bool {
         *self.on.borrow()
@@ -65,5 +70,16 @@ impl Stop {
     /// The reason, if somebody asked.
     pub fn take_reason(&self) -> Option<StopReason> {
         self.lock().take()
+    }
+}
+
+/// Held by a task while it works.
+pub(crate) struct PanicGuard<'a>(&'a Stop);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Error::internal("running the pipeline", "a task panicked"));
+        }
     }
 }

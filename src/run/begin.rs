@@ -50,13 +50,18 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
 
     let fingerprint = JobFingerprint {
         source: source_lines,
-        transform: job.chain.fingerprint().to_owned(),
+        transform: format!("{} max_document {} {}", job.chain.fingerprint(), job.max_document, sink.layout()),
         target: sink.identity().await?.unwrap_or_default(),
     };
     if let Some(previous) = previous.as_ref().filter(|_| is_resume) {
         refuse_changes(&previous.fingerprint, &fingerprint)?;
     }
     let run = super::run_name();
+    if let Some(finished) = previous.as_ref().filter(|previous| is_resume && previous.finished) {
+        // Nothing is touched: the target has its end already.
+        let first = finished.clone();
+        return Ok(Beginning { _lock: lock, first, partitions, is_resume, store, run });
+    }
     let prepare = Prepare {
         job: &job.name,
         run: &run,
@@ -82,6 +87,11 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
     store.claim(&run)?;
     store.save(&first)?;
     Ok(Beginning { _lock: lock, first, partitions, is_resume, store, run })
+}
+
+/// Whether a run of this job can be continued by a later one.
+fn can_resume(job: &Job) -> bool {
+    job.source.capabilities().resumable && job.sink.capabilities().resumable
 }
 
 /// What cannot go on later cannot be resumed, and says so before anything is moved.
@@ -118,11 +128,10 @@ async fn earlier(
         let _ = events.send(Event::Warning { message });
     }
     let stored = sink.stored(&job.name).await?;
+    // Also where it is the older one: a power loss may take the last commits from a database and leave the state folder.
     Ok(match (stored, loaded.checkpoint) {
-        (Some(stored), Some(loaded)) if stored.generation >= loaded.generation => Some(stored),
-        // The state folder knows this job and the target does not hold it, or holds an older one: a target that was replaced.
-        (_, Some(loaded)) => Some(loaded),
-        (stored, None) => stored,
+        (Some(stored), _) => Some(stored),
+        (None, loaded) => loaded,
     })
 }
 
@@ -132,6 +141,10 @@ fn decide(job: &Job, previous: Option<&Checkpoint>, events: &UnboundedSender<Eve
     let Some(previous) = previous else { return Ok(false) };
     let documents = Count(previous.counters.accounted());
     match (job.begin, previous.finished) {
+        (Begin::Start, false) if !can_resume(job) => {
+            say(format!("an earlier run of job {} cannot be gone on with; it begins anew", job.name));
+            Ok(false)
+        }
         (Begin::Start, false) => {
             let message = format!(
                 "an earlier run of job {} came as far as {documents} documents and did not finish",
@@ -165,7 +178,7 @@ fn refuse_changes(before: &JobFingerprint, now: &JobFingerprint) -> Result<()> {
         changes.push(format!("the source is {line}"));
     }
     if before.transform != now.transform {
-        changes.push("the id rule or the steps have changed".to_owned());
+        changes.push("the id rule, the steps or the target's layout have changed".to_owned());
     }
     if before.target != now.target {
         let found = if now.target.is_empty() { "missing" } else { &now.target };

@@ -9,7 +9,7 @@ pub use verify::{Verification, verify};
 use crate::checkpoint::store::CheckpointStore;
 use crate::config::job::Job;
 use crate::error::{ErrorKind, Result};
-use crate::model::checkpoint::Counters;
+use crate::model::checkpoint::{Checkpoint, Counters};
 use crate::model::event::{Ending, Event, Started, Summary};
 use crate::model::meter::Meter;
 use crate::observe::host::Host;
@@ -30,7 +30,6 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     let signals = AbortOnDrop(tokio::spawn(watch::signals(Arc::clone(&stop))));
     let beginning = begin::begin(&job, &events).await?;
     let Beginning { _lock, first, partitions, is_resume, store, run } = beginning;
-    let rejects = RejectLog::open(&job.state, first.rejects_length)?;
     let meter = Arc::new(Meter::default());
     let (knobs, follow) = knob_watch::channel(job.knobs);
     let resumed = first.counters;
@@ -41,6 +40,10 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
         total_documents: partitions.iter().map(|partition| partition.documents).sum(),
         ..started(&job, &run, partitions.len(), resumed)
     }));
+    if first.finished {
+        return Ok(finished_before(&job, run, &first, began, &events));
+    }
+    let rejects = RejectLog::open(&job.state, first.rejects_length)?;
     let parts = Parts {
         source: Arc::clone(&job.source),
         sink: Arc::clone(&job.sink),
@@ -68,6 +71,22 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     summary.ending = ending(&job, ended, &summary);
     let _ = events.send(Event::Finished(Box::new(summary.clone())));
     Ok(summary)
+}
+
+/// The summary of a run that found its job finished.
+fn finished_before(
+    job: &Job,
+    run: String,
+    last: &Checkpoint,
+    began: Instant,
+    events: &UnboundedSender<Event>,
+) -> Summary {
+    let ended = Ended { stopped: None, damage: None, counters: last.counters, hottest_lane: None };
+    let mut summary = summary(job, run, &Meter::default(), &ended);
+    (summary.resumed, summary.elapsed) = (last.counters, began.elapsed());
+    summary.ending = ending(job, ended, &summary);
+    let _ = events.send(Event::Finished(Box::new(summary.clone())));
+    summary
 }
 
 fn started(job: &Job, run: &str, partitions: usize, resumed: Counters) -> Started {

@@ -81,6 +81,8 @@ pub async fn verify(job: Job) -> Result<Verification> {
 /// One side of the comparison.
 struct Side<'a> {
     chain: &'a Chain,
+    /// What is not a document here is a difference.
+    is_target: bool,
     /// Tells documents with the same (key, id).
     sink: Option<&'a dyn Sink>,
     /// Places of documents that the target refused: they are not expected there.
@@ -98,12 +100,13 @@ struct Side<'a> {
 impl<'a> Side<'a> {
     fn of_source(sink: &'a dyn Sink, chain: &'a Chain, refused: HashSet<(String, u64)>) -> Self {
         let sink = Some(sink).filter(|sink| sink.capabilities().keyed);
-        Self { sink, refused, ..Self::of_target(chain) }
+        Self { sink, refused, is_target: false, ..Self::of_target(chain) }
     }
 
     fn of_target(chain: &'a Chain) -> Self {
         Self {
             chain,
+            is_target: true,
             sink: None,
             refused: HashSet::new(),
             documents: 0,
@@ -159,7 +162,16 @@ impl<'a> Side<'a> {
             Transformed::Kept { changed: true, .. } => self.rendered.as_slice(),
             Transformed::Kept { changed: false, .. } => document.bytes,
             Transformed::Dropped => return self.dropped += 1,
-            Transformed::Malformed { .. } | Transformed::Rejected(_) => return self.rejected += 1,
+            Transformed::Malformed { reason, .. } => {
+                self.rejected += 1;
+                if self.is_target {
+                    let mut place = String::new();
+                    source.position_id(partition, document.at, &mut place);
+                    self.inconsistent.push(format!("{place}: malformed JSON: {reason}"));
+                }
+                return;
+            }
+            Transformed::Rejected(_) => return self.rejected += 1,
         };
         if !self.refused.is_empty() && self.refused.contains(&(partition.id.0.clone(), document.at)) {
             return self.rejected += 1;

@@ -65,7 +65,7 @@ pub(super) struct Input {
 pub(super) struct Slice {
     pub(super) input: Arc<Input>,
     pub(super) start: u64,
-    /// The first place that belongs to the next slice; `None` where the uncompressed length is not known.
+    /// The first place that belongs to the next slice; `None` where the text itself says where it ends.
     pub(super) end: Option<u64>,
 }
 
@@ -119,6 +119,8 @@ impl Plan {
                 bytes,
                 documents: None,
             });
+            // An array ends at its bracket and nowhere else: where the file ends first, it is truncated.
+            let end = end.filter(|_| plain == Some(Format::Lines));
             self.slices.insert(id, Slice { input: Arc::clone(input), start, end });
             start = start.saturating_add(step);
         }

@@ -90,6 +90,13 @@ impl Sink for FileSink {
         Box::pin(blocking("checking the target", move || target.check()))
     }
 
+    fn layout(&self) -> String {
+        match &self.target {
+            Target::Folder { extension, .. } => format!("{:?} extension {extension}", self.layout),
+            _ => format!("{:?}", self.layout),
+        }
+    }
+
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>>> {
         let target = self.target.clone();
         Box::pin(blocking("checking the target", move || {

@@ -66,6 +66,11 @@ impl Sink for SqliteSink {
         Ok(Route { lane: 0, identity: Extract::new(&self.options).identity(document.bytes)? })
     }
 
+    fn layout(&self) -> String {
+        let TargetOptions { id_field, columns, .. } = &*self.options;
+        format!("id {id_field:?} columns {columns:?}")
+    }
+
     fn look(&self) -> Option<String> {
         let TargetOptions { path, table, columns, .. } = &*self.options;
         let columns = columns.iter().map(|column| format!(", {}", quoted(column))).collect::<String>();

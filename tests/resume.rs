@@ -1,0 +1,123 @@
+//! Stops and goings-on that once went wrong, each through the real binary.
+
+use crate::place::{Place, orders};
+use std::process::{Command, Stdio};
+
+/// Damaged input, and differences.
+const DAMAGED: i32 = 65;
+
+#[test]
+fn a_finished_array_stays_as_it_is_when_it_is_resumed() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(50));
+    place.succeed("migrate --from in.jsonl --to out.json");
+    let written = place.read("out.json");
+    let again = place.succeed("migrate --from in.jsonl --to out.json --resume");
+    assert_eq!(place.read("out.json"), written);
+    assert!(again.err.contains("nothing left to do"), "{}", again.err);
+}
+
+#[test]
+fn a_limited_run_leaves_a_whole_file_and_can_be_gone_on_with() {
+    for target in ["out.json", "out.jsonl.gz"] {
+        let place = Place::new();
+        place.write("in.jsonl", orders(50));
+        place.succeed(&format!("migrate --from in.jsonl --to {target} --limit 20"));
+        place.succeed(&format!("migrate --from {target} --to back.jsonl"));
+        assert_eq!(place.read("back.jsonl"), orders(20).into_bytes(), "{target}");
+        place.succeed(&format!("migrate --from in.jsonl --to {target} --resume"));
+        place.succeed(&format!("verify --from in.jsonl --to {target}"));
+    }
+}
+
+#[test]
+fn an_array_cut_off_between_elements_is_truncated_input() {
+    for text in ["[", "[{\"id\":1}", "[{\"id\":1},{\"id\":2},", "[{\"id\":1},\n"] {
+        let place = Place::new();
+        place.write("in.json", text);
+        let ran = place.docferry("migrate --from in.json --to out.jsonl");
+        assert_eq!(ran.code, DAMAGED, "{text}: {}", ran.err);
+        let whole = text.matches('}').count();
+        assert_eq!(place.read("out.jsonl").iter().filter(|byte| **byte == b'\n').count(), whole, "{text}");
+    }
+}
+
+#[test]
+fn a_line_that_is_no_document_is_a_difference() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(5));
+    place.succeed("migrate --from in.jsonl --to out.jsonl");
+    let mut written = place.read("out.jsonl");
+    written.extend_from_slice(b"garbage\n");
+    place.write("out.jsonl", written);
+    assert_eq!(place.docferry("verify --from in.jsonl --to out.jsonl").code, DAMAGED);
+}
+
+#[test]
+fn an_empty_source_makes_an_empty_folder() {
+    let place = Place::new();
+    place.write("in.jsonl", "");
+    let ran = place.succeed("migrate --from in.jsonl --to parts");
+    assert!(!ran.err.contains("panicked"), "{}", ran.err);
+}
+
+#[test]
+fn a_database_put_back_to_an_earlier_state_is_filled_again() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(400));
+    place.succeed("migrate --from in.jsonl --to sqlite:out.db --limit 100");
+    place.write("earlier.db", place.read("out.db"));
+    place.succeed("migrate --from in.jsonl --to sqlite:out.db --limit 300 --resume");
+    place.write("out.db", place.read("earlier.db"));
+    place.succeed("migrate --from in.jsonl --to sqlite:out.db --resume");
+    place.succeed("verify --from in.jsonl --to sqlite:out.db");
+}
+
+#[test]
+fn another_layout_of_the_target_is_refused() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(50));
+    let strategy = |extension: &str| {
+        format!(
+            "[source]\npath = \"in.jsonl\"\nconnector = \"file\"\n[target]\nconnector = \"file\"\npath = \"parts\"\nextension = \"{extension}\"\n"
+        )
+    };
+    place.write("s.toml", strategy("jsonl"));
+    place.succeed("migrate --strategy ./s.toml --limit 10");
+    place.write("s.toml", strategy("ndjson"));
+    let ran = place.docferry("migrate --strategy ./s.toml --resume");
+    assert_eq!(ran.code, 78, "{}", ran.err);
+    assert!(ran.err.contains("layout"), "{}", ran.err);
+}
+
+/// Hundreds of small partitions, stopped at many moments: the end of some is known before their documents are written.
+#[cfg(unix)]
+#[test]
+fn a_source_of_many_partitions_can_be_stopped_anywhere() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(20_000));
+    place.write(
+        "s.toml",
+        "[source]\nconnector = \"file\"\npath = \"in.jsonl\"\npartition_bytes = 4096\n\
+         [target]\nconnector = \"sqlite\"\npath = \"out.db\"\n",
+    );
+    for round in 0..12 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_docferry"))
+            .args(["migrate", "--strategy", "./s.toml", "--resume", "-q"])
+            .current_dir(place.path(""))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Not to wait for something: to strike at another moment each time.
+        let moment = std::time::Instant::now() + std::time::Duration::from_millis(20 * round);
+        while std::time::Instant::now() < moment && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let id = child.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).stderr(Stdio::null()).status().unwrap();
+        let code = child.wait().unwrap().code();
+        assert!(matches!(code, Some(0 | 143) | None), "round {round}: {code:?}");
+    }
+    place.succeed("migrate --strategy ./s.toml --resume");
+    place.succeed("verify --strategy ./s.toml");
+}
