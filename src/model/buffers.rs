@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const LEAST: usize = 64 * 1024;
 
 /// Bytes kept at most: a few batches.
-const MOST_KEPT: usize = 4 << 20;
+const MOST_KEPT: usize = 8 << 20;
 
 /// Capacities are rounded up to this, so that a buffer fits the next batch although its size varies.
 const STEP: usize = 128 * 1024;
