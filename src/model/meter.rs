@@ -39,8 +39,6 @@ pub struct PoolMeter {
     pub busy: Counter,
     /// Documents finished.
     pub documents: Counter,
-    /// Workers busy now.
-    pub active: Counter,
 }
 
 impl PoolMeter {

@@ -128,11 +128,6 @@ impl RejectLog {
         Ok((self.length, file))
     }
 
-    /// The file's path.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn write_out(&mut self) -> Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
