@@ -51,6 +51,8 @@ pub(super) struct Part {
 #[derive(Debug, Default)]
 struct State {
     extent: Extent,
+    /// Of the newest write that was asked for: an older one that has not begun yet is not waited for by anybody.
+    turn: u64,
     open: Option<Open>,
     /// The mark of `extent`, until it changes.
     noted: Option<PartMark>,
@@ -93,9 +95,16 @@ impl Part {
         Self { path, shared, state: Mutex::new(State { extent, ..State::default() }) }
     }
 
+    /// The right to write next. Whoever holds an older one has lost it.
+    pub(super) fn turn(&self) -> u64 {
+        let mut state = self.state();
+        state.turn += 1;
+        state.turn
+    }
+
     /// Writes a request, and returns what the part holds once it is answered.
-    pub(super) fn append(&self, request: &Request) -> Result<Extent> {
-        self.write(|sheet| {
+    pub(super) fn append(&self, turn: u64, request: &Request) -> Result<Extent> {
+        self.write(turn, |sheet| {
             for segment in &request.segments {
                 sheet.put_all(&segment.documents, segment.range.clone())?;
             }
@@ -112,7 +121,7 @@ impl Part {
 
     /// Writes what stands after the last document and what does not fill a frame, and makes the part durable.
     pub(super) fn finish(&self) -> Result<()> {
-        let extent = self.write(|sheet| {
+        let extent = self.write(self.turn(), |sheet| {
             sheet.end();
             sheet.store(true)?;
             // A request that nobody waited for may have left something behind the end.
@@ -125,7 +134,7 @@ impl Part {
     /// What to note of the part, or nothing if it is empty.
     pub(super) fn mark(&self) -> Result<Option<PartMark>> {
         let mut state = self.state();
-        let State { extent, open, noted } = &mut *state;
+        let State { extent, open, noted, .. } = &mut *state;
         if extent.is_empty() {
             return Ok(None);
         }
@@ -159,8 +168,11 @@ impl Part {
     }
 
     /// Writes to the part, and cuts the file back if that fails. Returns what it holds then; that is not accepted yet.
-    fn write(&self, work: impl FnOnce(&mut Sheet<'_>) -> io::Result<()>) -> Result<Extent> {
+    fn write(&self, turn: u64, work: impl FnOnce(&mut Sheet<'_>) -> io::Result<()>) -> Result<Extent> {
         let mut state = self.state();
+        if state.turn != turn {
+            return Err(Error::internal("writing the target", "a later write was asked for"));
+        }
         let State { extent, open, .. } = &mut *state;
         let open = match open {
             Some(open) => open,

@@ -182,9 +182,10 @@ impl Lane for PartLane {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Outcome>> {
         Box::pin(async move {
             let part = Arc::clone(&self.part);
+            let turn = part.turn();
             let (extent, bytes) = blocking("writing the target", move || {
                 let bytes = request.documents().map(|document| document.bytes.len() as u64).sum();
-                Ok((part.append(&request)?, bytes))
+                Ok((part.append(turn, &request)?, bytes))
             })
             .await?;
             // Only now: had this future been dropped, the request would count as never sent.

@@ -258,6 +258,20 @@ fn a_request_that_nobody_waited_for_does_not_count() {
 }
 
 #[test]
+fn a_write_that_begins_too_late_does_nothing() {
+    use super::part::{Extent, Part, Shared};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.jsonl");
+    let layout = Layout { format: Format::Lines, compression: Compression::None, level: 0 };
+    let part = Part::new(Some(path.clone()), Arc::new(Shared::new(layout)), Extent::default());
+    let (early, late) = (part.turn(), part.turn());
+    part.accept(part.append(late, &request(&[b"{}".to_vec()], 0)).unwrap());
+    part.append(early, &request(&[b"{\"late\":1}".to_vec()], 0)).unwrap_err();
+    part.finish().unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "{}\n");
+}
+
+#[test]
 fn a_target_that_cannot_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("x.jsonl")).unwrap();
@@ -280,6 +294,6 @@ fn a_full_disk_is_told_from_other_failures() {
     use super::part::{Extent, Part, Shared};
     let layout = Layout { format: Format::Lines, compression: Compression::None, level: 0 };
     let part = Part::new(Some("/dev/full".into()), Arc::new(Shared::new(layout)), Extent::default());
-    let error = part.append(&request(&[b"{}".to_vec()], 0)).unwrap_err();
+    let error = part.append(part.turn(), &request(&[b"{}".to_vec()], 0)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StorageFull);
 }
