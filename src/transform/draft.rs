@@ -33,7 +33,8 @@ pub(crate) struct DraftMemory {
     slots: Vec<Slot>,
     /// For each known name, its slot.
     places: Vec<u32>,
-    /// What `places` is before the first step, and whether a name comes twice: both hold for every document of the same shape.
+    /// What `places` is before the first step, and whether a name comes twice: both hold for every document of this shape.
+    shape: u64,
     resolved: Vec<u32>,
     duplicates: bool,
     /// Bytes made by steps.
@@ -101,8 +102,9 @@ impl<'a> Draft<'a> {
         memory.slots.clear();
         memory.slots.resize(index.fields.len(), Slot::default());
         memory.made.clear();
-        if !index.same_shape || memory.resolved.len() != names.len() {
+        if index.shape == 0 || index.shape != memory.shape {
             memory.resolve(source, index, names);
+            memory.shape = index.shape;
         }
         memory.places.clear();
         memory.places.extend_from_slice(&memory.resolved);

@@ -4,8 +4,12 @@
 //! top-level fields lie. [`field`] finds one field of a text that has passed. Numbers and strings stay text: nothing is
 //! parsed that nobody asked for. [`text`] turns the text of a string into characters and back.
 
+mod passed;
+mod plain;
 pub mod scan;
+mod shape;
 pub mod text;
 
-pub use scan::{Field, Index, MAX_DEPTH, Malformed, compact, field, index};
+pub use passed::{compact, field};
+pub use scan::{Field, Index, MAX_DEPTH, Malformed, index};
 pub use text::{scalar_text, unescape, write_string};

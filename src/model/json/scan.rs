@@ -1,10 +1,12 @@
-//! The validating pass, eight bytes at a time inside strings.
+//! The validating pass.
 //!
-//! Theory: most bytes of a document are inside strings, so the loop over them decides the speed. A word of eight bytes is
-//! tested at once for the three things that can end a plain run (a quote, a backslash, a control character) with the
-//! classic has-zero-byte arithmetic; a borrow can only disturb bytes *above* the first hit, so the lowest set bit is exact.
+//! Theory: most bytes of a document are inside strings, so these are passed over many at a time ([`plain`]). Most of the rest are
+//! names and punctuation, and most documents have those of the one before: they are compared with what
+//! is remembered ([`shape`](crate::model::json::shape)) instead of being scanned. What remains are numbers, arrays, and what differs.
 //! Nesting is a stack of bits, one a level, so that a hostile text can exhaust neither the stack nor memory.
 
+use crate::model::json::plain;
+use crate::model::json::shape::{Inside, Shape};
 use crate::model::json::text::unescape;
 use std::fmt;
 
@@ -45,54 +47,14 @@ impl Field {
     }
 }
 
-/// Where the top-level fields of a document lie. Reused from document to document: most have the names of the one before, in the same order
-/// and with the same punctuation (the same *shape*), and what stands between two values need not be scanned again where it is
-/// byte for byte what stood there before.
+/// Where the top-level fields of a document lie. Reused from document to document, because it remembers their shape.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     /// In the order of the text.
     pub fields: Vec<Field>,
-    /// The document has exactly the shape of the one that this index held before.
-    pub same_shape: bool,
-    shape: Shape,
-}
-
-/// What stands before each value of a document: `{"a":`, `,"b":` and so on.
-#[derive(Clone, Debug, Default)]
-struct Shape {
-    text: Vec<u8>,
-    leads: Vec<Lead>,
-}
-
-/// What stands before one value.
-#[derive(Clone, Copy, Debug)]
-struct Lead {
-    /// Its end in the shape's text; it begins where the one before ends.
-    end: u32,
-    /// Where the name stands in it, without quotes.
-    name_start: u32,
-    name_end: u32,
-    /// The name holds a backslash.
-    escaped: bool,
-}
-
-impl Shape {
-    fn remember(&mut self, bytes: &[u8], fields: &[Field]) {
-        self.text.clear();
-        self.leads.clear();
-        let mut from = 0;
-        for field in fields {
-            self.text.extend_from_slice(&bytes[from as usize..field.value_start as usize]);
-            let (name_start, name_end) = (field.name_start - from, field.name_end - from);
-            self.leads.push(Lead {
-                end: self.text.len() as u32,
-                name_start,
-                name_end,
-                escaped: field.escaped,
-            });
-            from = field.value_end;
-        }
-    }
+    /// Documents of one number have the same top-level names in the same order, written in the same way. Nothing is known of number zero.
+    pub shape: u64,
+    known: Shape,
 }
 
 /// Why a text is not one JSON object.
@@ -118,60 +80,29 @@ pub fn index(bytes: &[u8], index: &mut Index) -> Result<(), Malformed> {
         return Err(Malformed { at, reason: "invalid UTF-8" });
     }
     let mut scanner = Scanner { bytes, at: 0 };
-    index.same_shape = scanner.object(&mut index.fields, &index.shape)?;
+    let fit = scanner.object(&mut index.fields, &index.known)?;
     scanner.white_space();
     if scanner.at != bytes.len() {
         return scanner.fail("more after the end of the document");
     }
-    if !index.same_shape {
-        index.shape.remember(bytes, &index.fields);
-    }
+    index.shape = index.known.met(fit, bytes, &index.fields);
     Ok(())
 }
 
-/// The text of a top-level field of a document that has passed [`index`]; of duplicate keys the last.
-pub fn field<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let mut scanner = Scanner { bytes, at: 0 };
-    let mut found = None;
-    scanner.white_space();
-    scanner.at += 1;
-    scanner.white_space();
-    while scanner.peek() == Some(b'"') {
-        let field = scanner.field().ok()?;
-        if field.is_named(bytes, name) {
-            found = Some(field.raw_value(bytes));
-        }
-        scanner.white_space();
-        scanner.at += usize::from(scanner.peek() == Some(b','));
-        scanner.white_space();
-    }
-    found
+/// How a document compares with the shape that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// The same names and punctuation.
+    Whole,
+    /// The same at the top level; an object in it differs.
+    TopLevel,
+    /// Not the same.
+    None,
 }
 
-/// Appends a document that has passed [`index`] without the white space between its tokens.
-pub fn compact(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut scanner = Scanner { bytes, at: 0 };
-    while let Some(byte) = scanner.peek() {
-        let from = scanner.at;
-        match byte {
-            b' ' | b'\t' | b'\n' | b'\r' => scanner.at += 1,
-            b'"' => {
-                // It has passed once, so it passes again; were it not so, the rest is copied as it is.
-                let end = if scanner.string().is_ok() { scanner.at } else { bytes.len() };
-                out.extend_from_slice(&bytes[from..end]);
-                scanner.at = end;
-            }
-            _ => {
-                out.push(byte);
-                scanner.at += 1;
-            }
-        }
-    }
-}
-
-struct Scanner<'a> {
-    bytes: &'a [u8],
-    at: usize,
+pub(super) struct Scanner<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
 }
 
 impl Scanner<'_> {
@@ -181,45 +112,62 @@ impl Scanner<'_> {
     }
 
     #[inline(always)]
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
     #[inline(always)]
-    fn white_space(&mut self) {
+    pub(super) fn white_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
-    /// The outermost object. Returns whether it has the shape that is expected.
+    /// The outermost object. As long as it has the known shape, names and punctuation are only compared.
     #[inline]
-    fn object(&mut self, fields: &mut Vec<Field>, shape: &Shape) -> Result<bool, Malformed> {
-        let (mut same, mut from) = (true, 0);
-        let mut leads = shape.leads.iter();
-        loop {
-            if same {
-                let lead = leads.next();
-                if let Some(lead) = lead {
-                    let text = &shape.text[from..lead.end as usize];
-                    from = lead.end as usize;
-                    if self.stands_next(text) {
-                        let begin = self.at;
-                        self.at += text.len();
-                        let (name_start, name_end) =
-                            (begin + lead.name_start as usize, begin + lead.name_end as usize);
-                        fields.push(self.field_value(name_start, name_end, lead.escaped)?);
-                        continue;
-                    }
-                    same = false;
-                }
+    fn object(&mut self, fields: &mut Vec<Field>, known: &Shape) -> Result<Fit, Malformed> {
+        let mut fit = Fit::Whole;
+        for (lead, text) in known.leads() {
+            if !self.stands_next(text) {
+                fit = Fit::None;
+                break;
             }
-            if !self.has_field(fields.is_empty())? {
-                return Ok(same);
+            let (name_start, name_end) = (self.at + lead.name_start, self.at + lead.name_end);
+            self.at += text.len();
+            self.white_space();
+            let value_start = self.at;
+            if !self.known_value(known.inside(lead))? {
+                fit = Fit::TopLevel;
             }
-            same = false;
+            fields.push(self.ended_field(name_start, name_end, value_start, lead.escaped));
+        }
+        while self.has_field(fields.is_empty())? {
+            fit = Fit::None;
             fields.push(self.field()?);
         }
+        Ok(fit)
+    }
+
+    /// A value of the outermost object, of which the inside is known if it is an object. False if it was another than that.
+    #[inline(always)]
+    fn known_value(&mut self, inside: Inside<'_>) -> Result<bool, Malformed> {
+        let begin = self.at;
+        for (text, depth) in inside {
+            if !self.stands_next(text) {
+                self.at = begin;
+                return self.value(0).map(|()| false);
+            }
+            self.at += text.len();
+            // The last one closes the object.
+            if depth > 0 {
+                self.white_space();
+                self.value(depth)?;
+            }
+        }
+        if self.at == begin {
+            self.value(0)?;
+        }
+        Ok(true)
     }
 
     /// Passes over what stands before a name; false if the object ends instead.
@@ -265,23 +213,24 @@ impl Scanner<'_> {
     }
 
     #[inline]
-    fn field(&mut self) -> Result<Field, Malformed> {
+    pub(super) fn field(&mut self) -> Result<Field, Malformed> {
         let name_start = self.at + 1;
         let (name_end, escaped) = self.key()?;
-        self.field_value(name_start, name_end, escaped)
+        let value_start = self.at;
+        self.value(0)?;
+        Ok(self.ended_field(name_start, name_end, value_start, escaped))
     }
 
+    /// A field whose value has just been passed.
     #[inline(always)]
-    fn field_value(&mut self, name_start: usize, name_end: usize, escaped: bool) -> Result<Field, Malformed> {
-        let value_start = self.at;
-        self.value()?;
-        Ok(Field {
+    fn ended_field(&self, name_start: usize, name_end: usize, value_start: usize, escaped: bool) -> Field {
+        Field {
             name_start: name_start as u32,
             name_end: name_end as u32,
             value_start: value_start as u32,
             value_end: self.at as u32,
             escaped,
-        })
+        }
     }
 
     /// A name with its colon, up to the value. Returns the place of the closing quote and whether there was a backslash.
@@ -307,10 +256,11 @@ impl Scanner<'_> {
         Ok(())
     }
 
+    /// A value within `depth` objects or arrays, not counting the outermost object.
     #[inline]
-    fn value(&mut self) -> Result<(), Malformed> {
+    pub(super) fn value(&mut self, depth: usize) -> Result<(), Malformed> {
         match self.peek() {
-            Some(b'{' | b'[') => self.container(),
+            Some(b'{' | b'[') => self.container(depth),
             _ => self.scalar(),
         }
     }
@@ -386,11 +336,11 @@ impl Scanner<'_> {
 
     /// A string with its quotes. Returns whether it holds a backslash.
     #[inline]
-    fn string(&mut self) -> Result<bool, Malformed> {
+    pub(super) fn string(&mut self) -> Result<bool, Malformed> {
         let mut escaped = false;
         self.at += 1;
         loop {
-            self.plain_run();
+            self.at = plain::end(self.bytes, self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -402,35 +352,6 @@ impl Scanner<'_> {
                 }
                 _ => return self.fail("control character in a string"),
             }
-        }
-    }
-
-    /// Passes over what needs no look: stops at a quote, a backslash, a control character or the end.
-    #[inline(always)]
-    fn plain_run(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGHS: u64 = 0x8080_8080_8080_8080;
-        while let Some(word) = self.bytes.get(self.at..self.at + 8) {
-            let mut eight = [0; 8];
-            eight.copy_from_slice(word);
-            let x = u64::from_le_bytes(eight);
-            let quote = x ^ (ONES * b'"' as u64);
-            let backslash = x ^ (ONES * b'\\' as u64);
-            let control = x.wrapping_sub(ONES * 0x20) & !x;
-            let hit =
-                ((quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash) | control)
-                    & HIGHS;
-            if hit != 0 {
-                self.at += (hit.trailing_zeros() / 8) as usize;
-                return;
-            }
-            self.at += 8;
-        }
-        while let Some(byte) = self.peek() {
-            if byte == b'"' || byte == b'\\' || byte < 0x20 {
-                return;
-            }
-            self.at += 1;
         }
     }
 
@@ -455,13 +376,13 @@ impl Scanner<'_> {
         }
     }
 
-    /// An object or array below the top level.
-    fn container(&mut self) -> Result<(), Malformed> {
-        // One level is the document itself.
+    /// An object or array below the top level, itself within `depth` others.
+    fn container(&mut self, depth: usize) -> Result<(), Malformed> {
         let mut levels = Levels { bits: [0; MAX_DEPTH / 64], depth: 0 };
         loop {
             if let Some(open @ (b'{' | b'[')) = self.peek() {
-                if levels.depth == MAX_DEPTH - 1 {
+                // One level is the document itself.
+                if depth + levels.depth == MAX_DEPTH - 1 {
                     return self.fail("nested too deeply");
                 }
                 levels.push(open == b'{');
@@ -537,6 +458,7 @@ impl Levels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::json::{compact, field};
     use proptest::prelude::*;
 
     fn check(text: &[u8]) -> Result<(), Malformed> {
@@ -587,6 +509,17 @@ mod tests {
         let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         assert_eq!(check(nested(MAX_DEPTH - 1).as_bytes()), Ok(()));
         assert_eq!(check(nested(MAX_DEPTH).as_bytes()).unwrap_err().reason, "nested too deeply");
+        // Nor does it depend on what was seen before.
+        let inside = |levels: usize| {
+            format!("{{\"a\":{{\"b\":{{\"c\":{}{}}}}}}}", "[".repeat(levels), "]".repeat(levels))
+        };
+        let mut used = Index::default();
+        index(inside(1).as_bytes(), &mut used).unwrap();
+        assert_eq!(index(inside(MAX_DEPTH - 3).as_bytes(), &mut used), Ok(()));
+        assert_eq!(
+            index(inside(MAX_DEPTH - 2).as_bytes(), &mut used).unwrap_err().reason,
+            "nested too deeply"
+        );
     }
 
     #[test]
@@ -613,6 +546,22 @@ mod tests {
         })
     }
 
+    /// So few that documents often have the same shape.
+    fn few_values() -> impl Strategy<Value = serde_json::Value> {
+        let texts = [
+            "1",
+            "\"x\"",
+            "{}",
+            "[]",
+            r#"{"x":1}"#,
+            r#"{"x":"y"}"#,
+            r#"{"x":{"y":{},"z":[{"a":1}]},"w":null}"#,
+            r#"{"x":{"y":{},"z":[]},"w":{"v":2}}"#,
+            r#"{"x":{"y":{}},"z":3}"#,
+        ];
+        prop::sample::select(texts.to_vec()).prop_map(|text| serde_json::from_str(text).unwrap())
+    }
+
     proptest! {
         #[test]
         fn agrees_with_serde_json_on_valid_documents(fields in prop::collection::vec((".{0,10}", json_value()), 0..8), pretty: bool) {
@@ -628,22 +577,42 @@ mod tests {
             prop_assert_eq!(compacted, serde_json::to_vec(&value).unwrap());
         }
 
-        /// An index that has seen other documents finds what a new one finds, and tells an equal shape.
+        /// An index that has seen other documents finds what a new one finds, and equal shapes have equal names.
         #[test]
-        fn what_was_seen_before_changes_nothing(documents in prop::collection::vec(prop::collection::vec(("[ab\"é]{0,2}", json_value()), 0..4), 1..8)) {
+        fn what_was_seen_before_changes_nothing(
+            documents in prop::collection::vec(prop::collection::vec(("[ab\"é]{0,1}", few_values()), 0..3), 1..20),
+            gaps in prop::collection::vec(prop::sample::select(vec![",", " ,", ", "]), 20),
+        ) {
             let mut used = Index::default();
-            let mut names_before: Vec<Vec<u8>> = Vec::new();
-            for fields in documents {
+            let mut names_of: std::collections::HashMap<u64, Vec<Vec<u8>>> = Default::default();
+            for (fields, gap) in documents.into_iter().zip(gaps) {
                 let fields = fields.into_iter().map(|(name, value)| format!("{}:{value}", serde_json::json!(name)));
-                let text = format!("{{{}}}", fields.collect::<Vec<_>>().join(" ,"));
+                let text = format!("{{{}}}", fields.collect::<Vec<_>>().join(gap));
                 let mut fresh = Index::default();
                 index(text.as_bytes(), &mut fresh).unwrap();
                 index(text.as_bytes(), &mut used).unwrap();
                 prop_assert_eq!(&used.fields, &fresh.fields);
                 let names: Vec<_> = used.fields.iter().map(|field| field.raw_name(text.as_bytes()).to_vec()).collect();
-                prop_assert_eq!(used.same_shape, names == names_before);
-                names_before = names;
+                if used.shape > 0 {
+                    prop_assert_eq!(names_of.entry(used.shape).or_insert_with(|| names.clone()), &names);
+                }
             }
+        }
+
+        /// The same with damage: a memory neither lets anything through nor refuses anything.
+        #[test]
+        fn what_was_seen_before_lets_nothing_through(value in few_values(), other in few_values(), at: prop::sample::Index, byte in prop::sample::select(b"{}[]:,\"a1 \\".to_vec()), how in 0..3) {
+            let text = |value: &serde_json::Value| serde_json::to_vec(&serde_json::json!({ "a": value, "b": {"c": 1, "d": value} })).unwrap();
+            let mut used = Index::default();
+            index(&text(&other), &mut used).unwrap();
+            let mut damaged = text(&value);
+            let at = at.index(damaged.len());
+            match how {
+                0 => damaged[at] = byte,
+                1 => drop(damaged.remove(at)),
+                _ => damaged.insert(at, byte),
+            }
+            prop_assert_eq!(index(&damaged, &mut used), check(&damaged), "{}", String::from_utf8_lossy(&damaged));
         }
 
         /// One byte of a valid document replaced, removed or added: both must still agree.

@@ -1,0 +1,246 @@
+//! The shape of a document: everything but its values.
+//!
+//! Documents of one collection have the same names in the same order with the same punctuation; what differs are the values.
+//! So what stands before each value of a document is kept, and of the next document it only has to be compared, a word at
+//! a time. That proves as much as scanning it would: where a value stood another value may stand, and the text between two
+//! values was once accepted in the same surroundings. Values are always scanned.
+//!
+//! Two levels are told apart. Before each top-level value stands a *lead* (`{"a":`, `,"b":`). An object in the place of such a value has an
+//! *inside*: `{"x":`, `,"y":{"z":`, `}}`. Where only an inside differs, the top level still fits. An array counts as
+//! one value, since its length differs from document to document.
+
+use crate::model::json::scan::{Field, Fit, Scanner};
+
+/// A longer shape is not kept: every worker has one, and what is so long is rarely repeated.
+const LONGEST: usize = 64 * 1024;
+
+/// A shape that fits nobody is learned anew after at most this many documents; where every document is different that bounds the waste.
+const MOST_PATIENCE: u32 = 63;
+
+/// What the last documents had in common.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shape {
+    /// Zero: none is known.
+    number: u64,
+    /// The last number that was given.
+    given: u64,
+    text: Vec<u8>,
+    leads: Vec<Lead>,
+    /// The insides of all leads, one after the other.
+    insides: Vec<Stretch>,
+    /// Documents that do not fit and are met before another one is learned.
+    wait: u32,
+    /// The next `wait`: longer while what was learned is of no use, shorter while it is.
+    patience: u32,
+}
+
+/// What stands before a top-level value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lead {
+    /// Where it lies in the shape's text.
+    start: usize,
+    end: usize,
+    /// Where the name lies in it, without quotes.
+    pub(super) name_start: usize,
+    pub(super) name_end: usize,
+    /// The name holds a backslash.
+    pub(super) escaped: bool,
+    /// Its inside: none unless the value was an object.
+    first_inside: usize,
+    end_inside: usize,
+}
+
+/// Names and punctuation inside a top-level value.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    start: usize,
+    end: usize,
+    /// Objects that are open behind it, the outermost not counted. A value follows unless it is zero.
+    depth: usize,
+}
+
+/// The stretches of one inside, each with the objects that are open behind it.
+pub(super) struct Inside<'a> {
+    text: &'a [u8],
+    stretches: std::slice::Iter<'a, Stretch>,
+}
+
+impl<'a> Iterator for Inside<'a> {
+    type Item = (&'a [u8], usize);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let stretch = self.stretches.next()?;
+        Some((&self.text[stretch.start..stretch.end], stretch.depth))
+    }
+}
+
+impl Shape {
+    /// The leads with their text.
+    #[inline(always)]
+    pub(super) fn leads(&self) -> impl Iterator<Item = (&Lead, &[u8])> {
+        self.leads.iter().map(|lead| (lead, &self.text[lead.start..lead.end]))
+    }
+
+    /// What stood inside the value behind `lead`.
+    #[inline(always)]
+    pub(super) fn inside(&self, lead: &Lead) -> Inside<'_> {
+        Inside { text: &self.text, stretches: self.insides[lead.first_inside..lead.end_inside].iter() }
+    }
+
+    /// Takes note of how a document compared, and learns its shape if that is promising. Returns the number of its shape.
+    #[inline(always)]
+    pub(super) fn met(&mut self, fit: Fit, bytes: &[u8], fields: &[Field]) -> u64 {
+        match fit {
+            Fit::Whole => {
+                self.patience = self.patience.saturating_sub(1);
+                self.number
+            }
+            _ => self.missed(fit, bytes, fields),
+        }
+    }
+
+    fn missed(&mut self, fit: Fit, bytes: &[u8], fields: &[Field]) -> u64 {
+        let known = if fit == Fit::TopLevel { self.number } else { 0 };
+        if self.wait > 0 {
+            self.wait -= 1;
+            return known;
+        }
+        self.wait = self.patience;
+        self.patience = (2 * self.patience + 1).min(MOST_PATIENCE);
+        self.learn(bytes, fields);
+        if self.text.len() > LONGEST {
+            self.forget();
+        } else if known > 0 {
+            self.number = known;
+        } else {
+            self.given += 1;
+            self.number = self.given;
+        }
+        self.number
+    }
+
+    fn forget(&mut self) {
+        self.number = 0;
+        self.text = Vec::new();
+        self.leads = Vec::new();
+        self.insides = Vec::new();
+    }
+
+    fn learn(&mut self, bytes: &[u8], fields: &[Field]) {
+        self.text.clear();
+        self.leads.clear();
+        self.insides.clear();
+        let mut from = 0;
+        for field in fields {
+            let (name_start, name_end) = (field.name_start as usize, field.name_end as usize);
+            let (value_start, value_end) = (field.value_start as usize, field.value_end as usize);
+            let first_inside = self.insides.len();
+            let start = self.keep(&bytes[from..value_start]);
+            let end = self.text.len();
+            if bytes[value_start] == b'{' {
+                self.learn_inside(&bytes[..value_end], value_start);
+            }
+            self.leads.push(Lead {
+                start,
+                end,
+                name_start: name_start - from,
+                name_end: name_end - from,
+                escaped: field.escaped,
+                first_inside,
+                end_inside: self.insides.len(),
+            });
+            from = value_end;
+        }
+    }
+
+    /// The inside of the object that begins at `from` and ends with `bytes`.
+    fn learn_inside(&mut self, bytes: &[u8], mut from: usize) {
+        let mut scanner = Scanner { bytes, at: from };
+        let mut depth = 0;
+        let mut is_value = false;
+        while let Some(byte) = bytes.get(scanner.at) {
+            match byte {
+                b'{' => (depth, is_value) = (depth + 1, false),
+                b'}' => depth -= 1,
+                b':' => is_value = true,
+                b',' | b' ' | b'\t' | b'\n' | b'\r' => {}
+                _ if is_value => {
+                    self.keep_stretch(&bytes[from..scanner.at], depth);
+                    // It has passed before, so it passes again.
+                    let _ = scanner.value(depth);
+                    (from, is_value) = (scanner.at, false);
+                    continue;
+                }
+                _ => {
+                    let _ = scanner.string();
+                    continue;
+                }
+            }
+            scanner.at += 1;
+        }
+        self.keep_stretch(&bytes[from..], depth);
+    }
+
+    fn keep_stretch(&mut self, text: &[u8], depth: usize) {
+        let start = self.keep(text);
+        self.insides.push(Stretch { start, end: self.text.len(), depth });
+    }
+
+    fn keep(&mut self, text: &[u8]) -> usize {
+        let start = self.text.len();
+        self.text.extend_from_slice(text);
+        start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::json::{Index, index};
+
+    fn shapes(documents: &[&str]) -> Vec<u64> {
+        let mut used = Index::default();
+        let shape = |document: &&str| {
+            index(document.as_bytes(), &mut used).unwrap();
+            used.shape
+        };
+        documents.iter().map(shape).collect()
+    }
+
+    #[test]
+    fn only_values_may_differ() {
+        assert_eq!(
+            shapes(&[r#"{"a":1,"b":[]}"#, r#"{"a":"x","b":{"c":2}}"#, r#"{"a":[2],"b":null}"#]),
+            [1, 1, 1]
+        );
+        assert_eq!(shapes(&[r#"{"a":1,"b":2}"#, r#"{"a": 1,"b":2}"#, r#"{"a":1, "b":2}"#]), [1, 1, 2]);
+        assert_eq!(shapes(&[r#"{"a":1}"#, r#"{"a":1,"b":2}"#]), [1, 2]);
+        assert_eq!(shapes(&[r#"{"a":1,"b":2}"#, r#"{"a":1}"#]), [1, 2]);
+    }
+
+    #[test]
+    fn an_object_may_differ_inside() {
+        let documents = [
+            r#"{"a":{"b":1,"c":{"d":2}},"e":3}"#,
+            r#"{"a":{"b":[1],"c":{"d":{}}},"e":4}"#,
+            r#"{"a":{"x":1},"e":3}"#,
+            r#"{"a":{},"e":3}"#,
+        ];
+        assert_eq!(shapes(&documents), [1; 4]);
+    }
+
+    #[test]
+    fn what_changes_with_every_document_is_learned_less_and_less() {
+        let documents: Vec<String> = (0..200).map(|number| format!("{{\"a{number}\":1}}")).collect();
+        let shapes = shapes(&documents.iter().map(String::as_str).collect::<Vec<_>>());
+        let learned = shapes.iter().max().unwrap();
+        assert!((4..20).contains(learned), "{learned} of 200");
+        assert!(shapes.iter().filter(|shape| **shape > 0).count() as u64 == *learned);
+    }
+
+    #[test]
+    fn long_shapes_are_not_kept() {
+        let long = format!("{{\"{}\":1}}", "a".repeat(super::LONGEST));
+        assert_eq!(shapes(&[&long, &long, "{}", "{}"])[..2], [0, 0]);
+    }
+}
