@@ -12,7 +12,10 @@ const LEAST: usize = 64 * 1024;
 /// Bytes kept at most: a few batches.
 const MOST_KEPT: usize = 8 << 20;
 
-/// Capacities are rounded up to this, so that a buffer fits the next batch although its size varies.
+/// A buffer that is larger than it needs to be, by no more than one part in this, is taken all the same: sizes vary from batch to batch.
+const SPARE: usize = 4;
+
+/// New capacities are rounded up to this.
 const STEP: usize = 128 * 1024;
 
 static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
@@ -28,9 +31,12 @@ pub fn take(capacity: usize) -> Vec<u8> {
     }
     let wanted = capacity.next_multiple_of(STEP);
     let mut kept = kept();
-    let fits = |buffer: &Vec<u8>| (capacity..=wanted).contains(&buffer.capacity());
-    match kept.iter().rposition(fits) {
-        Some(at) => kept.swap_remove(at),
+    let most = wanted + wanted / SPARE;
+    let fits = |(_, buffer): &(usize, &Vec<u8>)| (capacity..=most).contains(&buffer.capacity());
+    // Of equal ones the last that was given: it is the most likely to be in the processor's cache.
+    let found = kept.iter().enumerate().rev().filter(fits).min_by_key(|(_, buffer)| buffer.capacity());
+    match found.map(|(at, _)| at) {
+        Some(at) => kept.remove(at),
         None => {
             drop(kept);
             Vec::with_capacity(wanted)

@@ -49,12 +49,13 @@ use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
 use crate::pipeline::read::ReadBatch;
 use crate::pipeline::schedule::{Schedule, Work};
-use crate::pipeline::shared::{Delivery, Shared};
+use crate::pipeline::shared::{Delivery, Growth, Shared};
 use crate::pipeline::transform::Workshop;
 use crate::rejects::RejectLog;
 use crate::transform::Chain;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
@@ -253,11 +254,14 @@ async fn dispatch_transform(shared: Arc<Shared>, mut batches: UnboundedReceiver<
 
 fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
     let ReadBatch { batch, first, ticket, mut credit } = read;
+    shared.untransformed.fetch_sub(1, Ordering::AcqRel);
+    shared.read_wake.notify_one();
     let started = std::time::Instant::now();
     let documents = batch.documents.len() as u64;
     let bytes_read = (batch.documents.buffer.capacity() + size_of_val(batch.documents.spans.as_slice()))
         as u64
         + batch.rejects.iter().map(|reject| reject.bytes.len() as u64).sum::<u64>();
+    let text_read = batch.documents.buffer.len();
     let workshop = Workshop {
         source: &*shared.source,
         sink: &*shared.sink,
@@ -267,12 +271,15 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
         routed: shared.is_routed(),
         lanes: shared.lanes().len(),
         keyed: shared.is_keyed(),
-        growth: shared.growth(),
+        growth: shared.growth().text,
     };
     let output = workshop.run(batch, first);
     let known = if workshop.keyed { u64::from(output.documents()) * account::KNOWN_BYTES } else { 0 };
     let held = output.bytes() + output.results.dead_letters.len() as u64 + known;
-    shared.note_growth(bytes_read, held);
+    if text_read > 0 {
+        let held = held as f64 / bytes_read as f64;
+        shared.note_growth(Growth { held, text: output.text() as f64 / text_read as f64 });
+    }
     credit.resize(held);
     shared.meter.transformers.worked(started.elapsed(), documents);
     drop(permit);

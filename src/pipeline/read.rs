@@ -16,6 +16,7 @@ use crate::pipeline::schedule::{Outlook, Work};
 use crate::pipeline::shared::{Delivery, Shared};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
@@ -24,6 +25,10 @@ const CHUNKS_PER_SHARE: u64 = 4;
 
 /// However many lanes there are, a batch is at least this large: smaller ones cost more to keep account of than to move.
 const LEAST_BATCH: u64 = 64 * 1024;
+
+/// Batches that may wait for each transformer. With two none of them runs dry, and what was read is still in the processor's cache when its turn
+/// comes; whatever waits longer does nothing but hold memory.
+const AHEAD: usize = 2;
 
 /// A batch that was read, on its way to the transformers.
 pub(crate) struct ReadBatch {
@@ -85,7 +90,7 @@ impl Shared {
         if let Some(until) = self.pace().wait(now) {
             return Turn::Wait(Some(until));
         }
-        if limited {
+        if limited || self.untransformed.load(Ordering::Acquire) >= AHEAD * knobs.transformers {
             return Turn::Wait(None);
         }
         let found = schedule.next(&View { shared: self, credit_bytes: knobs.credit_bytes });
@@ -106,7 +111,7 @@ impl Shared {
 
     /// The credits that a batch of `bytes` needs: its buffer, and what transform will make of it.
     fn cost(&self, bytes: u64) -> u64 {
-        if self.copies() { (bytes as f64 * (1.0 + self.growth())) as u64 } else { bytes }
+        if self.copies() { (bytes as f64 * (1.0 + self.growth().held)) as u64 } else { bytes }
     }
 
     /// Bytes after which the next batch of a partition ends. A lane gives its credits back chunk by chunk, so a chunk is to be a small part of
@@ -270,6 +275,7 @@ impl Shared {
         work.sequence += 1;
         work.needs = None;
         stretch.from = to;
+        self.untransformed.fetch_add(1, Ordering::AcqRel);
         // The receiver is gone only when the run stops; the batch is then replayed.
         let _ = transform.send(ReadBatch { batch, first, ticket, credit });
     }

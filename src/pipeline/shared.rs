@@ -18,6 +18,7 @@ use crate::pipeline::stop::Stop;
 use crate::pipeline::transform::Output;
 use crate::pipeline::{Options, Parts};
 use crate::transform::Chain;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) send_wake: Notify,
     /// A batch was committed, a request answered, or a partition read to its end.
     pub(crate) settled: Notify,
+    /// Batches that were read and that no transformer has taken yet.
+    pub(crate) untransformed: AtomicUsize,
     /// Nothing more is to be committed on the way: the last checkpoint comes.
     pub(crate) ended: Notify,
     events: UnboundedSender<Event>,
@@ -65,10 +68,19 @@ pub(crate) struct Shared {
     reorder: Mutex<Reorder<Delivery>>,
     lanes: Mutex<Lanes>,
     doors: RwLock<Vec<Arc<dyn Lane>>>,
-    growth: Mutex<f64>,
+    growth: Mutex<Growth>,
     pace: Mutex<Pace>,
     damage: Mutex<Option<Error>>,
     durable: Mutex<Counters>,
+}
+
+/// How much more a batch is after transform than before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Growth {
+    /// Memory held: what credits pay for.
+    pub(crate) held: f64,
+    /// Bytes of documents: what a buffer must have room for.
+    pub(crate) text: f64,
 }
 
 /// A batch after transform, on its way to the lanes.
@@ -118,6 +130,7 @@ impl Shared {
             read_wake,
             send_wake: Notify::new(),
             settled: Notify::new(),
+            untransformed: AtomicUsize::new(0),
             ended: Notify::new(),
             events,
             destinations: Mutex::new(Destinations::new(partitions.len())),
@@ -125,7 +138,7 @@ impl Shared {
             schedule: Mutex::new(schedule),
             lanes: Mutex::new(lanes),
             doors: RwLock::new(doors),
-            growth: Mutex::new(1.0),
+            growth: Mutex::new(Growth { held: 1.0, text: 1.0 }),
             pace: Mutex::new(Pace::new(options.max_rate, limit)),
             damage: Mutex::new(None),
             durable: Mutex::new(durable),
@@ -214,16 +227,15 @@ impl Shared {
     }
 
     /// Output bytes a byte of input, as seen so far.
-    pub(crate) fn growth(&self) -> f64 {
+    pub(crate) fn growth(&self) -> Growth {
         *locked(&self.growth)
     }
 
     /// Notes what transform made of a batch.
-    pub(crate) fn note_growth(&self, read: u64, made: u64) {
-        if read > 0 {
-            let mut growth = locked(&self.growth);
-            *growth += GROWTH_WEIGHT * (made as f64 / read as f64 - *growth);
-        }
+    pub(crate) fn note_growth(&self, seen: Growth) {
+        let mut growth = locked(&self.growth);
+        growth.held += GROWTH_WEIGHT * (seen.held - growth.held);
+        growth.text += GROWTH_WEIGHT * (seen.text - growth.text);
     }
 
     /// Notes that a source's input is damaged; the first is reported when the run ends.

@@ -29,7 +29,7 @@ pub(crate) struct Workshop<'a> {
     pub(crate) lanes: usize,
     /// Equal (key, id) must be told apart.
     pub(crate) keyed: bool,
-    /// Output bytes a byte of input, as seen so far.
+    /// Bytes of output documents a byte of input, as seen so far.
     pub(crate) growth: f64,
 }
 
@@ -56,6 +56,11 @@ impl Output {
     /// Documents that go on.
     pub(crate) fn documents(&self) -> u32 {
         self.chunks.iter().map(|chunk| chunk.documents.len() as u32).sum()
+    }
+
+    /// The bytes of the documents.
+    pub(crate) fn text(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.documents.buffer.len()).sum()
     }
 
     /// Bytes that they hold in memory.
