@@ -27,6 +27,14 @@ struct Slot {
     removed: bool,
 }
 
+impl Slot {
+    /// It goes out as it came in.
+    #[inline(always)]
+    fn is_untouched(&self) -> bool {
+        !self.removed && self.name.is_none() && self.value.is_none()
+    }
+}
+
 /// The memory of a draft, kept from document to document.
 #[derive(Debug, Default)]
 pub(crate) struct DraftMemory {
@@ -217,48 +225,63 @@ impl<'a> Draft<'a> {
             out.extend_from_slice(self.source);
             return;
         }
-        let mut run = Run { source: self.source, start: 0, end: 0, out };
-        let mut is_first = true;
-        for (place, slot) in self.memory.slots.iter().enumerate().filter(|(_, slot)| !slot.removed) {
-            match self.fields.get(place) {
-                Some(field) => self.render_field(place, field, slot, is_first, &mut run),
-                None => {
-                    run.write(if is_first { b"{" } else { b"," });
-                    run.write(slot.name.map_or(b"", |name| self.names.rendered(name)));
-                    run.write(b":");
-                    run.write(self.made(slot.value));
-                }
+        let (of_source, added) = self.memory.slots.split_at(self.fields.len());
+        let start = out.len();
+        // The source before this has been copied or left out.
+        let mut done = 0;
+        // Fields at the beginning that have gone, with what follows each of them.
+        let mut gone = 0;
+        for (place, slot) in of_source.iter().enumerate().filter(|(_, slot)| !slot.is_untouched()) {
+            let field = &self.fields[place];
+            if slot.removed {
+                // The separator before it goes too; at the beginning, where there is none, the one behind it.
+                let is_first = gone == place;
+                let kept =
+                    if is_first { self.name_quote(0) } else { self.fields[place - 1].value_end as usize };
+                out.extend_from_slice(&self.source[done..kept.max(done)]);
+                done = match place + 1 {
+                    next if is_first && next < self.fields.len() => self.name_quote(next),
+                    _ => field.value_end as usize,
+                };
+                gone += usize::from(is_first);
+                continue;
             }
-            is_first = false;
+            if let Some(name) = slot.name {
+                out.extend_from_slice(&self.source[done..self.name_quote(place)]);
+                out.extend_from_slice(self.names.rendered(name));
+                done = field.name_end as usize + 1;
+            }
+            if slot.value.is_some() {
+                out.extend_from_slice(&self.source[done..field.value_start as usize]);
+                out.extend_from_slice(self.made(slot.value));
+                done = field.value_end as usize;
+            }
         }
-        match self.fields.last() {
-            _ if is_first => run.write(b"{}"),
-            Some(last) => run.copy(last.value_end as usize, self.source.len()),
-            None => run.write(b"}"),
+        let end = self.fields.last().map_or(0, |last| last.value_end as usize);
+        let all_gone = gone == self.fields.len();
+        if all_gone {
+            out.truncate(start);
+        } else {
+            out.extend_from_slice(&self.source[done..end]);
         }
-        run.flush();
+        let mut is_empty = all_gone;
+        for slot in added.iter().filter(|slot| !slot.removed) {
+            out.push(if is_empty { b'{' } else { b',' });
+            out.extend_from_slice(slot.name.map_or(b"", |name| self.names.rendered(name)));
+            out.push(b':');
+            out.extend_from_slice(self.made(slot.value));
+            is_empty = false;
+        }
+        match end {
+            _ if is_empty => out.extend_from_slice(b"{}"),
+            0 => out.push(b'}'),
+            end => out.extend_from_slice(&self.source[end..]),
+        }
     }
 
-    #[inline]
-    fn render_field(&self, place: usize, field: &Field, slot: &Slot, is_first: bool, run: &mut Run<'_, '_>) {
-        let name_quote = field.name_start as usize - 1;
-        // What stands before it: the opening brace, or the separator from the field before it in the source.
-        match is_first {
-            true if place == 0 => run.copy(0, name_quote),
-            true => run.copy(0, self.fields[0].name_start as usize - 1),
-            false => run.copy(self.fields[place - 1].value_end as usize, name_quote),
-        }
-        match slot.name {
-            None => run.copy(name_quote, field.value_start as usize),
-            Some(name) => {
-                run.write(self.names.rendered(name));
-                run.copy(field.name_end as usize + 1, field.value_start as usize);
-            }
-        }
-        match slot.value {
-            None => run.copy(field.value_start as usize, field.value_end as usize),
-            made => run.write(self.made(made)),
-        }
+    /// Where the field at `place` of the source begins.
+    fn name_quote(&self, place: usize) -> usize {
+        self.fields[place].name_start as usize - 1
     }
 
     fn made(&self, piece: Option<Piece>) -> &[u8] {
@@ -304,38 +327,6 @@ impl Made<'_, '_> {
     /// The text of a field's value.
     pub(crate) fn field(&self, name: NameId) -> Option<&[u8]> {
         self.draft.value(name)
-    }
-}
-
-/// Copies of the source, joined while they touch.
-struct Run<'s, 'o> {
-    source: &'s [u8],
-    start: usize,
-    end: usize,
-    out: &'o mut Vec<u8>,
-}
-
-impl Run<'_, '_> {
-    #[inline]
-    fn copy(&mut self, start: usize, end: usize) {
-        if start == self.end {
-            self.end = end;
-        } else {
-            self.flush();
-            (self.start, self.end) = (start, end);
-        }
-    }
-
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) {
-        self.flush();
-        self.out.extend_from_slice(bytes);
-    }
-
-    #[inline]
-    fn flush(&mut self) {
-        self.out.extend_from_slice(&self.source[self.start..self.end]);
-        self.start = self.end;
     }
 }
 

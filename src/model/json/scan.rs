@@ -6,7 +6,7 @@
 //! Nesting is a stack of bits, one a level, so that a hostile text can exhaust neither the stack nor memory.
 
 use crate::model::json::plain;
-use crate::model::json::shape::{Inside, Shape};
+use crate::model::json::shape::{Lead, Shape};
 use crate::model::json::text::unescape;
 use std::fmt;
 
@@ -127,16 +127,16 @@ impl Scanner<'_> {
     #[inline]
     fn object(&mut self, fields: &mut Vec<Field>, known: &Shape) -> Result<Fit, Malformed> {
         let mut fit = Fit::Whole;
-        for (lead, text) in known.leads() {
-            if !self.stands_next(text) {
+        for lead in known.leads() {
+            if !known.stands(&lead.text, self.bytes, self.at) {
                 fit = Fit::None;
                 break;
             }
             let (name_start, name_end) = (self.at + lead.name_start, self.at + lead.name_end);
-            self.at += text.len();
+            self.at += lead.text.len();
             self.white_space();
             let value_start = self.at;
-            if !self.known_value(known.inside(lead))? {
+            if !self.known_value(known, lead)? {
                 fit = Fit::TopLevel;
             }
             fields.push(self.ended_field(name_start, name_end, value_start, lead.escaped));
@@ -148,23 +148,24 @@ impl Scanner<'_> {
         Ok(fit)
     }
 
-    /// A value of the outermost object, of which the inside is known if it is an object. False if it was another than that.
+    /// The value behind `lead`. False if it is an object of another shape than the one that was there.
     #[inline(always)]
-    fn known_value(&mut self, inside: Inside<'_>) -> Result<bool, Malformed> {
+    fn known_value(&mut self, known: &Shape, lead: &Lead) -> Result<bool, Malformed> {
         let begin = self.at;
-        for (text, depth) in inside {
-            if !self.stands_next(text) {
+        let inside = known.inside(lead);
+        for stretch in inside {
+            if !known.stands(&stretch.text, self.bytes, self.at) {
                 self.at = begin;
                 return self.value(0).map(|()| false);
             }
-            self.at += text.len();
+            self.at += stretch.text.len();
             // The last one closes the object.
-            if depth > 0 {
+            if stretch.depth > 0 {
                 self.white_space();
-                self.value(depth)?;
+                self.value(stretch.depth)?;
             }
         }
-        if self.at == begin {
+        if inside.is_empty() {
             self.value(0)?;
         }
         Ok(true)
@@ -193,22 +194,6 @@ impl Scanner<'_> {
                 Ok(false)
             }
             _ => self.fail("expected , or }"),
-        }
-    }
-
-    /// Whether `text` stands next. It is a name with punctuation, eight to thirty bytes: compared in words, without a call.
-    #[inline(always)]
-    fn stands_next(&self, text: &[u8]) -> bool {
-        let Some(next) = self.bytes.get(self.at..self.at + text.len()) else { return false };
-        let (words, ends) = (
-            text.chunks_exact(8).zip(next.chunks_exact(8)),
-            (text.last_chunk::<8>(), next.last_chunk::<8>()),
-        );
-        match ends {
-            (Some(expected), Some(found)) => {
-                expected == found && words.into_iter().all(|(expected, found)| expected == found)
-            }
-            _ => text == next,
         }
     }
 
@@ -304,24 +289,9 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Passes over digits, eight at a time while there are so many: floats have seventeen.
     #[inline(always)]
     fn digits(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        while let Some(word) = self.bytes.get(self.at..self.at + 8) {
-            let mut eight = [0; 8];
-            eight.copy_from_slice(word);
-            let x = u64::from_le_bytes(eight);
-            // A digit is 0x30 to 0x39: its high half is 3, and stays 3 when six is added.
-            let high = |x: u64| x & (ONES * 0xf0);
-            if high(x) != ONES * 0x30 || high(x.wrapping_add(ONES * 6)) != ONES * 0x30 {
-                break;
-            }
-            self.at += 8;
-        }
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
-        }
+        self.at = plain::digits_end(self.bytes, self.at);
     }
 
     fn some_digits(&mut self) -> Result<(), Malformed> {
@@ -340,7 +310,7 @@ impl Scanner<'_> {
         let mut escaped = false;
         self.at += 1;
         loop {
-            self.at = plain::end(self.bytes, self.at);
+            self.at = plain::string_end(self.bytes, self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;

@@ -34,12 +34,27 @@ pub(super) struct Shape {
     patience: u32,
 }
 
+/// A piece of the shape's text, with its first sixteen bytes at hand: most pieces are no longer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    start: usize,
+    end: usize,
+    head: u128,
+    /// The bits of `head` that count.
+    mask: u128,
+}
+
+impl Piece {
+    #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        self.end - self.start
+    }
+}
+
 /// What stands before a top-level value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lead {
-    /// Where it lies in the shape's text.
-    start: usize,
-    end: usize,
+    pub(super) text: Piece,
     /// Where the name lies in it, without quotes.
     pub(super) name_start: usize,
     pub(super) name_end: usize,
@@ -52,40 +67,32 @@ pub(super) struct Lead {
 
 /// Names and punctuation inside a top-level value.
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
-    start: usize,
-    end: usize,
+pub(super) struct Stretch {
+    pub(super) text: Piece,
     /// Objects that are open behind it, the outermost not counted. A value follows unless it is zero.
-    depth: usize,
-}
-
-/// The stretches of one inside, each with the objects that are open behind it.
-pub(super) struct Inside<'a> {
-    text: &'a [u8],
-    stretches: std::slice::Iter<'a, Stretch>,
-}
-
-impl<'a> Iterator for Inside<'a> {
-    type Item = (&'a [u8], usize);
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        let stretch = self.stretches.next()?;
-        Some((&self.text[stretch.start..stretch.end], stretch.depth))
-    }
+    pub(super) depth: usize,
 }
 
 impl Shape {
-    /// The leads with their text.
     #[inline(always)]
-    pub(super) fn leads(&self) -> impl Iterator<Item = (&Lead, &[u8])> {
-        self.leads.iter().map(|lead| (lead, &self.text[lead.start..lead.end]))
+    pub(super) fn leads(&self) -> &[Lead] {
+        &self.leads
     }
 
     /// What stood inside the value behind `lead`.
     #[inline(always)]
-    pub(super) fn inside(&self, lead: &Lead) -> Inside<'_> {
-        Inside { text: &self.text, stretches: self.insides[lead.first_inside..lead.end_inside].iter() }
+    pub(super) fn inside(&self, lead: &Lead) -> &[Stretch] {
+        &self.insides[lead.first_inside..lead.end_inside]
+    }
+
+    /// Whether `piece` stands at `at` of a document.
+    #[inline(always)]
+    pub(super) fn stands(&self, piece: &Piece, bytes: &[u8], at: usize) -> bool {
+        let Some(found) = bytes.get(at..).and_then(<[u8]>::first_chunk) else {
+            return bytes[at..].starts_with(&self.text[piece.start..piece.end]);
+        };
+        let is_alike = (u128::from_le_bytes(*found) ^ piece.head) & piece.mask == 0;
+        is_alike && (piece.len() <= 16 || bytes[at..].starts_with(&self.text[piece.start..piece.end]))
     }
 
     /// Takes note of how a document compared, and learns its shape if that is promising. Returns the number of its shape.
@@ -136,14 +143,12 @@ impl Shape {
             let (name_start, name_end) = (field.name_start as usize, field.name_end as usize);
             let (value_start, value_end) = (field.value_start as usize, field.value_end as usize);
             let first_inside = self.insides.len();
-            let start = self.keep(&bytes[from..value_start]);
-            let end = self.text.len();
+            let text = self.keep(&bytes[from..value_start]);
             if bytes[value_start] == b'{' {
                 self.learn_inside(&bytes[..value_end], value_start);
             }
             self.leads.push(Lead {
-                start,
-                end,
+                text,
                 name_start: name_start - from,
                 name_end: name_end - from,
                 escaped: field.escaped,
@@ -183,14 +188,20 @@ impl Shape {
     }
 
     fn keep_stretch(&mut self, text: &[u8], depth: usize) {
-        let start = self.keep(text);
-        self.insides.push(Stretch { start, end: self.text.len(), depth });
+        let text = self.keep(text);
+        self.insides.push(Stretch { text, depth });
     }
 
-    fn keep(&mut self, text: &[u8]) -> usize {
+    fn keep(&mut self, text: &[u8]) -> Piece {
         let start = self.text.len();
         self.text.extend_from_slice(text);
-        start
+        let mut head = [0; 16];
+        let mut mask = [0; 16];
+        for (at, byte) in text.iter().take(16).enumerate() {
+            (head[at], mask[at]) = (*byte, 0xff);
+        }
+        let (head, mask) = (u128::from_le_bytes(head), u128::from_le_bytes(mask));
+        Piece { start, end: self.text.len(), head, mask }
     }
 }
 
