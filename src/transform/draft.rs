@@ -402,4 +402,80 @@ mod tests {
         };
         assert_eq!(edit("{\"a\":1}", &["a", "b", "c", "d"], chain), "{\"a\":1,\"c\":\"made\",\"d\":made}");
     }
+
+    use proptest::prelude::*;
+
+    /// What can be done to a field, by the place of its name in [`NAMES`].
+    #[derive(Clone, Debug)]
+    enum Edit {
+        Remove(usize),
+        Rename(usize, usize),
+        Set(usize, u8),
+        Keep(Vec<usize>),
+    }
+
+    const NAMES: [&str; 5] = ["a", "b", "cc", "d\"e", "é"];
+
+    fn edits() -> impl Strategy<Value = Edit> {
+        let name = || 0..NAMES.len();
+        prop_oneof![
+            name().prop_map(Edit::Remove),
+            (name(), name())
+                .prop_filter("another", |(from, to)| from != to)
+                .prop_map(|(from, to)| Edit::Rename(from, to)),
+            (name(), any::<u8>()).prop_map(|(name, value)| Edit::Set(name, value)),
+            prop::collection::vec(name(), 0..4).prop_map(Edit::Keep),
+        ]
+    }
+
+    /// The same edits on a list of names and values, where order is the order of the text.
+    fn model(fields: &mut Vec<(String, String)>, edit: &Edit) {
+        let place = |fields: &[(String, String)], name: usize| {
+            fields.iter().position(|(found, _)| found == NAMES[name])
+        };
+        match edit {
+            Edit::Remove(name) => fields.retain(|(found, _)| found != NAMES[*name]),
+            Edit::Rename(from, to) => {
+                if place(fields, *from).is_some() {
+                    fields.retain(|(found, _)| found != NAMES[*to]);
+                    let from = place(fields, *from).unwrap();
+                    fields[from].0 = NAMES[*to].to_owned();
+                }
+            }
+            Edit::Set(name, value) => match place(fields, *name) {
+                Some(place) => fields[place].1 = value.to_string(),
+                None => fields.push((NAMES[*name].to_owned(), value.to_string())),
+            },
+            Edit::Keep(names) => fields.retain(|(found, _)| names.iter().any(|name| found == NAMES[*name])),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn edits_do_what_they_do_to_a_list(
+            given in prop::sample::subsequence(vec!["a", "b", "cc", "d\"e", "é", "x", "y"], 0..7).prop_shuffle(),
+            gap in prop::sample::select(vec!["", " "]),
+            edits in prop::collection::vec(edits(), 0..6),
+        ) {
+            let quoted = |name: &str| serde_json::to_string(name).unwrap();
+            let fields = given.iter().enumerate().map(|(place, name)| ((*name).to_owned(), format!("[{place}]")));
+            let mut expected: Vec<(String, String)> = fields.collect();
+            let text = |fields: &[(String, String)]| {
+                let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{}{gap}:{value}", quoted(name))).collect();
+                format!("{{{}}}", fields.join(&format!("{gap},")))
+            };
+            let found = edit(&text(&expected), &NAMES, |draft, names| {
+                for edit in &edits {
+                    model(&mut expected, edit);
+                    match edit {
+                        Edit::Remove(name) => draft.remove(names[*name]),
+                        Edit::Rename(from, to) => draft.rename(&[(names[*from], names[*to])]),
+                        Edit::Set(name, value) => draft.set(names[*name], |made| made.push(value.to_string().as_bytes())),
+                        Edit::Keep(keep) => draft.keep(&keep.iter().map(|name| names[*name]).collect::<Vec<_>>()),
+                    }
+                }
+            });
+            prop_assert_eq!(found.replace(' ', ""), text(&expected).replace(' ', ""));
+        }
+    }
 }
