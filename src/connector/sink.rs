@@ -1,5 +1,9 @@
 //! The contract of a sink.
 //!
+//! **Ids.** A sink with ids takes strings, numbers and booleans, and holds their characters ([`Id`](crate::model::document::Id)). So `7` and
+//! `"7"` have one identity and one place. They never replace one another: the second to come is rejected, and a removal of
+//! one leaves the other.
+//!
 //! A target is not one queue: each of its *lanes* takes requests on its own (in Cosmos a physical partition with its own
 //! budget), so one slow lane does not hold up the rest. The pipeline asks [`Sink::route`] for every document, keeps one queue
 //! a lane and calls [`Lane::send`], many at once where the sink allows it.

@@ -8,4 +8,4 @@ pub mod scan;
 pub mod text;
 
 pub use scan::{Field, Index, MAX_DEPTH, Malformed, compact, field, index};
-pub use text::{scalar_text, unescape, write_string};
+pub use text::{scalar_text, unescape, unescape_exact, write_string};
