@@ -73,6 +73,29 @@ fn a_database_put_back_to_an_earlier_state_is_filled_again() {
     place.succeed("verify --from in.jsonl --to sqlite:out.db");
 }
 
+/// A limit of the size of files stands in for a full disk: unlike that it lets the first part of a write pass.
+#[cfg(unix)]
+#[test]
+fn a_reject_file_that_can_grow_no_more_holds_whole_lines() {
+    let place = Place::new();
+    place.write("in.jsonl", "this is no document\n".repeat(5_000));
+    // Blocks of 512 or of 1024 bytes, as the shell pleases: less than the dead letters take, more than any other file.
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 400; exec {} migrate --from in.jsonl --to out.jsonl --max-rejects 5000 --job j -q",
+        env!("CARGO_BIN_EXE_docferry")
+    );
+    let mut limited = Command::new("sh");
+    let ran = limited.args(["-c", &script]).current_dir(place.path("")).output().unwrap();
+    assert_eq!(ran.status.code(), Some(75), "{}", String::from_utf8_lossy(&ran.stderr));
+    let rejects = ".docferry/jobs/j/rejects.jsonl";
+    let letters = place.read(rejects);
+    assert!(letters.is_empty() || letters.ends_with(b"}\n"), "{} bytes", letters.len());
+    place.succeed("migrate --from in.jsonl --to out.jsonl --max-rejects 5000 --job j --resume");
+    let letters = String::from_utf8(place.read(rejects)).unwrap();
+    assert_eq!(letters.lines().count(), 5_000);
+    assert!(letters.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+}
+
 #[test]
 fn another_layout_of_the_target_is_refused() {
     let place = Place::new();

@@ -68,6 +68,7 @@ impl Committer {
         if let Some(file) = rejects_file {
             blocking(move || file.sync_data().map_err(|cause| Error::io("syncing the reject file", cause)))
                 .await?;
+            shared.account.rejects_synced(rejects_length);
         }
         let checkpoint = Checkpoint {
             generation: self.last.generation + 1,

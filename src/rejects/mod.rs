@@ -11,7 +11,7 @@ use crate::model::reject::{Reject, RejectedBy};
 use base64::Engine;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 /// The reject file's name in a job's folder.
@@ -78,29 +78,35 @@ pub fn refused_by_target(folder: &Path) -> Result<HashSet<(String, u64)>> {
 }
 
 /// The reject file of a job, being written. The file is made by the first reject.
+///
+/// It holds whole lines only: what a failed write has left of them is cut off before anything else is written.
 #[derive(Debug)]
 pub struct RejectLog {
     path: PathBuf,
     file: Option<File>,
+    /// Lines that are not in the file yet.
     buffer: Vec<u8>,
+    /// Of the file and the buffer together.
     length: u64,
-    /// Something was written that no caller was told to sync yet.
-    unsynced: bool,
+    /// How much of the file is known to survive a loss of power.
+    synced: u64,
+    /// A failed write may have left something behind the last whole line.
+    is_torn: bool,
 }
 
 impl RejectLog {
     /// Opens the file in `folder` and cuts it to `length`, which an earlier run's checkpoint holds (0 for a fresh run).
     pub fn open(folder: &Path, length: u64) -> Result<RejectLog> {
         let path = folder.join(REJECTS_FILE);
-        let mut log = RejectLog { path, file: None, buffer: Vec::new(), length, unsynced: false };
-        match File::options().read(true).write(true).open(&log.path) {
-            Ok(mut file) => {
+        let mut log =
+            RejectLog { path, file: None, buffer: Vec::new(), length, synced: length, is_torn: false };
+        match File::options().append(true).open(&log.path) {
+            Ok(file) => {
                 let found = file.metadata().map_err(|cause| log.error(cause))?.len();
                 if found < length {
                     return Err(log.shorter(found));
                 }
                 file.set_len(length).map_err(|cause| log.error(cause))?;
-                file.seek(SeekFrom::End(0)).map_err(|cause| log.error(cause))?;
                 log.file = Some(file);
             }
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && length == 0 => {}
@@ -110,22 +116,36 @@ impl RejectLog {
         Ok(log)
     }
 
-    /// Appends lines that [`dead_letter`] made.
+    /// Appends lines that [`dead_letter`] made. After a failure nothing of them is left, and all lines before them are.
     pub fn append(&mut self, lines: &[u8]) -> Result<()> {
+        let before = self.buffer.len();
         self.buffer.extend_from_slice(lines);
         self.length += lines.len() as u64;
-        if self.buffer.len() >= BUFFER_BYTES { self.write_out() } else { Ok(()) }
+        if self.buffer.len() < BUFFER_BYTES {
+            return Ok(());
+        }
+        self.write_out().inspect_err(|_| {
+            self.buffer.truncate(before);
+            self.length -= lines.len() as u64;
+        })
     }
 
-    /// Writes out what is collected. Returns the file's length, and the file if it must be synced before the length counts.
+    /// Writes out what is collected. Returns the file's length, and the file if it must be synced before the length counts; the
+    /// caller then tells [`synced`](Self::synced).
     pub fn write_through(&mut self) -> Result<(u64, Option<File>)> {
         self.write_out()?;
-        let unsynced = std::mem::take(&mut self.unsynced);
         let file = match &self.file {
-            Some(file) if unsynced => Some(file.try_clone().map_err(|cause| self.error(cause))?),
+            Some(file) if self.synced < self.length => {
+                Some(file.try_clone().map_err(|cause| self.error(cause))?)
+            }
             _ => None,
         };
         Ok((self.length, file))
+    }
+
+    /// So much of the file has been synced.
+    pub fn synced(&mut self, length: u64) {
+        self.synced = self.synced.max(length);
     }
 
     fn write_out(&mut self) -> Result<()> {
@@ -136,14 +156,16 @@ impl RejectLog {
             let file = File::options().create(true).append(true).open(&self.path);
             self.file = Some(file.map_err(|cause| self.error(cause))?);
         }
+        let whole = self.length - self.buffer.len() as u64;
         if let Some(file) = &mut self.file {
-            let written = file.write_all(&self.buffer);
-            written.map_err(|cause| {
-                Error::io("writing the reject file", cause).with("path", self.path.display())
-            })?;
+            let mut written = if self.is_torn { file.set_len(whole) } else { Ok(()) };
+            if written.is_ok() {
+                written = file.write_all(&self.buffer);
+                self.is_torn = written.is_err() && file.set_len(whole).is_err();
+            }
+            written.map_err(|cause| self.error(cause))?;
         }
         self.buffer.clear();
-        self.unsynced = true;
         Ok(())
     }
 
@@ -182,6 +204,39 @@ mod tests {
         assert_eq!(line(b"\xff")["base64"], "/w==");
         assert_eq!(line(b"{}")["where"], "a.jsonl, line 3");
         assert_eq!(line(b"{}")["at"], 42);
+    }
+
+    #[test]
+    fn a_file_is_handed_out_until_it_has_been_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = RejectLog::open(folder.path(), 0).unwrap();
+        assert!(log.write_through().unwrap().1.is_none(), "there is no file");
+        log.append(b"one\n").unwrap();
+        for _ in 0..2 {
+            let (length, file) = log.write_through().unwrap();
+            assert!(length == 4 && file.is_some(), "nobody has said that it was synced");
+        }
+        log.synced(4);
+        assert!(log.write_through().unwrap().1.is_none());
+        log.append(b"two\n").unwrap();
+        assert!(log.write_through().unwrap().1.is_some());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn lines_that_cannot_be_written_are_not_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = RejectLog::open(folder.path(), 0).unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join(REJECTS_FILE)).unwrap();
+        log.append(b"small\n").unwrap();
+        let full = log.append(&vec![b'x'; BUFFER_BYTES]).unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::StorageFull);
+        assert_eq!((log.length, log.buffer.as_slice()), (6, &b"small\n"[..]));
+        assert!(log.write_through().is_err(), "and nothing can be cut off there");
+        // Elsewhere there is room.
+        log.file = Some(File::create(folder.path().join("roomy")).unwrap());
+        assert_eq!(log.write_through().unwrap().0, 6);
+        assert_eq!(std::fs::read(folder.path().join("roomy")).unwrap(), b"small\n");
     }
 
     #[test]
