@@ -118,12 +118,21 @@ fn another_layout_of_the_target_is_refused() {
 #[test]
 fn a_source_of_many_partitions_can_be_stopped_anywhere() {
     let place = Place::new();
-    place.write("in.jsonl", orders(20_000));
     place.write(
-        "s.toml",
-        "[source]\nconnector = \"file\"\npath = \"in.jsonl\"\npartition_bytes = 4096\n\
-         [target]\nconnector = \"sqlite\"\npath = \"out.db\"\n",
+        "in.jsonl",
+        orders(20_000)
+            .replace("\"total\":77", "\"total\":,77")
+            .replace("\"order-123", "null,\"was\":\"order-123"),
     );
+    let strategy = |target: &str| {
+        format!(
+            "[source]\nconnector = \"file\"\npath = \"in.jsonl\"\npartition_bytes = 4096\n\
+             [target]\nconnector = \"sqlite\"\npath = \"{target}\"\n[run]\nmax_rejects = 1000\n",
+        )
+    };
+    place.write("calm.toml", strategy("calm.db"));
+    place.succeed("migrate --strategy ./calm.toml");
+    place.write("s.toml", strategy("out.db"));
     for round in 0..12 {
         let mut child = Command::new(env!("CARGO_BIN_EXE_docferry"))
             .args(["migrate", "--strategy", "./s.toml", "--resume", "-q"])
@@ -143,4 +152,13 @@ fn a_source_of_many_partitions_can_be_stopped_anywhere() {
     }
     place.succeed("migrate --strategy ./s.toml --resume");
     place.succeed("verify --strategy ./s.toml");
+    // Refused by the reader and by the target, in the order of the source.
+    let letters = String::from_utf8(place.read(".docferry/jobs/calm/rejects.jsonl")).unwrap();
+    let count = |by: &str| letters.matches(&format!("{{\"by\":\"{by}\"")).count();
+    assert!(count("read") > 100 && count("target") > 100, "{} letters", letters.lines().count());
+    let line = |letter: &str| {
+        letter.split_once(", line ").unwrap().1.split_once(',').unwrap().0.parse::<u64>().unwrap()
+    };
+    assert!(letters.lines().map(line).is_sorted());
+    assert!(place.read(".docferry/jobs/s/rejects.jsonl") == letters.as_bytes());
 }

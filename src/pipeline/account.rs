@@ -232,6 +232,11 @@ impl Account {
         self.lock().rejects.synced(length);
     }
 
+    /// Puts the reject file in the source order of `partitions`, all of which are finished and in a checkpoint. Waits for a disk.
+    pub(crate) fn put_rejects_in_order(&self, partitions: &[Partition]) -> Result<()> {
+        self.lock().rejects.put_in_order(partitions)
+    }
+
     /// Partitions finished since the last call.
     pub(crate) fn finished_partitions(&self) -> Vec<PartitionIndex> {
         std::mem::take(&mut self.lock().finished)

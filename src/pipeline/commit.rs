@@ -105,7 +105,9 @@ impl Shared {
 }
 
 /// Runs what waits for a disk where it may wait.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(cause) => Err(Error::internal("storing the checkpoint", "the thread ended").caused_by(cause)),

@@ -4,14 +4,18 @@
 //! programs), and the document: as `document` where it is valid JSON, as `text` where it is UTF-8, else as `base64`.
 //! A line holds no time and no run, so that a resumed job leaves the same file as an uninterrupted one. A document's line is
 //! written only when its whole batch is finished, and the checkpoint holds the file's length: a replay truncates, never doubles.
+//! When every partition is finished the lines are put in source order (`order.rs`).
+
+mod order;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::json::{self, Index, write_string};
+use crate::model::partition::Partition;
 use crate::model::reject::{Reject, RejectedBy};
 use base64::Engine;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// The reject file's name in a job's folder.
@@ -100,11 +104,14 @@ impl RejectLog {
         let path = folder.join(REJECTS_FILE);
         let mut log =
             RejectLog { path, file: None, buffer: Vec::new(), length, synced: length, is_torn: false };
-        match File::options().append(true).open(&log.path) {
-            Ok(file) => {
+        match File::options().read(true).append(true).open(&log.path) {
+            Ok(mut file) => {
                 let found = file.metadata().map_err(|cause| log.error(cause))?.len();
                 if found < length {
                     return Err(log.shorter(found));
+                }
+                if !ends_a_line(&mut file, length).map_err(|cause| log.error(cause))? {
+                    return Err(log.reordered());
                 }
                 file.set_len(length).map_err(|cause| log.error(cause))?;
                 log.file = Some(file);
@@ -148,6 +155,21 @@ impl RejectLog {
         self.synced = self.synced.max(length);
     }
 
+    /// Puts the lines in source order. For the time when every partition is finished and a checkpoint with the file's length is stored:
+    /// the length stays, so whether a crash comes before or after, that checkpoint fits the file.
+    pub fn put_in_order(&mut self, partitions: &[Partition]) -> Result<()> {
+        self.write_out()?;
+        if self.file.is_some()
+            && order::put_in_order(&self.path, partitions).map_err(|cause| self.error(cause))?
+        {
+            // The one that is open has no name any more.
+            let file = File::options().append(true).open(&self.path);
+            self.file = Some(file.map_err(|cause| self.error(cause))?);
+            self.synced = self.length;
+        }
+        Ok(())
+    }
+
     fn write_out(&mut self) -> Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -173,6 +195,15 @@ impl RejectLog {
         Error::io("writing the reject file", cause).with("path", self.path.display())
     }
 
+    /// A checkpoint from before the lines were put in order, as of a database that was put back to an earlier state.
+    fn reordered(&self) -> Error {
+        let message = format!(
+            "no line ends after the {} bytes that the checkpoint speaks of; it was changed since; --restart begins anew",
+            self.length
+        );
+        Error::configuration("opening the reject file", message).with("path", self.path.display())
+    }
+
     fn shorter(&self, found: u64) -> Error {
         Error::new(
             ErrorKind::Configuration,
@@ -184,6 +215,15 @@ impl RejectLog {
         )
         .with("path", self.path.display())
     }
+}
+
+/// Whether `length` is the beginning of the file or the end of a line.
+fn ends_a_line(file: &mut File, length: u64) -> std::io::Result<bool> {
+    let Some(last) = length.checked_sub(1) else { return Ok(true) };
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(last))?;
+    file.read_exact(&mut byte)?;
+    Ok(byte == *b"\n")
 }
 
 #[cfg(test)]
@@ -240,6 +280,29 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_after_the_lines_were_put_in_order_comes_behind_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let partition = Partition {
+            id: crate::model::partition::PartitionId("p".into()),
+            start: Default::default(),
+            bytes: None,
+            documents: None,
+        };
+        let line = |at| {
+            let span = Span { start: 0, length: 0, at, ordinal: 0, operation: Default::default() };
+            dead_letter(&Reject::new(RejectedBy::Read, "why", &span, b"{}"), "p", "here")
+        };
+        let mut log = RejectLog::open(folder.path(), 0).unwrap();
+        log.put_in_order(std::slice::from_ref(&partition)).unwrap();
+        log.append(&[line(2), line(1)].concat()).unwrap();
+        log.put_in_order(&[partition]).unwrap();
+        log.append(&line(0)).unwrap();
+        log.write_through().unwrap();
+        let expected = [line(1), line(2), line(0)].concat();
+        assert_eq!(std::fs::read(folder.path().join(REJECTS_FILE)).unwrap(), expected);
+    }
+
+    #[test]
     fn reopening_cuts_to_the_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = RejectLog::open(folder.path(), 0).unwrap();
@@ -251,6 +314,8 @@ mod tests {
         again.append(b"three\n").unwrap();
         again.write_through().unwrap();
         assert_eq!(std::fs::read(folder.path().join(REJECTS_FILE)).unwrap(), b"one\nthree\n");
-        assert_eq!(RejectLog::open(folder.path(), 99).unwrap_err().kind(), ErrorKind::Configuration);
+        for length in [2, 99] {
+            assert_eq!(RejectLog::open(folder.path(), length).unwrap_err().kind(), ErrorKind::Configuration);
+        }
     }
 }
