@@ -55,16 +55,17 @@ pub(super) fn open_to_write(
         Synchronous::Normal => "normal",
         Synchronous::Full => "full",
     };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let connection = open(path, flags).map_err(failure(operation, path))?;
     let prepare = || {
-        let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         // The log lets `verify` read while a run writes, and makes a commit one sequential write.
         connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", level)?;
         // 16 MiB in KiB: keeps the inner pages of an index over tens of millions of ids in memory.
-        connection.pragma_update(None, "cache_size", -16 * 1024)?;
-        Ok(connection)
+        connection.pragma_update(None, "cache_size", -16 * 1024)
     };
-    prepare().map_err(failure(operation, path))
+    prepare().map_err(write_failure(operation, path, &connection))?;
+    Ok(connection)
 }
 
 fn open(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
@@ -98,6 +99,35 @@ pub(super) fn failure<'a>(
         };
         Error::new(kind, operation, message).with("path", path.display()).caused_by(cause)
     }
+}
+
+/// The same for a connection that writes. SQLite itself tells only one of the ways in which there is no more room; of a quota and of a
+/// limit of the file's size it says no more than that a write failed, and the system's own number tells the rest.
+pub(super) fn write_failure<'a>(
+    operation: &'static str,
+    path: &'a Path,
+    connection: &'a Connection,
+) -> impl Fn(rusqlite::Error) -> Error + Copy + 'a {
+    move |cause| {
+        let system = match cause.sqlite_error_code() {
+            Some(ErrorCode::SystemIoFailure) => system_error(connection),
+            _ => None,
+        };
+        match system {
+            Some(system) if Error::kind_of_io(&system) == ErrorKind::StorageFull => {
+                Error::io(operation, system).with("path", path.display())
+            }
+            _ => failure(operation, path)(cause),
+        }
+    }
+}
+
+/// What the system said when it failed the connection's last call.
+fn system_error(connection: &Connection) -> Option<std::io::Error> {
+    #[expect(unsafe_code, reason = "reads a number of an open connection, which is borrowed meanwhile")]
+    // SAFETY: the handle is valid as long as the connection lives.
+    let number = unsafe { rusqlite::ffi::sqlite3_system_errno(connection.handle()) };
+    (number != 0).then(|| std::io::Error::from_raw_os_error(number))
 }
 
 /// A name as it stands in SQL.

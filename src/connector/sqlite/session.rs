@@ -9,7 +9,7 @@
 
 use crate::connector::sqlite::TargetOptions;
 use crate::connector::sqlite::columns::{Cell, Extract};
-use crate::connector::sqlite::connection::{failure, open_to_write, quoted};
+use crate::connector::sqlite::connection::{open_to_write, quoted, write_failure};
 use crate::connector::sqlite::{custody, schema};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
@@ -61,24 +61,35 @@ impl Session {
             connection.execute_batch("COMMIT")?;
             Ok(uuid)
         };
-        let uuid = claim().map_err(failure(PREPARING, &path))?;
+        let uuid = claim().map_err(write_failure(PREPARING, &path, &connection))?;
         let uuid = uuid.ok_or_else(|| Error::internal(PREPARING, "the database has got no name"))?;
         let extract = Extract::new(options);
         let (upsert, delete) = (upsert(options), delete(options));
-        add_kind_rule(&connection, &options.id_field).map_err(failure(PREPARING, &path))?;
+        add_kind_rule(&connection, &options.id_field).map_err(write_failure(
+            PREPARING,
+            &path,
+            &connection,
+        ))?;
         Ok((Self { connection, path, job, run, upsert, delete, extract, begun: false }, uuid))
     }
 
     /// Writes a request into the open transaction.
     pub(super) fn write(&mut self, request: &Request) -> Result<Outcome> {
         self.begin(WRITING)?;
-        let failure = failure(WRITING, &self.path);
-        let savepoint = self.connection.savepoint().map_err(failure)?;
-        // An early return drops the savepoint, which rolls back to it.
-        let outcome =
-            apply(&savepoint, &self.upsert, &self.delete, &self.extract, request).map_err(failure)?;
-        savepoint.commit().map_err(failure)?;
-        Ok(outcome)
+        // Not kept by the transaction but by name, so that a failure can be looked into before it is undone.
+        let failure = self.failure(WRITING);
+        self.connection.execute_batch("SAVEPOINT request").map_err(failure)?;
+        let applied = apply(&self.connection, &self.upsert, &self.delete, &self.extract, request);
+        let applied = applied.and_then(|outcome| {
+            self.connection.execute_batch("RELEASE request")?;
+            Ok(outcome)
+        });
+        applied.map_err(|cause| {
+            let error = failure(cause);
+            // Fails where SQLite has given up the whole transaction, which `begin` finds out.
+            drop(self.connection.execute_batch("ROLLBACK TO request; RELEASE request"));
+            error
+        })
     }
 
     /// Stores the checkpoint in the open transaction and commits.
@@ -87,8 +98,7 @@ impl Session {
             .map_err(|cause| Error::internal(COMMITTING, "the checkpoint has no text").caused_by(cause))?;
         self.begin(COMMITTING)?;
         self.check_hold()?;
-        custody::store(&self.connection, &self.job, checkpoint, &text)
-            .map_err(failure(COMMITTING, &self.path))?;
+        custody::store(&self.connection, &self.job, checkpoint, &text).map_err(self.failure(COMMITTING))?;
         self.commit()
     }
 
@@ -101,12 +111,16 @@ impl Session {
         }
         // A reader may keep the log busy; then it stays, and the database is complete all the same.
         let truncated = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        truncated.map_err(failure("emptying the write-ahead log", &self.path))
+        truncated.map_err(self.failure("emptying the write-ahead log"))
+    }
+
+    fn failure(&self, operation: &'static str) -> impl Fn(rusqlite::Error) -> Error + Copy {
+        write_failure(operation, &self.path, &self.connection)
     }
 
     fn begin(&mut self, operation: &'static str) -> Result<()> {
         if !self.begun {
-            self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failure(operation, &self.path))?;
+            self.connection.execute_batch("BEGIN IMMEDIATE").map_err(self.failure(operation))?;
             self.begun = true;
         } else if self.connection.is_autocommit() {
             // After some failures (a full disk) SQLite gives up a transaction by itself. What was accepted is lost, so no
@@ -119,7 +133,7 @@ impl Session {
 
     /// Inside the transaction, so that no other run can take over between this look and the commit.
     fn check_hold(&mut self) -> Result<()> {
-        let failure = failure(COMMITTING, &self.path);
+        let failure = self.failure(COMMITTING);
         if custody::holds(&self.connection, &self.job, &self.run).map_err(failure)? {
             return Ok(());
         }
@@ -131,7 +145,7 @@ impl Session {
     }
 
     fn commit(&mut self) -> Result<()> {
-        self.connection.execute_batch("COMMIT").map_err(failure(COMMITTING, &self.path))?;
+        self.connection.execute_batch("COMMIT").map_err(self.failure(COMMITTING))?;
         self.begun = false;
         Ok(())
     }
