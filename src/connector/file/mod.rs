@@ -5,6 +5,7 @@
 //! ```text
 //!   plan      paths and patterns -> inputs -> partitions        what is there
 //!   streams   an input -> uncompressed bytes from a place on    how to get at it
+//!   unpack    compressed bytes -> uncompressed ones             what of a damaged stream can be had
 //!   feed      bytes -> the buffer of a batch                    one copy, by the kernel
 //!   split     bytes -> records (lines, elements)                where documents are
 //!   cursor    all of it -> batches                              limits, positions, damage
@@ -44,6 +45,7 @@ mod source;
 mod split;
 mod streams;
 mod target;
+mod unpack;
 #[cfg(test)]
 mod writing_tests;
 
