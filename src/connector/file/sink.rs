@@ -161,7 +161,7 @@ impl Sink for FileSink {
 
     fn read_back(&self) -> Option<Box<dyn Source>> {
         self.target.path()?;
-        let files = self.target.files().ok()?;
+        let files = self.target.readable().ok()?;
         let given = files.into_iter().map(|path| path.to_str().map(|path| Given::Path(path.to_owned())));
         let reading = Reading {
             given: given.collect::<Option<_>>()?,
