@@ -86,6 +86,25 @@ fn a_changed_table_is_told_from_its_source() {
     }
 }
 
+#[test]
+fn only_the_database_is_left() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(ORDERS));
+    let ends = "--from in.jsonl --to sqlite:db/out.db";
+    std::fs::create_dir(place.path("db")).unwrap();
+    let files = || std::fs::read_dir(place.path("db")).unwrap().count();
+    for command in ["migrate", "verify", "migrate --restart", "verify"] {
+        place.succeed(&format!("{command} {ends}"));
+        assert_eq!(files(), 1, "after {command}");
+    }
+    // Somebody else has it open: then it is theirs to clear away.
+    let other = place.database("db/out.db");
+    other.query_row("SELECT count(*) FROM documents", [], |_| Ok(())).unwrap();
+    place.succeed(&format!("verify {ends}"));
+    drop(other);
+    assert_eq!(files(), 1);
+}
+
 /// Whoever reads the folder reads them too.
 #[test]
 fn a_part_that_no_run_has_written_is_a_difference() {

@@ -36,12 +36,28 @@ pub(super) fn find_file(operation: &'static str, path: &Path) -> Result<bool> {
     }
 }
 
-/// Opens an existing database to read it only.
+/// Opens an existing source to read it only.
 pub(super) fn open_to_read(operation: &'static str, path: &Path) -> Result<Connection> {
     if !find_file(operation, path)? {
         return Err(Error::configuration(operation, "there is no such file").with("path", path.display()));
     }
     open(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failure(operation, path))
+}
+
+/// Opens an existing target to look at it. Nothing in it can be changed through this connection, yet it may write: so when it
+/// is the last to close, SQLite clears away the files of the write-ahead log, which a connection that only reads must leave
+/// behind. A source is not opened so: moving its log would be a change that a resume must refuse.
+pub(super) fn open_to_look(operation: &'static str, path: &Path) -> Result<Connection> {
+    if !find_file(operation, path)? {
+        return Err(Error::configuration(operation, "there is no such file").with("path", path.display()));
+    }
+    let look = || {
+        // Where writing is not permitted, SQLite opens the file for reading by itself.
+        let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(connection)
+    };
+    look().map_err(failure(operation, path))
 }
 
 /// Opens or creates a database to write to it, with a write-ahead log.

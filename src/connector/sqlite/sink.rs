@@ -5,7 +5,7 @@
 
 use crate::connector::sink::{Lane, Order, Prepare, Sink, SinkCapabilities, Start};
 use crate::connector::source::Source;
-use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_read, quoted};
+use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_look, quoted};
 use crate::connector::sqlite::session::Session;
 use crate::connector::sqlite::survey::{Survey, survey};
 use crate::connector::sqlite::{SqliteSource, TargetOptions, custody};
@@ -92,7 +92,7 @@ impl Sink for SqliteSink {
             if !find_file(OPERATION, &options.path)? {
                 return Ok(None);
             }
-            let connection = open_to_read(OPERATION, &options.path)?;
+            let connection = open_to_look(OPERATION, &options.path)?;
             let uuid = custody::uuid(&connection).map_err(failure(OPERATION, &options.path))?;
             Ok(uuid.map(|uuid| identity(&uuid, &options)))
         }))
@@ -105,7 +105,7 @@ impl Sink for SqliteSink {
             if !find_file(OPERATION, &options.path)? {
                 return Ok(None);
             }
-            let connection = open_to_read(OPERATION, &options.path)?;
+            let connection = open_to_look(OPERATION, &options.path)?;
             let text = custody::stored(&connection, &job).map_err(failure(OPERATION, &options.path))?;
             text.map(|text| custody::parse(&text)).transpose()
         }))
