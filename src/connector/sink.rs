@@ -122,12 +122,13 @@ pub trait Sink: Send + Sync {
     }
 
     /// What the sink notes of itself for the checkpoint about to be taken (the length of a file). It covers exactly the requests
-    /// answered so far. Quick: no waiting for a disk.
+    /// answered so far. Quick: no syncing, and no reading but of a few bytes that were just written.
     fn mark(&self) -> Result<serde_json::Value> {
         Ok(serde_json::Value::Null)
     }
 
-    /// Makes durable everything that `checkpoint` counts as finished; a transactional sink stores the checkpoint in the same
+    /// Makes durable everything that `checkpoint` counts as finished. What a lane has answered may be lost until then: an answer frees
+    /// memory and lets the next version of a document go, and only a flush that has returned lets the low-water mark move. A transactional sink stores the checkpoint in the same
     /// transaction, and answers [`ErrorKind::Held`](crate::error::ErrorKind::Held) if another run has stored one since this run began.
     fn flush<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
 

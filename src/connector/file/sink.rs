@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
-use crate::model::request::{Cost, Durability, Outcome, Request, Route};
+use crate::model::request::{Outcome, Request, Route};
 use std::fs;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -183,15 +183,10 @@ impl Lane for PartLane {
         Box::pin(async move {
             let part = Arc::clone(&self.part);
             let turn = part.turn();
-            let (extent, bytes) = blocking("writing the target", move || {
-                let bytes = request.documents().map(|document| document.bytes.len() as u64).sum();
-                Ok((part.append(turn, &request)?, bytes))
-            })
-            .await?;
+            let extent = blocking("writing the target", move || part.append(turn, &request)).await?;
             // Only now: had this future been dropped, the request would count as never sent.
             self.part.accept(extent);
-            let cost = Cost { request_units: 0.0, bytes };
-            Ok(Outcome { cost, durability: Durability::Accepted, ..Outcome::default() })
+            Ok(Outcome::default())
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::connector::memory::{MemorySink, MemorySource, Options};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::document::{Document, Id, Operation};
 use crate::model::json;
-use crate::model::request::{Durability, LaneId, Outcome, Request, Route};
+use crate::model::request::{LaneId, Outcome, Request, Route};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -195,7 +195,7 @@ impl MemoryStore {
         promise?;
         let mut contents = locked(&self.contents);
         let (now, cost) = (self.now(), self.options.request_units_per_document);
-        let mut outcome = Outcome { durability: Durability::Durable, ..Outcome::default() };
+        let mut outcome = Outcome::default();
         let mut accepted = Vec::with_capacity(request.len());
         for (index, document) in (0..).zip(request.documents()) {
             let (key, id) = match self.identify(&document) {
@@ -222,8 +222,7 @@ impl MemoryStore {
                 outcome.retry.extend(index..request.len() as u32);
                 break;
             }
-            outcome.cost.request_units += cost;
-            outcome.cost.bytes += document.bytes.len() as u64;
+            outcome.request_units += cost;
             let Document { bytes, partition, at, operation } = document;
             accepted.push(Accepted { identity, document: bytes, operation, partition, at });
         }

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::{Document, Id, IdKind, Operation};
 use crate::model::json::{self, Index};
-use crate::model::request::{Durability, Outcome, Request};
+use crate::model::request::{Outcome, Request};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ToSql, params_from_iter};
@@ -159,7 +159,7 @@ fn apply(
     extract: &Extract,
     request: &Request,
 ) -> rusqlite::Result<Outcome> {
-    let mut outcome = Outcome { durability: Durability::Accepted, ..Outcome::default() };
+    let mut outcome = Outcome::default();
     let mut upsert = connection.prepare_cached(upsert)?;
     let mut fields = Index::default();
     for (index, document) in (0..).zip(request.documents()) {
@@ -178,14 +178,12 @@ fn apply(
             Operation::Upsert => {
                 if !put(&mut upsert, &document, &id, &cells)? {
                     outcome.rejected.push((index, id.taken(&extract.id_field)));
-                    continue;
                 }
             }
             Operation::Delete => {
                 connection.prepare_cached(delete)?.execute((&cells[0], id.kind as i64))?;
             }
         }
-        outcome.cost.bytes += document.bytes.len() as u64;
     }
     Ok(outcome)
 }
