@@ -149,7 +149,7 @@ fn find(given: &[Given]) -> Result<Vec<Candidate>> {
             Given::Path(path) => found.push(named(Path::new(path), None)?),
         }
     }
-    // What two patterns match, or is given twice, is read once.
+    // What two patterns match, or is given twice in the same words, is read once; other words for the same file (`./a`) are not seen.
     let mut seen = HashSet::new();
     found.retain(|candidate| seen.insert(candidate.full.clone()));
     Ok(found)
