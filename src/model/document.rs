@@ -34,6 +34,12 @@ pub struct Span {
 }
 
 impl Span {
+    /// The same document in another place; `None` where 32 bits cannot tell it.
+    pub fn moved(&self, start: usize, length: usize) -> Option<Span> {
+        let (start, length) = (u32::try_from(start).ok()?, u32::try_from(length).ok()?);
+        start.checked_add(length).map(|_| Span { start, length, ..*self })
+    }
+
     /// The span's place in its buffer.
     pub fn range(&self) -> std::ops::Range<usize> {
         self.start as usize..(self.start + self.length) as usize
@@ -71,7 +77,7 @@ impl Documents {
         Document { bytes: self.bytes(index), partition, at: span.at, operation: span.operation }
     }
 
-    /// Appends a document.
+    /// Appends a document; the caller sees to it that the buffer stays below 4 GiB.
     pub fn push(&mut self, bytes: &[u8], at: u64, ordinal: u32) {
         let start = self.buffer.len() as u32;
         self.buffer.extend_from_slice(bytes);
@@ -167,6 +173,16 @@ impl<'a> Id<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_beyond_4_gib_is_none() {
+        let span = Span { start: 0, length: 0, at: 7, ordinal: 0, operation: Operation::Upsert };
+        let most = u32::MAX as usize;
+        assert_eq!(span.moved(most - 5, 5).map(|span| (span.range().end, span.at)), Some((most, 7)));
+        assert_eq!(span.moved(most - 5, 6), None);
+        assert_eq!(span.moved(most + 1, 0), None);
+        assert_eq!(span.moved(0, most + 1), None);
+    }
 
     #[test]
     fn an_id_is_a_scalar_whose_characters_are_whole() {
