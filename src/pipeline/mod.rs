@@ -136,7 +136,8 @@ impl Pipeline {
                 Work { partition, stretches: stretches.into(), reader: None, sequence: 0, needs: None };
             (!work.stretches.is_empty()).then_some(work)
         });
-        let schedule = Schedule::new(work.collect(), total);
+        let mut schedule = Schedule::new(work.collect(), total);
+        schedule.one_by_one = parts.source.capabilities().ordered && !total;
         let account = Account::new(
             &parts.partitions,
             &first.partitions,

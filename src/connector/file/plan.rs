@@ -36,6 +36,8 @@ pub(super) struct Reading {
     pub(super) compression: Option<Compression>,
     /// `None`: a file is never cut.
     pub(super) partition_bytes: Option<u64>,
+    /// Of equal ids the later one counts, over all files in their order.
+    pub(super) is_ordered: bool,
 }
 
 /// Where an input's bytes are.

@@ -168,6 +168,7 @@ impl Sink for FileSink {
             format: Some(self.layout.format),
             compression: Some(self.layout.compression),
             partition_bytes: Some(crate::connector::file::PARTITION),
+            is_ordered: false,
         };
         Some(Box::new(FileSource::new(reading)))
     }

@@ -62,7 +62,7 @@ impl SqliteSource {
 
 impl Source for SqliteSource {
     fn capabilities(&self) -> SourceCapabilities {
-        SourceCapabilities { resumable: true }
+        SourceCapabilities { resumable: true, ordered: false }
     }
 
     fn check(&self) -> BoxFuture<'_, Result<Vec<String>>> {
