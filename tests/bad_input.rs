@@ -70,9 +70,9 @@ fn all_before_a_truncation_is_moved() {
     insta::assert_snapshot!(ran.messages(), @r#"
     exit code 65
     starting job file-out.jsonl: file:in.jsonl.gz -> file:out.jsonl
-    warning: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): incomplete deflate stream
+    warning: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): it ends too early
     failed: job file-out.jsonl
-    error: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): incomplete deflate stream
+    error: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): it ends too early
       try: all before the damage was moved; mend or replace the input
     "#);
     let moved = String::from_utf8(place.read("out.jsonl")).unwrap();
