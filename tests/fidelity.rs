@@ -20,6 +20,47 @@ const DOCUMENTS: [&str; 8] = [
 
 const SOURCES: [&str; 4] = ["in.jsonl", "in.jsonl.gz", "in.jsonl.zst", "in.json"];
 
+/// The first file is long and the second short: read at the same time, the second would be written before the end of the first.
+#[test]
+fn of_equal_ids_in_several_files_the_one_in_the_later_file_wins() {
+    const DOCUMENTS: usize = 20_000;
+    let file = |version: char, padding: &str| -> String {
+        let line = |id| format!("{{\"id\":\"{id}\",\"version\":\"{version}\",\"padding\":\"{padding}\"}}\n");
+        (0..DOCUMENTS).rev().map(line).collect()
+    };
+    for target in [
+        "connector = \"sqlite\"\npath = \"out.db\"",
+        "connector = \"memory\"\njournal = \"j.jsonl\"\nlanes = 3",
+    ] {
+        let place = Place::new();
+        // In the order of names, not of making.
+        place.write("in-2.jsonl", file('b', ""));
+        place.write("in-1.jsonl", file('a', &"x".repeat(300)));
+        place.write(
+            "s.toml",
+            format!("[source]\nconnector = \"file\"\npath = \"in-*.jsonl\"\nduplicates = \"last\"\n[target]\n{target}\n"),
+        );
+        place.succeed("migrate --strategy ./s.toml --readers 4 --transformers 4");
+        let is_second = |text: &str| text.contains("\"version\":\"b\"");
+        if target.contains("sqlite") {
+            let database = place.database("out.db");
+            let mut query = database.prepare("SELECT document FROM documents").unwrap();
+            let rows: Vec<String> =
+                query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+            assert_eq!(
+                (rows.len(), rows.iter().filter(|row| is_second(row)).count()),
+                (DOCUMENTS, DOCUMENTS)
+            );
+        } else {
+            let journal = text(&place.read("j.jsonl"));
+            let lines: Vec<bool> = journal.lines().map(is_second).collect();
+            assert_eq!(lines.len(), 2 * DOCUMENTS);
+            assert!(lines.is_sorted(), "all of the first file before all of the second");
+        }
+        place.succeed("verify --strategy ./s.toml");
+    }
+}
+
 #[test]
 fn lines_come_out_as_they_went_in() {
     for source in SOURCES {

@@ -73,6 +73,29 @@ fn a_database_put_back_to_an_earlier_state_is_filled_again() {
     place.succeed("verify --from in.jsonl --to sqlite:out.db");
 }
 
+/// A limit of the size of files stands in for a full disk: unlike that it lets the first part of a write pass.
+#[cfg(unix)]
+#[test]
+fn a_reject_file_that_can_grow_no_more_holds_whole_lines() {
+    let place = Place::new();
+    place.write("in.jsonl", "this is no document\n".repeat(5_000));
+    // Blocks of 512 or of 1024 bytes, as the shell pleases: less than the dead letters take, more than any other file.
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 400; exec {} migrate --from in.jsonl --to out.jsonl --max-rejects 5000 --job j -q",
+        env!("CARGO_BIN_EXE_docferry")
+    );
+    let mut limited = Command::new("sh");
+    let ran = limited.args(["-c", &script]).current_dir(place.path("")).output().unwrap();
+    assert_eq!(ran.status.code(), Some(75), "{}", String::from_utf8_lossy(&ran.stderr));
+    let rejects = ".docferry/jobs/j/rejects.jsonl";
+    let letters = place.read(rejects);
+    assert!(letters.is_empty() || letters.ends_with(b"}\n"), "{} bytes", letters.len());
+    place.succeed("migrate --from in.jsonl --to out.jsonl --max-rejects 5000 --job j --resume");
+    let letters = String::from_utf8(place.read(rejects)).unwrap();
+    assert_eq!(letters.lines().count(), 5_000);
+    assert!(letters.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+}
+
 #[test]
 fn another_layout_of_the_target_is_refused() {
     let place = Place::new();
@@ -95,12 +118,21 @@ fn another_layout_of_the_target_is_refused() {
 #[test]
 fn a_source_of_many_partitions_can_be_stopped_anywhere() {
     let place = Place::new();
-    place.write("in.jsonl", orders(20_000));
     place.write(
-        "s.toml",
-        "[source]\nconnector = \"file\"\npath = \"in.jsonl\"\npartition_bytes = 4096\n\
-         [target]\nconnector = \"sqlite\"\npath = \"out.db\"\n",
+        "in.jsonl",
+        orders(20_000)
+            .replace("\"total\":77", "\"total\":,77")
+            .replace("\"order-123", "null,\"was\":\"order-123"),
     );
+    let strategy = |target: &str| {
+        format!(
+            "[source]\nconnector = \"file\"\npath = \"in.jsonl\"\npartition_bytes = 4096\n\
+             [target]\nconnector = \"sqlite\"\npath = \"{target}\"\n[run]\nmax_rejects = 1000\n",
+        )
+    };
+    place.write("calm.toml", strategy("calm.db"));
+    place.succeed("migrate --strategy ./calm.toml");
+    place.write("s.toml", strategy("out.db"));
     for round in 0..12 {
         let mut child = Command::new(env!("CARGO_BIN_EXE_docferry"))
             .args(["migrate", "--strategy", "./s.toml", "--resume", "-q"])
@@ -120,4 +152,13 @@ fn a_source_of_many_partitions_can_be_stopped_anywhere() {
     }
     place.succeed("migrate --strategy ./s.toml --resume");
     place.succeed("verify --strategy ./s.toml");
+    // Refused by the reader and by the target, in the order of the source.
+    let letters = String::from_utf8(place.read(".docferry/jobs/calm/rejects.jsonl")).unwrap();
+    let count = |by: &str| letters.matches(&format!("{{\"by\":\"{by}\"")).count();
+    assert!(count("read") > 100 && count("target") > 100, "{} letters", letters.lines().count());
+    let line = |letter: &str| {
+        letter.split_once(", line ").unwrap().1.split_once(',').unwrap().0.parse::<u64>().unwrap()
+    };
+    assert!(letters.lines().map(line).is_sorted());
+    assert!(place.read(".docferry/jobs/s/rejects.jsonl") == letters.as_bytes());
 }

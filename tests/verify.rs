@@ -86,6 +86,44 @@ fn a_changed_table_is_told_from_its_source() {
     }
 }
 
+#[test]
+fn only_the_database_is_left() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(ORDERS));
+    let ends = "--from in.jsonl --to sqlite:db/out.db";
+    std::fs::create_dir(place.path("db")).unwrap();
+    let files = || std::fs::read_dir(place.path("db")).unwrap().count();
+    for command in ["migrate", "verify", "migrate --restart", "verify"] {
+        place.succeed(&format!("{command} {ends}"));
+        assert_eq!(files(), 1, "after {command}");
+    }
+    // Somebody else has it open: then it is theirs to clear away.
+    let other = place.database("db/out.db");
+    other.query_row("SELECT count(*) FROM documents", [], |_| Ok(())).unwrap();
+    place.succeed(&format!("verify {ends}"));
+    drop(other);
+    assert_eq!(files(), 1);
+}
+
+/// Whoever reads the folder reads them too.
+#[test]
+fn a_part_that_no_run_has_written_is_a_difference() {
+    for foreign in ["part-00001.jsonl", "part-00000.copy.jsonl", "more.jsonl"] {
+        let place = Place::new();
+        place.write("in.jsonl", orders(ORDERS));
+        place.succeed("migrate --from in.jsonl --to parts");
+        place.write("parts/notes.txt", "not a document");
+        place.succeed("verify --from in.jsonl --to parts");
+        place.write(&format!("parts/{foreign}"), orders(1));
+        let ran = place.docferry("verify --from in.jsonl --to parts");
+        assert_eq!(ran.code, DIFFERENT, "{foreign}: {}{}", ran.out, ran.err);
+        assert!(ran.out.contains("501"), "{foreign}: {}", ran.out);
+        // A run begun anew does not touch what it has not written.
+        place.docferry("migrate --from in.jsonl --to parts --restart");
+        assert!(foreign.starts_with("part-") || place.holds(&format!("parts/{foreign}")));
+    }
+}
+
 /// The steps are applied to the source again, and what they drop or reject is not expected in the target.
 #[test]
 fn dropped_and_rejected_documents_are_not_missed() {

@@ -66,6 +66,11 @@ impl Ledger {
         done
     }
 
+    /// Whether [`finish`](Self::finish) would take this stretch now.
+    pub fn has_room(&self, partition: PartitionIndex, from: &Position, to: &Position) -> bool {
+        self.partitions[partition as usize].has_room(from, to, self.most_intervals)
+    }
+
     /// Whether everything of the partition is finished.
     pub fn is_done(&self, partition: PartitionIndex) -> bool {
         self.partitions[partition as usize].low.at == Position::END.at
@@ -94,7 +99,21 @@ impl Entry {
         Self { id: partition.id.clone(), start: partition.start.at, low, intervals }
     }
 
+    fn has_room(&self, from: &Position, to: &Position, most_intervals: usize) -> bool {
+        let joins = from.at == to.at || from.at == self.low.at || self.intervals.contains_key(&to.at);
+        joins || self.intervals.len() < most_intervals || self.before(from.at).is_some()
+    }
+
+    /// The interval that ends at `at`, by its first place.
+    fn before(&self, at: u64) -> Option<u64> {
+        let (key, (_, end)) = self.intervals.range(..at).next_back()?;
+        (end.at == at).then_some(*key)
+    }
+
     fn finish(&mut self, from: &Position, to: &Position, most_intervals: usize) -> bool {
+        if !self.has_room(from, to, most_intervals) {
+            return false;
+        }
         if from.at == to.at {
             return true;
         }
@@ -105,14 +124,9 @@ impl Entry {
             }
             return true;
         }
-        let before = self.intervals.range(..from.at).next_back().map(|(key, (_, end))| (*key, end.at));
-        let joins_before = before.is_some_and(|(_, end)| end == from.at);
-        let joins_after = self.intervals.contains_key(&to.at);
-        if !joins_before && !joins_after && self.intervals.len() >= most_intervals {
-            return false;
-        }
+        let before = self.before(from.at);
         let end = self.intervals.remove(&to.at).map_or_else(|| to.clone(), |(_, end)| end);
-        match before.filter(|_| joins_before).and_then(|(key, _)| self.intervals.get_mut(&key)) {
+        match before.and_then(|key| self.intervals.get_mut(&key)) {
             Some(interval) => interval.1 = end,
             None => drop(self.intervals.insert(from.at, (from.clone(), end))),
         }
@@ -149,7 +163,9 @@ mod tests {
         ledger.most_intervals = 1;
         let one = Counters { read: 1, ..Counters::default() };
         assert!(ledger.finish(0, &at(20), &at(30), &one));
+        assert!(!ledger.has_room(0, &at(40), &at(50)));
         assert!(!ledger.finish(0, &at(40), &at(50), &one));
+        assert!(ledger.has_room(0, &at(10), &at(20)) && ledger.has_room(0, &at(30), &at(40)));
         assert!(ledger.finish(0, &at(30), &at(40), &one));
         assert!(ledger.finish(0, &at(40), &at(50), &one));
         assert_eq!(ledger.counters().read, 3);

@@ -1,5 +1,9 @@
 //! The contract of a sink.
 //!
+//! **Ids.** A sink with ids takes strings, numbers and booleans, and holds their characters ([`Id`](crate::model::document::Id)). So `7` and
+//! `"7"` have one identity and one place. They never replace one another: the second to come is rejected, and a removal of
+//! one leaves the other.
+//!
 //! A target is not one queue: each of its *lanes* takes requests on its own (in Cosmos a physical partition with its own
 //! budget), so one slow lane does not hold up the rest. The pipeline asks [`Sink::route`] for every document, keeps one queue
 //! a lane and calls [`Lane::send`], many at once where the sink allows it.
@@ -118,12 +122,13 @@ pub trait Sink: Send + Sync {
     }
 
     /// What the sink notes of itself for the checkpoint about to be taken (the length of a file). It covers exactly the requests
-    /// answered so far. Quick: no waiting for a disk.
+    /// answered so far. Quick: no syncing, and no reading but of a few bytes that were just written.
     fn mark(&self) -> Result<serde_json::Value> {
         Ok(serde_json::Value::Null)
     }
 
-    /// Makes durable everything that `checkpoint` counts as finished; a transactional sink stores the checkpoint in the same
+    /// Makes durable everything that `checkpoint` counts as finished. What a lane has answered may be lost until then: an answer frees
+    /// memory and lets the next version of a document go, and only a flush that has returned lets the low-water mark move. A transactional sink stores the checkpoint in the same
     /// transaction, and answers [`ErrorKind::Held`](crate::error::ErrorKind::Held) if another run has stored one since this run began.
     fn flush<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
 

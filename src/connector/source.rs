@@ -14,6 +14,9 @@ use crate::model::partition::{Partition, Stretch};
 pub struct SourceCapabilities {
     /// Can a later run read on from a stored position? Standard input cannot.
     pub resumable: bool,
+    /// Does the order of partitions count? Then one is opened only when everything of those before it is finished, so that of
+    /// equal ids the later in source order wins over the whole source, whatever the sink.
+    pub ordered: bool,
 }
 
 /// Where documents come from. Shared by all readers; every method may be called from many tasks at once.

@@ -38,7 +38,7 @@ pub struct Decision {
     pub knob: Knob,
     /// Its value so far.
     pub from: u64,
-    /// Its new value, inside the bounds and different from `from`.
+    /// Its new value, different from `from`: never above the bounds, and below them only where a ceiling is exceeded.
     pub to: u64,
     /// Why.
     pub reason: Reason,

@@ -6,6 +6,7 @@
 
 use crate::model::json;
 use crate::model::partition::PartitionIndex;
+use std::borrow::Cow;
 
 /// What the target shall do with a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,12 @@ pub struct Span {
 }
 
 impl Span {
+    /// The same document in another place; `None` where 32 bits cannot tell it.
+    pub fn moved(&self, start: usize, length: usize) -> Option<Span> {
+        let (start, length) = (u32::try_from(start).ok()?, u32::try_from(length).ok()?);
+        start.checked_add(length).map(|_| Span { start, length, ..*self })
+    }
+
     /// The span's place in its buffer.
     pub fn range(&self) -> std::ops::Range<usize> {
         self.start as usize..(self.start + self.length) as usize
@@ -70,7 +77,7 @@ impl Documents {
         Document { bytes: self.bytes(index), partition, at: span.at, operation: span.operation }
     }
 
-    /// Appends a document.
+    /// Appends a document; the caller sees to it that the buffer stays below 4 GiB.
     pub fn push(&mut self, bytes: &[u8], at: u64, ordinal: u32) {
         let start = self.buffer.len() as u32;
         self.buffer.extend_from_slice(bytes);
@@ -97,5 +104,102 @@ impl<'a> Document<'a> {
     /// The bytes must have passed [`json::index`].
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
         json::field(self.bytes, name)
+    }
+
+    /// The document's id, which field `name` holds, or why it has none. The bytes must have passed [`json::index`].
+    pub fn id(&self, name: &str) -> Result<Id<'a>, String> {
+        Id::of(name, self.field(name))
+    }
+}
+
+/// The JSON kind of an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdKind {
+    /// `"7"`
+    String,
+    /// `7`
+    Number,
+    /// `true`
+    Boolean,
+}
+
+/// What tells a document from others of its key.
+///
+/// Targets hold an id as characters, so `7` and `"7"` meet in one place there. They are two documents all the same: a target
+/// that cannot hold both keeps the one that it has and refuses the other ([`Id::taken`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Id<'a> {
+    /// Its characters: of a string without quotes and escapes, of anything else the text as it stands.
+    pub characters: Cow<'a, str>,
+    /// What it is in the document.
+    pub kind: IdKind,
+}
+
+impl<'a> Id<'a> {
+    /// The id that the raw value of the field `name` is, or why it is none: only what names one document, and always the same
+    /// one, is an id.
+    pub fn of(name: &str, raw: Option<&'a [u8]>) -> Result<Self, String> {
+        let what = match raw {
+            None => "is missing",
+            Some(b"null") => "is null",
+            Some([b'{', ..]) => "is an object",
+            Some([b'[', ..]) => "is an array",
+            // Replaced by U+FFFD it would be the id of every other document whose id is damaged there.
+            Some([b'"', inner @ .., b'"']) => match json::unescape_exact(inner) {
+                Some(characters) => return Ok(Self { characters, kind: IdKind::String }),
+                None => "holds half of a surrogate pair, which is no character",
+            },
+            Some(raw) => {
+                let kind = if matches!(raw, b"true" | b"false") { IdKind::Boolean } else { IdKind::Number };
+                return Ok(Self { characters: String::from_utf8_lossy(raw), kind });
+            }
+        };
+        Err(format!("no id: field {name:?} {what}"))
+    }
+
+    /// Why a document with this id is refused where a document with the same characters and another kind is.
+    pub fn taken(&self, name: &str) -> String {
+        let kind = match self.kind {
+            IdKind::String => "a string",
+            IdKind::Number => "a number",
+            IdKind::Boolean => "a boolean",
+        };
+        format!(
+            "id taken: field {name:?} is {kind}, and the target holds another document whose id has the same characters but is not {kind}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_beyond_4_gib_is_none() {
+        let span = Span { start: 0, length: 0, at: 7, ordinal: 0, operation: Operation::Upsert };
+        let most = u32::MAX as usize;
+        assert_eq!(span.moved(most - 5, 5).map(|span| (span.range().end, span.at)), Some((most, 7)));
+        assert_eq!(span.moved(most - 5, 6), None);
+        assert_eq!(span.moved(most + 1, 0), None);
+        assert_eq!(span.moved(0, most + 1), None);
+    }
+
+    #[test]
+    fn an_id_is_a_scalar_whose_characters_are_whole() {
+        let id = |raw: &'static str| Id::of("k", Some(raw.as_bytes()));
+        let is = |characters: &'static str, kind| Ok(Id { characters: characters.into(), kind });
+        assert_eq!(id("1.0"), is("1.0", IdKind::Number));
+        assert_eq!(id(r#""1\u002e0""#), is("1.0", IdKind::String));
+        assert_eq!(id("true"), is("true", IdKind::Boolean));
+        assert_eq!(id(r#""\ufffd""#), is("\u{fffd}", IdKind::String));
+        for (raw, what) in [
+            (r#""a\ud800""#, "holds half of a surrogate pair, which is no character"),
+            ("null", "is null"),
+            ("{}", "is an object"),
+            ("[]", "is an array"),
+        ] {
+            assert_eq!(id(raw).unwrap_err(), format!("no id: field \"k\" {what}"));
+        }
+        assert_eq!(Id::of("k", None).unwrap_err(), "no id: field \"k\" is missing");
     }
 }

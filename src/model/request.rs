@@ -56,25 +56,6 @@ impl Request {
     }
 }
 
-/// Whether what was written survives a crash of the target's side.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Taken, and durable only after the next flush.
-    #[default]
-    Accepted,
-    /// Durable already.
-    Durable,
-}
-
-/// What a request cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Cost {
-    /// Request units, where the target counts them.
-    pub request_units: f64,
-    /// Bytes sent.
-    pub bytes: u64,
-}
-
 /// What became of a request whose lane answered. A document that is in none of the three lists was written. Lists are in ascending
 /// order of the index.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -85,10 +66,8 @@ pub struct Outcome {
     pub rejected: Vec<(u32, String)>,
     /// Documents to send again: indexes in the request.
     pub retry: Vec<u32>,
-    /// Whether what was written is durable.
-    pub durability: Durability,
-    /// What it cost.
-    pub cost: Cost,
+    /// Request units that it cost, where the target counts them.
+    pub request_units: f64,
     /// The target said to slow down: the lane sends nothing before this has passed.
     pub throttled: Option<Duration>,
 }

@@ -227,6 +227,16 @@ impl Account {
         Ok(Snapshot { progress: books.ledger.progress(), counters, rejects_length, rejects_file })
     }
 
+    /// The reject file has been synced up to `length`.
+    pub(crate) fn rejects_synced(&self, length: u64) {
+        self.lock().rejects.synced(length);
+    }
+
+    /// Puts the reject file in the source order of `partitions`, all of which are finished and in a checkpoint. Waits for a disk.
+    pub(crate) fn put_rejects_in_order(&self, partitions: &[Partition]) -> Result<()> {
+        self.lock().rejects.put_in_order(partitions)
+    }
+
     /// Partitions finished since the last call.
     pub(crate) fn finished_partitions(&self) -> Vec<PartitionIndex> {
         std::mem::take(&mut self.lock().finished)
@@ -313,18 +323,21 @@ impl Books {
         }
     }
 
-    /// False: the ledger has no room for it yet.
+    /// False: the ledger has no room for it yet, or its dead letters could not be written. They come first: what the ledger has
+    /// entered, a checkpoint may hold.
     fn try_commit(&mut self, ticket: &Ticket) -> bool {
+        if !self.ledger.has_room(ticket.partition, &ticket.from, &ticket.to) {
+            return false;
+        }
         let results = std::mem::take(&mut ticket.lock().results);
-        if !self.ledger.finish(ticket.partition, &ticket.from, &ticket.to, &results.counters) {
+        if let Err(failure) = self.rejects.append(&results.dead_letters) {
+            self.failure.get_or_insert(failure);
             ticket.lock().results = results;
             return false;
         }
+        self.ledger.finish(ticket.partition, &ticket.from, &ticket.to, &results.counters);
         if self.ledger.is_done(ticket.partition) {
             self.finished.push(ticket.partition);
-        }
-        if let Err(failure) = self.rejects.append(&results.dead_letters) {
-            self.failure.get_or_insert(failure);
         }
         for (by, reason, first) in results.reasons {
             let news = RejectNews { by, reason: reason.clone(), first, documents: 0 };
@@ -374,6 +387,21 @@ mod tests {
         account.settle(&first, 1, written()).unwrap();
         assert_eq!(account.counters().written, 3);
         assert!(account.is_settled());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_batch_whose_dead_letters_cannot_be_written_is_not_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let account = account(folder.path());
+        let ticket = batch(&account, 0, &[]);
+        std::os::unix::fs::symlink("/dev/full", folder.path().join("rejects.jsonl")).unwrap();
+        // More than is collected before it is written.
+        let results = Results { dead_letters: vec![b'x'; 1 << 20], ..written() };
+        account.settle(&ticket, 1, results).unwrap_err();
+        assert_eq!(account.counters().written, 0);
+        let snapshot = account.snapshot().unwrap();
+        assert!(snapshot.progress.is_empty() && snapshot.rejects_length == 0);
     }
 
     #[test]

@@ -68,6 +68,7 @@ impl Committer {
         if let Some(file) = rejects_file {
             blocking(move || file.sync_data().map_err(|cause| Error::io("syncing the reject file", cause)))
                 .await?;
+            shared.account.rejects_synced(rejects_length);
         }
         let checkpoint = Checkpoint {
             generation: self.last.generation + 1,
@@ -104,7 +105,9 @@ impl Shared {
 }
 
 /// Runs what waits for a disk where it may wait.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(cause) => Err(Error::internal("storing the checkpoint", "the thread ended").caused_by(cause)),

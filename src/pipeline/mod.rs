@@ -137,7 +137,8 @@ impl Pipeline {
                 Work { partition, stretches: stretches.into(), reader: None, sequence: 0, needs: None };
             (!work.stretches.is_empty()).then_some(work)
         });
-        let schedule = Schedule::new(work.collect(), total);
+        let mut schedule = Schedule::new(work.collect(), total);
+        schedule.one_by_one = parts.source.capabilities().ordered && !total;
         let account = Account::new(
             &parts.partitions,
             &first.partitions,
@@ -198,7 +199,7 @@ impl Pipeline {
 }
 
 /// Waits for what is under way and stores the last checkpoint.
-async fn close(shared: &Shared, committing: tokio::task::JoinHandle<Committer>) -> Result<()> {
+async fn close(shared: &Arc<Shared>, committing: tokio::task::JoinHandle<Committer>) -> Result<()> {
     let quiet = send::wait_until_quiet(shared, PATIENCE).await;
     let pauses = shared.capabilities.marked || shared.capabilities.transactional;
     if !quiet {
@@ -226,6 +227,12 @@ async fn close(shared: &Shared, committing: tokio::task::JoinHandle<Committer>) 
     shared.sink.finish().await?;
     let all_done = (0..shared.partitions.len()).all(|partition| shared.account.is_done(partition as u32));
     if all_done {
+        if shared.account.counters().rejected > 0 {
+            // Both generations of the checkpoint now speak of the whole reject file, whose order is about to change.
+            committer.commit(shared, false).await?;
+            let books = Arc::clone(shared);
+            commit::blocking(move || books.account.put_rejects_in_order(&books.partitions)).await?;
+        }
         committer.commit(shared, true).await?;
     }
     Ok(())

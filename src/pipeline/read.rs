@@ -178,6 +178,10 @@ impl Outlook for View<'_> {
             .min_by(f64::total_cmp)
             .filter(|_| queues.len() > 1)
     }
+
+    fn is_settled(&self) -> bool {
+        self.shared.account.is_settled()
+    }
 }
 
 async fn read_one(

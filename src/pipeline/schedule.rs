@@ -4,7 +4,8 @@
 //! Any other is read from the partition whose lanes have the least backlog: a lane that stands still fills to its cap and its
 //! partitions are left alone, while the credits that come free go to those whose lanes starve. Beyond one partition a reader another is
 //! opened only while a lane is hungry and none of the open ones leads to it, so that a source of ten thousand partitions
-//! does not open them all.
+//! does not open them all. Of a source whose order counts the next is opened when all before it is finished, and no sooner: a
+//! checkpoint then never holds a later document while an earlier one of the same id may be sent again.
 
 use crate::connector::Reader;
 use crate::model::partition::{PartitionIndex, Stretch};
@@ -38,6 +39,8 @@ pub(crate) struct Schedule {
     /// Partitions being read.
     reading: Vec<PartitionIndex>,
     total_order: bool,
+    /// A partition is opened when those before it are finished.
+    pub(crate) one_by_one: bool,
     /// Partitions that are open in any case.
     pub(crate) readers: usize,
     /// Partitions that may be open at once.
@@ -51,6 +54,9 @@ pub(crate) trait Outlook {
 
     /// The least backlog of a lane to which none of `open` leads, in fair shares.
     fn left_out(&self, open: &[PartitionIndex]) -> Option<f64>;
+
+    /// Whether everything that was read is finished.
+    fn is_settled(&self) -> bool;
 }
 
 impl Schedule {
@@ -60,6 +66,7 @@ impl Schedule {
             idle: Vec::new(),
             reading: Vec::new(),
             total_order,
+            one_by_one: false,
             readers: 1,
             most_open: 1,
         }
@@ -128,7 +135,7 @@ impl Schedule {
 
     /// The backlog of the lane for which another partition would be opened, in fair shares; nothing if none may be opened.
     fn worth_opening(&self, outlook: &impl Outlook) -> Option<f64> {
-        if self.unopened.is_empty() {
+        if self.unopened.is_empty() || (self.one_by_one && (self.open() > 0 || !outlook.is_settled())) {
             return None;
         }
         // Up to one a reader, another is opened as soon as the lanes of the open ones have enough.
@@ -234,6 +241,10 @@ mod tests {
         fn left_out(&self, _: &[PartitionIndex]) -> Option<f64> {
             self.3.then_some(0.3)
         }
+
+        fn is_settled(&self) -> bool {
+            self.0 == 0.0
+        }
     }
 
     fn take(schedule: &mut Schedule, outlook: &Backlogs) -> Option<(Work, Standing)> {
@@ -278,6 +289,22 @@ mod tests {
         assert_eq!(second.partition, 1, "nothing else can be opened");
         assert!(take(&mut schedule, &backlogs).is_none(), "the last one's lane is full");
         assert_eq!(schedule.unfinished(), 3);
+    }
+
+    #[test]
+    fn where_order_counts_the_next_partition_waits_for_the_end_of_those_before() {
+        let mut schedule = schedule(2, false);
+        (schedule.one_by_one, schedule.readers) = (true, 3);
+        let (first, _) = take(&mut schedule, &NONE).unwrap();
+        assert!(take(&mut schedule, &Backlogs(0.0, 0.0, 0.0, true)).is_none(), "the first is being read");
+        schedule.give_back(0, Some(first));
+        assert_eq!(take(&mut schedule, &NONE).unwrap().0.partition, 0);
+        schedule.give_back(0, None);
+        assert!(
+            take(&mut schedule, &Backlogs(0.1, 0.0, 0.0, true)).is_none(),
+            "it is read, and not finished"
+        );
+        assert_eq!(take(&mut schedule, &NONE).unwrap().0.partition, 1);
     }
 
     #[test]

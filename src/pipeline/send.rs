@@ -71,7 +71,7 @@ impl Shared {
     fn landed(&self, flight: Flight, outcome: &Outcome) {
         self.meter.answered.add(1);
         self.meter.throttled.add(u64::from(outcome.throttled.is_some()));
-        self.meter.milli_request_units.add((outcome.cost.request_units * 1000.0) as u64);
+        self.meter.milli_request_units.add((outcome.request_units * 1000.0) as u64);
         let (done, again) = divide(&flight.pieces, outcome);
         let settlements = self.settlements(&flight, outcome);
         let again = (!again.is_empty()).then(|| match outcome.throttled {

@@ -144,7 +144,9 @@ impl Workshop<'_> {
                         if !changed {
                             chunk.documents.buffer.extend_from_slice(bytes);
                         }
-                        chunk.keep(start, span);
+                        if !chunk.keep(start, span) {
+                            self.no_room(span, bytes, first, &mut output.results);
+                        }
                         output.results.counters.duplicate_keys += u64::from(duplicates);
                     }
                     other => self.not_kept(other, span, bytes, first, &mut output.results),
@@ -176,8 +178,9 @@ impl Workshop<'_> {
                 let chunk = self.chunk(output, lane, documents);
                 let start = chunk.documents.buffer.len();
                 chunk.documents.buffer.extend_from_slice(bytes);
-                chunk.keep(start, span);
-                if keyed {
+                if !chunk.keep(start, span) {
+                    self.no_room(span, bytes, first, &mut output.results);
+                } else if keyed {
                     chunk.identities.push(identity);
                 }
             }
@@ -189,6 +192,12 @@ impl Workshop<'_> {
                 );
             }
         }
+    }
+
+    #[cold]
+    fn no_room(&self, span: &Span, bytes: &[u8], first: u64, results: &mut Results) {
+        let reason = "the steps make more than 4 GiB of one batch; take fewer documents in a batch";
+        self.reject(&Reject::new(RejectedBy::Transform, reason, span, bytes), first, results);
     }
 
     /// The output's chunk for `lane`.
@@ -238,11 +247,17 @@ impl Workshop<'_> {
 }
 
 impl ChunkDraft {
-    /// Counts what was appended to the buffer since `start` as a document.
-    fn keep(&mut self, start: usize, span: &Span) {
-        let length = (self.documents.buffer.len() - start) as u32;
+    /// Counts what was appended to the buffer since `start` as a document. False: its place cannot be told in 32 bits, and it is
+    /// taken off again.
+    fn keep(&mut self, start: usize, span: &Span) -> bool {
+        let end = self.documents.buffer.len();
+        let Some(span) = span.moved(start, end - start) else {
+            self.documents.buffer.truncate(start);
+            return false;
+        };
         // The line feed belongs to no document; with it the buffer is what a JSON Lines file wants to hold.
         self.documents.buffer.push(b'\n');
-        self.documents.spans.push(Span { start: start as u32, length, ..*span });
+        self.documents.spans.push(span);
+        true
     }
 }

@@ -4,14 +4,18 @@
 //! programs), and the document: as `document` where it is valid JSON, as `text` where it is UTF-8, else as `base64`.
 //! A line holds no time and no run, so that a resumed job leaves the same file as an uninterrupted one. A document's line is
 //! written only when its whole batch is finished, and the checkpoint holds the file's length: a replay truncates, never doubles.
+//! When every partition is finished the lines are put in source order (`order.rs`).
+
+mod order;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::json::{self, Index, write_string};
+use crate::model::partition::Partition;
 use crate::model::reject::{Reject, RejectedBy};
 use base64::Engine;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// The reject file's name in a job's folder.
@@ -78,29 +82,38 @@ pub fn refused_by_target(folder: &Path) -> Result<HashSet<(String, u64)>> {
 }
 
 /// The reject file of a job, being written. The file is made by the first reject.
+///
+/// It holds whole lines only: what a failed write has left of them is cut off before anything else is written.
 #[derive(Debug)]
 pub struct RejectLog {
     path: PathBuf,
     file: Option<File>,
+    /// Lines that are not in the file yet.
     buffer: Vec<u8>,
+    /// Of the file and the buffer together.
     length: u64,
-    /// Something was written that no caller was told to sync yet.
-    unsynced: bool,
+    /// How much of the file is known to survive a loss of power.
+    synced: u64,
+    /// A failed write may have left something behind the last whole line.
+    is_torn: bool,
 }
 
 impl RejectLog {
     /// Opens the file in `folder` and cuts it to `length`, which an earlier run's checkpoint holds (0 for a fresh run).
     pub fn open(folder: &Path, length: u64) -> Result<RejectLog> {
         let path = folder.join(REJECTS_FILE);
-        let mut log = RejectLog { path, file: None, buffer: Vec::new(), length, unsynced: false };
-        match File::options().read(true).write(true).open(&log.path) {
+        let mut log =
+            RejectLog { path, file: None, buffer: Vec::new(), length, synced: length, is_torn: false };
+        match File::options().read(true).append(true).open(&log.path) {
             Ok(mut file) => {
                 let found = file.metadata().map_err(|cause| log.error(cause))?.len();
                 if found < length {
                     return Err(log.shorter(found));
                 }
+                if !ends_a_line(&mut file, length).map_err(|cause| log.error(cause))? {
+                    return Err(log.reordered());
+                }
                 file.set_len(length).map_err(|cause| log.error(cause))?;
-                file.seek(SeekFrom::End(0)).map_err(|cause| log.error(cause))?;
                 log.file = Some(file);
             }
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && length == 0 => {}
@@ -110,22 +123,51 @@ impl RejectLog {
         Ok(log)
     }
 
-    /// Appends lines that [`dead_letter`] made.
+    /// Appends lines that [`dead_letter`] made. After a failure nothing of them is left, and all lines before them are.
     pub fn append(&mut self, lines: &[u8]) -> Result<()> {
+        let before = self.buffer.len();
         self.buffer.extend_from_slice(lines);
         self.length += lines.len() as u64;
-        if self.buffer.len() >= BUFFER_BYTES { self.write_out() } else { Ok(()) }
+        if self.buffer.len() < BUFFER_BYTES {
+            return Ok(());
+        }
+        self.write_out().inspect_err(|_| {
+            self.buffer.truncate(before);
+            self.length -= lines.len() as u64;
+        })
     }
 
-    /// Writes out what is collected. Returns the file's length, and the file if it must be synced before the length counts.
+    /// Writes out what is collected. Returns the file's length, and the file if it must be synced before the length counts; the
+    /// caller then tells [`synced`](Self::synced).
     pub fn write_through(&mut self) -> Result<(u64, Option<File>)> {
         self.write_out()?;
-        let unsynced = std::mem::take(&mut self.unsynced);
         let file = match &self.file {
-            Some(file) if unsynced => Some(file.try_clone().map_err(|cause| self.error(cause))?),
+            Some(file) if self.synced < self.length => {
+                Some(file.try_clone().map_err(|cause| self.error(cause))?)
+            }
             _ => None,
         };
         Ok((self.length, file))
+    }
+
+    /// So much of the file has been synced.
+    pub fn synced(&mut self, length: u64) {
+        self.synced = self.synced.max(length);
+    }
+
+    /// Puts the lines in source order. For the time when every partition is finished and a checkpoint with the file's length is stored:
+    /// the length stays, so whether a crash comes before or after, that checkpoint fits the file.
+    pub fn put_in_order(&mut self, partitions: &[Partition]) -> Result<()> {
+        self.write_out()?;
+        if self.file.is_some()
+            && order::put_in_order(&self.path, partitions).map_err(|cause| self.error(cause))?
+        {
+            // The one that is open has no name any more.
+            let file = File::options().append(true).open(&self.path);
+            self.file = Some(file.map_err(|cause| self.error(cause))?);
+            self.synced = self.length;
+        }
+        Ok(())
     }
 
     fn write_out(&mut self) -> Result<()> {
@@ -136,19 +178,30 @@ impl RejectLog {
             let file = File::options().create(true).append(true).open(&self.path);
             self.file = Some(file.map_err(|cause| self.error(cause))?);
         }
+        let whole = self.length - self.buffer.len() as u64;
         if let Some(file) = &mut self.file {
-            let written = file.write_all(&self.buffer);
-            written.map_err(|cause| {
-                Error::io("writing the reject file", cause).with("path", self.path.display())
-            })?;
+            let mut written = if self.is_torn { file.set_len(whole) } else { Ok(()) };
+            if written.is_ok() {
+                written = file.write_all(&self.buffer);
+                self.is_torn = written.is_err() && file.set_len(whole).is_err();
+            }
+            written.map_err(|cause| self.error(cause))?;
         }
         self.buffer.clear();
-        self.unsynced = true;
         Ok(())
     }
 
     fn error(&self, cause: std::io::Error) -> Error {
         Error::io("writing the reject file", cause).with("path", self.path.display())
+    }
+
+    /// A checkpoint from before the lines were put in order, as of a database that was put back to an earlier state.
+    fn reordered(&self) -> Error {
+        let message = format!(
+            "no line ends after the {} bytes that the checkpoint speaks of; it was changed since; --restart begins anew",
+            self.length
+        );
+        Error::configuration("opening the reject file", message).with("path", self.path.display())
     }
 
     fn shorter(&self, found: u64) -> Error {
@@ -162,6 +215,15 @@ impl RejectLog {
         )
         .with("path", self.path.display())
     }
+}
+
+/// Whether `length` is the beginning of the file or the end of a line.
+fn ends_a_line(file: &mut File, length: u64) -> std::io::Result<bool> {
+    let Some(last) = length.checked_sub(1) else { return Ok(true) };
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(last))?;
+    file.read_exact(&mut byte)?;
+    Ok(byte == *b"\n")
 }
 
 #[cfg(test)]
@@ -185,6 +247,62 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_handed_out_until_it_has_been_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = RejectLog::open(folder.path(), 0).unwrap();
+        assert!(log.write_through().unwrap().1.is_none(), "there is no file");
+        log.append(b"one\n").unwrap();
+        for _ in 0..2 {
+            let (length, file) = log.write_through().unwrap();
+            assert!(length == 4 && file.is_some(), "nobody has said that it was synced");
+        }
+        log.synced(4);
+        assert!(log.write_through().unwrap().1.is_none());
+        log.append(b"two\n").unwrap();
+        assert!(log.write_through().unwrap().1.is_some());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn lines_that_cannot_be_written_are_not_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = RejectLog::open(folder.path(), 0).unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join(REJECTS_FILE)).unwrap();
+        log.append(b"small\n").unwrap();
+        let full = log.append(&vec![b'x'; BUFFER_BYTES]).unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::StorageFull);
+        assert_eq!((log.length, log.buffer.as_slice()), (6, &b"small\n"[..]));
+        assert!(log.write_through().is_err(), "and nothing can be cut off there");
+        // Elsewhere there is room.
+        log.file = Some(File::create(folder.path().join("roomy")).unwrap());
+        assert_eq!(log.write_through().unwrap().0, 6);
+        assert_eq!(std::fs::read(folder.path().join("roomy")).unwrap(), b"small\n");
+    }
+
+    #[test]
+    fn what_comes_after_the_lines_were_put_in_order_comes_behind_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let partition = Partition {
+            id: crate::model::partition::PartitionId("p".into()),
+            start: Default::default(),
+            bytes: None,
+            documents: None,
+        };
+        let line = |at| {
+            let span = Span { start: 0, length: 0, at, ordinal: 0, operation: Default::default() };
+            dead_letter(&Reject::new(RejectedBy::Read, "why", &span, b"{}"), "p", "here")
+        };
+        let mut log = RejectLog::open(folder.path(), 0).unwrap();
+        log.put_in_order(std::slice::from_ref(&partition)).unwrap();
+        log.append(&[line(2), line(1)].concat()).unwrap();
+        log.put_in_order(&[partition]).unwrap();
+        log.append(&line(0)).unwrap();
+        log.write_through().unwrap();
+        let expected = [line(1), line(2), line(0)].concat();
+        assert_eq!(std::fs::read(folder.path().join(REJECTS_FILE)).unwrap(), expected);
+    }
+
+    #[test]
     fn reopening_cuts_to_the_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = RejectLog::open(folder.path(), 0).unwrap();
@@ -196,6 +314,8 @@ mod tests {
         again.append(b"three\n").unwrap();
         again.write_through().unwrap();
         assert_eq!(std::fs::read(folder.path().join(REJECTS_FILE)).unwrap(), b"one\nthree\n");
-        assert_eq!(RejectLog::open(folder.path(), 99).unwrap_err().kind(), ErrorKind::Configuration);
+        for length in [2, 99] {
+            assert_eq!(RejectLog::open(folder.path(), length).unwrap_err().kind(), ErrorKind::Configuration);
+        }
     }
 }

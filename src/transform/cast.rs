@@ -70,7 +70,7 @@ impl Step for Cast {
     }
 }
 
-/// `"123"`: quotes, digits, no leading zero, and few enough digits to be a whole number everywhere.
+/// `"123"`: quotes and digits, however many, without a leading zero.
 fn is_plain_integer(value: &[u8]) -> bool {
     match value {
         [b'"', digits @ .., b'"'] => {

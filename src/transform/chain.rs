@@ -125,6 +125,9 @@ impl Chain {
                 return Transformed::Rejected(reason);
             }
         }
+        if draft.is_overgrown() {
+            return Transformed::Rejected("the steps make more than 4 GiB of it".to_owned());
+        }
         let changed = draft.is_touched();
         if changed {
             draft.render(out);

@@ -47,11 +47,23 @@ pub(crate) struct DraftMemory {
     duplicates: bool,
     /// Bytes made by steps.
     made: Vec<u8>,
+    /// They would have been more than a [`Piece`] can tell apart.
+    overgrown: bool,
     /// The slots of a rename under way.
     moving: Vec<u32>,
 }
 
 impl DraftMemory {
+    /// The end of what was made since `start`; `None`: it was too much, and is gone.
+    fn end_of_made(&mut self, start: u32) -> Option<u32> {
+        let end = u32::try_from(self.made.len()).ok();
+        if end.is_none() {
+            self.made.truncate(start as usize);
+            self.overgrown = true;
+        }
+        end
+    }
+
     /// Finds the place of every known name; of equal names the last counts.
     fn resolve(&mut self, source: &[u8], index: &Index, names: &Names) {
         self.resolved.clear();
@@ -110,6 +122,7 @@ impl<'a> Draft<'a> {
         memory.slots.clear();
         memory.slots.resize(index.fields.len(), Slot::default());
         memory.made.clear();
+        memory.overgrown = false;
         if index.shape == 0 || index.shape != memory.shape {
             memory.resolve(source, index, names);
             memory.shape = index.shape;
@@ -123,6 +136,11 @@ impl<'a> Draft<'a> {
     /// Whether the document holds a key twice at its top level.
     pub(crate) fn has_duplicates(&self) -> bool {
         self.duplicates
+    }
+
+    /// Whether the steps have made more of the document than can be held; it is then not whole.
+    pub(crate) fn is_overgrown(&self) -> bool {
+        self.memory.overgrown
     }
 
     /// Whether a step changed anything.
@@ -182,8 +200,9 @@ impl<'a> Draft<'a> {
     pub(crate) fn set(&mut self, name: NameId, make: impl FnOnce(&mut Made<'_, 'a>)) {
         let start = self.memory.made.len() as u32;
         make(&mut Made { draft: self });
-        let value = Some(Piece { start, end: self.memory.made.len() as u32 });
         self.touched = true;
+        let Some(end) = self.memory.end_of_made(start) else { return };
+        let value = Some(Piece { start, end });
         let place = self.memory.places[name.0 as usize];
         if let Some(slot) = self.memory.slots.get_mut(place as usize) {
             slot.value = value;
@@ -346,6 +365,22 @@ mod tests {
         let mut out = Vec::new();
         draft.render(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn more_than_a_place_can_tell_is_noticed_and_forgotten_with_its_document() {
+        let (mut table, mut index, mut memory) = (Names::default(), Index::default(), DraftMemory::default());
+        let name = table.intern("a");
+        let text = b"{\"a\":1}";
+        json::index(text, &mut index).unwrap();
+        let mut draft = Draft::begin(text, &index, &table, &mut memory);
+        // Pages that nobody writes to take no memory.
+        draft.set(name, |made| *made.bytes() = vec![0; u32::MAX as usize + 1]);
+        assert!(draft.is_overgrown());
+        draft.set(name, |made| made.push(b"2"));
+        assert!(draft.is_overgrown(), "a later step does not make it whole");
+        assert!(!Draft::begin(text, &index, &table, &mut memory).is_overgrown());
     }
 
     #[test]

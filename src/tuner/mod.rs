@@ -64,7 +64,8 @@ impl Tuner {
         Self { bounds, ceilings, cooldown, trial: None, rested: Vec::new(), recent: Vec::new() }
     }
 
-    /// What to turn after this window. Every decision changes a value and keeps to the bounds.
+    /// What to turn after this window. Every decision changes a value. None passes the upper bound; a cut may pass the
+    /// lower one, because a ceiling beats a minimum.
     pub fn decide(&mut self, sample: &Sample, knobs: &Knobs) -> Vec<Decision> {
         self.recent.push(sample.documents_per_second);
         if self.recent.len() > MEASURE as usize {

@@ -4,7 +4,7 @@ use crate::conformance::fixture::{
     Target, assert_taken, checkpoint, contents, document, documents, partition, prepare, requests, send_all,
     sorted,
 };
-use docferry::connector::{Prepare, Start};
+use docferry::connector::{Prepare, Sink, Start};
 use docferry::error::ErrorKind;
 use docferry::model::document::{Document, Documents, Operation};
 use docferry::model::request::{Request, Segment};
@@ -22,6 +22,7 @@ macro_rules! sink_checks {
             requests_are_taken_at_the_same_time
             a_send_that_was_given_up_can_be_sent_again
             a_document_without_an_id_is_refused_alone
+            ids_of_different_kinds_do_not_replace_one_another
             the_identity_stays
             a_foreign_target_is_refused
             a_resumed_run_leaves_each_document_once
@@ -144,24 +145,62 @@ pub(crate) async fn a_document_without_an_id_is_refused_alone(target: &Target) {
         return;
     }
     prepare(&*sink, "run", Start::Fresh, None).await.unwrap();
-    for nameless in [r#"{"secret":1}"#, r#"{"id":null}"#, r#"{"id":{"secret":1}}"#] {
-        let mut buffer = Documents::default();
-        buffer.push(nameless.as_bytes(), 0, 0);
-        let reason = match sink.route(&buffer.get(0, 0)) {
-            Err(reason) => reason,
-            Ok(route) => {
-                let segment = Segment { documents: Arc::new(buffer), partition: 0, range: 0..1 };
-                let request = Request { segments: vec![segment] };
-                let outcome = sink.lanes()[route.lane as usize].send(request).await.unwrap();
-                assert_eq!((outcome.rejected.len(), outcome.rejected[0].0), (1, 0));
-                outcome.rejected[0].1.clone()
-            }
-        };
+    let nameless =
+        [r#"{"secret":1}"#, r#"{"id":null}"#, r#"{"id":{"secret":1}}"#, r#"{"id":"secret\ud800"}"#];
+    for document in nameless {
+        let reason = refusal(&*sink, document.as_bytes()).await.unwrap();
         assert!(reason.contains("id") && !reason.contains("secret"), "{reason}");
     }
     send_all(&*sink, &documents()).await;
     sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
     assert_eq!(contents(&*sink).await.unwrap(), sorted(documents()));
+}
+
+/// Why the target does not take a document; `None` if it does.
+async fn refusal(sink: &dyn Sink, document: &[u8]) -> Option<String> {
+    let mut buffer = Documents::default();
+    buffer.push(document, 0, 0);
+    let route = match sink.route(&buffer.get(0, 0)) {
+        Err(reason) => return Some(reason),
+        Ok(route) => route,
+    };
+    let segment = Segment { documents: Arc::new(buffer), partition: 0, range: 0..1 };
+    let request = Request { segments: vec![segment] };
+    let mut outcome = sink.lanes()[route.lane as usize].send(request).await.unwrap();
+    assert!(outcome.rejected.iter().all(|(index, _)| *index == 0) && outcome.rejected.len() < 2);
+    outcome.rejected.pop().map(|(_, reason)| reason)
+}
+
+pub(crate) async fn ids_of_different_kinds_do_not_replace_one_another(target: &Target) {
+    let sink = (target.open)();
+    if !sink.capabilities().keyed {
+        return;
+    }
+    prepare(&*sink, "run", Start::Fresh, None).await.unwrap();
+    // The two of a pair have one identity, so the target has one place for them.
+    let mut expected = Vec::new();
+    for (document, is_new) in [
+        (r#"{"id":7,"year":1}"#, true),
+        (r#"{"id":"7","year":2}"#, true),
+        (r#"{"year":3,"id":"true"}"#, true),
+        (r#"{"year":4,"id":true}"#, true),
+        (r#"{"id":7,"year":5}"#, false),
+    ] {
+        match refusal(&*sink, document.as_bytes()).await {
+            Some(reason) => assert!(is_new && reason.contains("id taken"), "{document}: {reason}"),
+            None if is_new => expected.push(document.as_bytes().to_vec()),
+            None => expected[0] = document.as_bytes().to_vec(),
+        }
+    }
+    assert!(expected.len() > 1, "the first of each pair is taken");
+    sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
+    assert_eq!(contents(&*sink).await.unwrap(), sorted(expected.clone()));
+    let (late, of_the_same_kind) = (br#"{"id":"7","year":6}"#, br#"{"id":7,"year":7}"#);
+    assert!(refusal(&*sink, late).await.is_some_and(|reason| reason.contains("\"id\" is a string")));
+    assert_eq!(refusal(&*sink, of_the_same_kind).await, None, "after a flush too");
+    expected[0] = of_the_same_kind.to_vec();
+    sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
+    assert_eq!(contents(&*sink).await.unwrap(), sorted(expected));
 }
 
 pub(crate) async fn the_identity_stays(target: &Target) {

@@ -5,6 +5,7 @@
 //! ```text
 //!   plan      paths and patterns -> inputs -> partitions        what is there
 //!   streams   an input -> uncompressed bytes from a place on    how to get at it
+//!   unpack    compressed bytes -> uncompressed ones             what of a damaged stream can be had
 //!   feed      bytes -> the buffer of a batch                    one copy, by the kernel
 //!   split     bytes -> records (lines, elements)                where documents are
 //!   cursor    all of it -> batches                              limits, positions, damage
@@ -44,6 +45,7 @@ mod source;
 mod split;
 mod streams;
 mod target;
+mod unpack;
 #[cfg(test)]
 mod writing_tests;
 
@@ -72,7 +74,10 @@ pub const CONNECTOR: Connector = Connector {
         ("format", "auto (by name, then by the first byte), json-lines or json-array"),
         ("compression", "auto (by name, then by the first bytes), none, gzip or zstd"),
         ("partition_bytes", "where a plain JSON Lines file is cut for parallel reading (64 MiB)"),
-        ("duplicates", "unordered, or last: a file is one partition, so of equal ids the later line wins"),
+        (
+            "duplicates",
+            "unordered, or last: files are read whole and one after the other, so of equal ids the later one wins",
+        ),
     ],
     target_settings: &[
         ("path", "with an extension one file, without one a folder of parts, - for standard output"),
@@ -112,6 +117,7 @@ fn make_source(section: &mut Section) -> Option<Box<dyn Source>> {
         format: format?,
         compression: compression?,
         partition_bytes: (!is_ordered?).then_some(partition_bytes),
+        is_ordered: is_ordered?,
     };
     Some(Box::new(FileSource::new(reading)))
 }

@@ -36,6 +36,8 @@ pub(super) struct Reading {
     pub(super) compression: Option<Compression>,
     /// `None`: a file is never cut.
     pub(super) partition_bytes: Option<u64>,
+    /// Of equal ids the later one counts, over all files in their order.
+    pub(super) is_ordered: bool,
 }
 
 /// Where an input's bytes are.
@@ -149,7 +151,7 @@ fn find(given: &[Given]) -> Result<Vec<Candidate>> {
             Given::Path(path) => found.push(named(Path::new(path), None)?),
         }
     }
-    // What two patterns match, or is given twice, is read once.
+    // What two patterns match, or is given twice in the same words, is read once; other words for the same file (`./a`) are not seen.
     let mut seen = HashSet::new();
     found.retain(|candidate| seen.insert(candidate.full.clone()));
     Ok(found)

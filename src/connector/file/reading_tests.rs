@@ -191,7 +191,7 @@ fn cursor(text: Vec<u8>, sizes: Vec<usize>, split: Split) -> Cursor {
 
 fn reading(path: &Path, partition_bytes: Option<u64>) -> FileSource {
     let given = vec![Given::Path(path.to_str().unwrap().to_owned())];
-    FileSource::new(Reading { given, format: None, compression: None, partition_bytes })
+    FileSource::new(Reading { given, format: None, compression: None, partition_bytes, is_ordered: false })
 }
 
 fn now<T>(future: impl Future<Output = T>) -> T {
@@ -383,8 +383,13 @@ fn ids_are_stable_and_unequal() {
     }
     let ids = |paths: &[&str], step| {
         let given = paths.iter().map(|path| Given::Path(format!("{}/{path}", root.display()))).collect();
-        let source =
-            FileSource::new(Reading { given, format: None, compression: None, partition_bytes: step });
+        let source = FileSource::new(Reading {
+            given,
+            format: None,
+            compression: None,
+            partition_bytes: step,
+            is_ordered: false,
+        });
         now(source.partitions()).unwrap().into_iter().map(|partition| partition.id.0).collect::<Vec<_>>()
     };
     assert_eq!(
@@ -424,6 +429,7 @@ fn the_bundled_file_is_there() {
         format: None,
         compression: None,
         partition_bytes: None,
+        is_ordered: false,
     };
     let source = FileSource::new(reading);
     let parts = read_source(&source, &[(1_000_000, 64 << 20)]);

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
-use crate::model::request::{Cost, Durability, Outcome, Request, Route};
+use crate::model::request::{Outcome, Request, Route};
 use std::fs;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -161,13 +161,14 @@ impl Sink for FileSink {
 
     fn read_back(&self) -> Option<Box<dyn Source>> {
         self.target.path()?;
-        let files = self.target.files().ok()?;
+        let files = self.target.readable().ok()?;
         let given = files.into_iter().map(|path| path.to_str().map(|path| Given::Path(path.to_owned())));
         let reading = Reading {
             given: given.collect::<Option<_>>()?,
             format: Some(self.layout.format),
             compression: Some(self.layout.compression),
             partition_bytes: Some(crate::connector::file::PARTITION),
+            is_ordered: false,
         };
         Some(Box::new(FileSource::new(reading)))
     }
@@ -183,15 +184,10 @@ impl Lane for PartLane {
         Box::pin(async move {
             let part = Arc::clone(&self.part);
             let turn = part.turn();
-            let (extent, bytes) = blocking("writing the target", move || {
-                let bytes = request.documents().map(|document| document.bytes.len() as u64).sum();
-                Ok((part.append(turn, &request)?, bytes))
-            })
-            .await?;
+            let extent = blocking("writing the target", move || part.append(turn, &request)).await?;
             // Only now: had this future been dropped, the request would count as never sent.
             self.part.accept(extent);
-            let cost = Cost { request_units: 0.0, bytes };
-            Ok(Outcome { cost, durability: Durability::Accepted, ..Outcome::default() })
+            Ok(Outcome::default())
         })
     }
 }

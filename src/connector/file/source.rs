@@ -73,7 +73,10 @@ impl Source for FileSource {
             // A pipe, a terminal: what has been read is gone.
             Given::Path(path) => fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()),
         };
-        SourceCapabilities { resumable: !self.reading.given.iter().any(once_only) }
+        SourceCapabilities {
+            resumable: !self.reading.given.iter().any(once_only),
+            ordered: self.reading.is_ordered,
+        }
     }
 
     fn check(&self) -> BoxFuture<'_, Result<Vec<String>>> {

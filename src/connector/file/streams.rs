@@ -10,6 +10,7 @@ use crate::connector::file::format::{Compression, Format, is_white};
 use crate::connector::file::lines::Lines;
 use crate::connector::file::plan::{Place, Slice};
 use crate::connector::file::split::Split;
+use crate::connector::file::unpack::Unpacked;
 use crate::error::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
@@ -19,9 +20,6 @@ const HEAD: usize = 64 * 1024;
 
 /// Stored bytes that a decoder takes at once.
 const STORED: usize = 64 * 1024;
-
-/// Bytes that a decoder gives at once. What it has produced in the call that meets damage is lost with that call.
-const PIECE: usize = 32 * 1024;
 
 /// Bytes, from anywhere.
 type Stream = Box<dyn Read + Send>;
@@ -101,18 +99,11 @@ fn decoded(told: Option<Compression>, mut stored: Stream) -> io::Result<(Compres
     // An empty file holds nothing, though strictly it lacks the header of its format.
     let compression = if magic.is_empty() { Compression::None } else { found };
     let stored = Cursor::new(magic).chain(stored);
-    let stream: Stream = match compression {
-        Compression::None => Box::new(stored),
-        Compression::Gzip => {
-            let stored = BufReader::with_capacity(STORED, stored);
-            Box::new(Pieces(flate2::bufread::MultiGzDecoder::new(stored)))
-        }
-        Compression::Zstd => {
-            let stored = BufReader::with_capacity(STORED, stored);
-            Box::new(Pieces(zstd::Decoder::with_buffer(stored)?))
-        }
-    };
-    Ok((compression, stream))
+    if compression == Compression::None {
+        return Ok((compression, Box::new(stored)));
+    }
+    let stored = BufReader::with_capacity(STORED, stored);
+    Ok((compression, Box::new(Unpacked::new(stored, compression)?)))
 }
 
 /// The first bytes of a stream, enough to tell its format.
@@ -142,14 +133,4 @@ pub(super) fn failure(file: &str, compression: Compression, byte: u64, cause: io
         Error::io(READING, cause)
     };
     error.with("file", file).with("byte", byte)
-}
-
-/// Asks for little at once.
-struct Pieces<R>(R);
-
-impl<R: Read> Read for Pieces<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let most = into.len().min(PIECE);
-        self.0.read(&mut into[..most])
-    }
 }

@@ -110,28 +110,46 @@ impl Target {
         written.map_err(|cause| wrong("it cannot be written; check its permissions").caused_by(cause))
     }
 
-    /// The files that exist of the target, in order.
+    /// The files that exist of the target, in order: what a run may replace.
     pub(super) fn files(&self) -> io::Result<Vec<PathBuf>> {
-        let folder = match self {
-            Target::StandardOutput => return Ok(Vec::new()),
-            Target::File(path) if path.try_exists()? => return Ok(vec![path.clone()]),
-            Target::File(_) => return Ok(Vec::new()),
-            Target::Folder { path, .. } => path,
-        };
-        let entries = match fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(cause) => return Err(cause),
-        };
         let mut parts = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            if let Some(number) = entry.file_name().to_str().and_then(part_number) {
-                parts.push((number, entry.path()));
+        for path in self.entries()? {
+            match self {
+                Target::Folder { .. } => parts.extend(part_number(&path).map(|number| (number, path))),
+                _ => parts.push((0, path)),
             }
         }
         parts.sort();
         Ok(parts.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// The files that a reader of the target would take for its own, in order: in a folder also those that only look like parts, as
+    /// whoever reads `parts/*.jsonl` does not know which of them this job has written.
+    pub(super) fn readable(&self) -> io::Result<Vec<PathBuf>> {
+        let mut files = self.files()?;
+        if let Target::Folder { extension, .. } = self {
+            let ending = format!(".{extension}");
+            let looks_so = |path: &PathBuf| path.to_str().is_some_and(|name| name.ends_with(&ending));
+            let is_other = |path: &PathBuf| looks_so(path) && part_number(path).is_none() && path.is_file();
+            let mut others: Vec<PathBuf> = self.entries()?.into_iter().filter(is_other).collect();
+            others.sort();
+            files.extend(others);
+        }
+        Ok(files)
+    }
+
+    /// The file, if it exists, or what is in the folder.
+    fn entries(&self) -> io::Result<Vec<PathBuf>> {
+        let folder = match self {
+            Target::StandardOutput => return Ok(Vec::new()),
+            Target::File(path) => return Ok(path.try_exists()?.then(|| path.clone()).into_iter().collect()),
+            Target::Folder { path, .. } => path,
+        };
+        match fs::read_dir(folder) {
+            Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(cause) => Err(cause),
+        }
     }
 }
 
@@ -164,9 +182,9 @@ fn part_name(extension: &str, index: usize) -> String {
     format!("part-{index:05}.{extension}")
 }
 
-/// The number in a part's name, whatever its extension: parts of another extension would be read with the new ones.
-fn part_number(name: &str) -> Option<u64> {
-    let (number, _) = name.strip_prefix("part-")?.split_once('.')?;
+/// The number in the name of a part, whatever its extension: parts of another extension would be read with the new ones.
+fn part_number(path: &Path) -> Option<u64> {
+    let (number, _) = path.file_name()?.to_str()?.strip_prefix("part-")?.split_once('.')?;
     // Five digits at least, as they are written.
     if number.len() < 5 { None } else { number.parse().ok() }
 }

@@ -111,6 +111,11 @@ impl Contents {
         Ok(())
     }
 
+    /// The latest version of a document.
+    pub(super) fn held(&self, identity: &Identity) -> Option<&[u8]> {
+        self.versions.get(identity).map(|version| &*version.bytes)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.versions.is_empty()
     }

@@ -103,7 +103,7 @@ impl Source for MemorySource {
             Origin::Store(store) => store.options().resumable,
             Origin::Given(_) => true,
         };
-        SourceCapabilities { resumable }
+        SourceCapabilities { resumable, ordered: false }
     }
 
     fn check(&self) -> BoxFuture<'_, Result<Vec<String>>> {
@@ -181,6 +181,8 @@ struct MemoryReader {
 impl MemoryReader {
     fn read(&mut self, limit: BatchLimit) -> Result<Next> {
         let (mut batch, from) = (Batch::default(), self.at);
+        // Spans hold 32-bit offsets.
+        let limit = BatchLimit { bytes: limit.bytes.min(u32::MAX as usize), ..limit };
         while self.at < self.until && self.at - from < limit.documents.max(1) as u64 {
             let bytes = &self.shelf[self.at as usize];
             let ordinal = (self.at - from) as u32;

@@ -12,10 +12,9 @@ use crate::connector::memory::faults::{self, Due, Effect, Fault, Number, When};
 use crate::connector::memory::lane::{LaneState, Ledger};
 use crate::connector::memory::{MemorySink, MemorySource, Options};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::document::Document;
+use crate::model::document::{Document, Id, Operation};
 use crate::model::json;
-use crate::model::request::{Durability, LaneId, Outcome, Request, Route};
-use std::borrow::Cow;
+use crate::model::request::{LaneId, Outcome, Request, Route};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -164,7 +163,8 @@ impl MemoryStore {
     /// Where a document goes, or why it goes nowhere.
     pub(super) fn route(&self, document: &Document<'_>) -> Result<Route, String> {
         let (key, id) = self.identify(document)?;
-        let hash = if self.options.key_field.is_some() { xxh3_64(key) } else { xxh3_64(id.as_bytes()) };
+        let id = id.characters.as_bytes();
+        let hash = if self.options.key_field.is_some() { xxh3_64(key) } else { xxh3_64(id) };
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
         let mut lane = match &self.options.lane_field {
             None => hash % u64::from(self.options.lanes),
@@ -176,7 +176,7 @@ impl MemoryStore {
             bit = bit.saturating_sub(1);
             lane = children[(hash >> bit & 1) as usize];
         }
-        Ok(Route { lane, identity: xxh3_64_with_seed(id.as_bytes(), hash) })
+        Ok(Route { lane, identity: xxh3_64_with_seed(id, hash) })
     }
 
     /// A request arrives: its number, and what the script has for it.
@@ -195,7 +195,7 @@ impl MemoryStore {
         promise?;
         let mut contents = locked(&self.contents);
         let (now, cost) = (self.now(), self.options.request_units_per_document);
-        let mut outcome = Outcome { durability: Durability::Durable, ..Outcome::default() };
+        let mut outcome = Outcome::default();
         let mut accepted = Vec::with_capacity(request.len());
         for (index, document) in (0..).zip(request.documents()) {
             let (key, id) = match self.identify(&document) {
@@ -205,8 +205,16 @@ impl MemoryStore {
                     continue;
                 }
             };
-            if refused.iter().any(|refused| *refused == id) {
+            if refused.iter().any(|refused| *refused == id.characters) {
                 outcome.rejected.push((index, "refused by the script".to_owned()));
+                continue;
+            }
+            let identity: Identity = (key.into(), id.characters.as_ref().into());
+            if !self.gives_way(contents.held(&identity), &id) {
+                // A removal of what is not here is done.
+                if document.operation == Operation::Upsert {
+                    outcome.rejected.push((index, id.taken(&self.options.id_field)));
+                }
                 continue;
             }
             if let Err(wait) = lane.take(now, cost) {
@@ -214,9 +222,7 @@ impl MemoryStore {
                 outcome.retry.extend(index..request.len() as u32);
                 break;
             }
-            outcome.cost.request_units += cost;
-            outcome.cost.bytes += document.bytes.len() as u64;
-            let identity: Identity = (key.into(), id.into());
+            outcome.request_units += cost;
             let Document { bytes, partition, at, operation } = document;
             accepted.push(Accepted { identity, document: bytes, operation, partition, at });
         }
@@ -229,18 +235,17 @@ impl MemoryStore {
         self.started.get_or_init(Instant::now).elapsed()
     }
 
-    /// The key's raw text, empty where the id is the key, and the id's characters.
-    fn identify<'a>(&self, document: &Document<'a>) -> Result<(&'a [u8], Cow<'a, str>), String> {
-        let name = &self.options.id_field;
-        let id = match document.field(name) {
-            None => return Err(format!("no id: field {name:?} is missing")),
-            Some(b"null") => return Err(format!("no id: field {name:?} is null")),
-            Some([b'{', ..]) => return Err(format!("no id: field {name:?} is an object")),
-            Some([b'[', ..]) => return Err(format!("no id: field {name:?} is an array")),
-            Some(raw) => raw,
-        };
+    /// The key's raw text, empty where the id is the key, and the id.
+    fn identify<'a>(&self, document: &Document<'a>) -> Result<(&'a [u8], Id<'a>), String> {
+        let id = document.id(&self.options.id_field)?;
         let key = self.options.key_field.as_ref().and_then(|name| document.field(name));
-        Ok((key.unwrap_or_default(), json::scalar_text(id)))
+        Ok((key.unwrap_or_default(), id))
+    }
+
+    /// Whether the document that is held, if one is, may be replaced by one with this id.
+    fn gives_way(&self, held: Option<&[u8]>, id: &Id<'_>) -> bool {
+        let name = &self.options.id_field;
+        held.is_none_or(|held| Id::of(name, json::field(held, name)).is_ok_and(|held| held.kind == id.kind))
     }
 
     fn check_promise(&self, lane: &LaneState, request: &Request) -> Result<()> {

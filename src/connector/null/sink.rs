@@ -5,7 +5,7 @@ use crate::connector::source::Source;
 use crate::error::Result;
 use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::request::{Cost, Durability, Outcome, Request};
+use crate::model::request::{Outcome, Request};
 use crate::model::units::MIB;
 use std::sync::Arc;
 
@@ -65,12 +65,7 @@ struct NullLane;
 
 impl Lane for NullLane {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Outcome>> {
-        let bytes = request.documents().map(|document| document.bytes.len() as u64).sum();
-        let outcome = Outcome {
-            durability: Durability::Durable,
-            cost: Cost { request_units: 0.0, bytes },
-            ..Outcome::default()
-        };
-        Box::pin(async move { Ok(outcome) })
+        drop(request);
+        Box::pin(async { Ok(Outcome::default()) })
     }
 }

@@ -36,7 +36,7 @@ impl NullSource {
 
 impl Source for NullSource {
     fn capabilities(&self) -> SourceCapabilities {
-        SourceCapabilities { resumable: true }
+        SourceCapabilities { resumable: true, ordered: false }
     }
 
     fn check(&self) -> BoxFuture<'_, Result<Vec<String>>> {

@@ -1,6 +1,7 @@
 //! From a document to the values of its row, and whether a row holds what its document says.
 
 use crate::connector::sqlite::TargetOptions;
+use crate::model::document::Id;
 use crate::model::json::{self, Index};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -75,34 +76,18 @@ impl Extract {
         Self { id_field: options.id_field.clone(), columns: options.columns.clone() }
     }
 
-    /// The cells of the document's row: the id, then the columns in their order. `index` is the document's.
-    pub(super) fn cells<'a>(&self, bytes: &'a [u8], index: &Index) -> Result<Vec<Cell<'a>>, String> {
+    /// The document's id and the cells of its row: the id's characters, then the columns in their order. `index` is the document's.
+    pub(super) fn row<'a>(&self, bytes: &'a [u8], index: &Index) -> Result<(Id<'a>, Vec<Cell<'a>>), String> {
         // Of duplicate keys the last counts.
         let field = |name: &str| {
             let found = index.fields.iter().rev().find(|field| field.is_named(bytes, name));
             found.map(|field| field.raw_value(bytes))
         };
         let mut cells = Vec::with_capacity(1 + self.columns.len());
-        cells.push(Cell::Text(self.id(field(&self.id_field))?));
+        let id = Id::of(&self.id_field, field(&self.id_field))?;
+        cells.push(Cell::Text(id.characters.clone()));
         cells.extend(self.columns.iter().map(|name| Cell::of_field(field(name))));
-        Ok(cells)
-    }
-
-    /// A hash of the document's id, equal for equal ids.
-    pub(super) fn identity(&self, bytes: &[u8]) -> Result<u64, String> {
-        let id = self.id(json::field(bytes, &self.id_field))?;
-        Ok(xxhash_rust::xxh3::xxh3_64(id.as_bytes()))
-    }
-
-    fn id<'a>(&self, raw: Option<&'a [u8]>) -> Result<Cow<'a, str>, String> {
-        let what = match raw {
-            None => "is missing",
-            Some(b"null") => "is null",
-            Some([b'{', ..]) => "is an object",
-            Some([b'[', ..]) => "is an array",
-            Some(raw) => return Ok(json::scalar_text(raw)),
-        };
-        Err(format!("no id: field {:?} {what}", self.id_field))
+        Ok((id, cells))
     }
 }
 
@@ -138,7 +123,7 @@ mod tests {
         let cells = |text: &'static str| {
             let mut index = Index::default();
             json::index(text.as_bytes(), &mut index).unwrap();
-            extract.cells(text.as_bytes(), &index)
+            extract.row(text.as_bytes(), &index).map(|(_, cells)| cells)
         };
         assert_eq!(cells(r#"{"id":1.0,"n":1}"#).unwrap(), [Cell::Text("1.0".into()), Cell::Integer(1)]);
         assert_eq!(cells(r#"{"id":1,"id":"b"}"#).unwrap(), [Cell::Text("b".into()), Cell::Null]);

@@ -4,7 +4,7 @@
 //! there are few enough of them. So the list is the same on every machine, and a partition's number says where it lies.
 
 use crate::connector::sqlite::columns::Extract;
-use crate::connector::sqlite::connection::{failure, open_to_read, quoted};
+use crate::connector::sqlite::connection::{failure, open_to_look, open_to_read, quoted};
 use crate::connector::sqlite::{DEFAULT_TABLE, SourceOptions, schema};
 use crate::error::{Error, Result};
 use crate::model::partition::{Partition, PartitionId, Position};
@@ -47,7 +47,8 @@ impl Plan {
     /// Looks at the database. `extract`: the table was written by a sink with these columns.
     pub(super) fn make(options: &SourceOptions, extract: Option<&Extract>) -> Result<Self> {
         let path = options.path.as_path();
-        let connection = open_to_read(OPERATION, path)?;
+        let open = if extract.is_some() { open_to_look } else { open_to_read };
+        let connection = open(OPERATION, path)?;
         let failure = failure(OPERATION, path);
         let refused = |why: String| Error::configuration(OPERATION, why).with("path", path.display());
 

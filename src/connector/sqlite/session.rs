@@ -3,23 +3,30 @@
 //! The transaction begins with the first request after a commit and ends with the next flush, so what the requests of one
 //! second wrote, and the checkpoint that counts them, become durable in one commit. Each request has a savepoint of its own:
 //! one that fails leaves nothing behind and can be sent again.
+//!
+//! The key column holds an id's characters, so `7` and `"7"` are one row. The second to come is refused: an SQL function
+//! of ours looks at the document in the row, and it is asked only where a row is about to be replaced.
 
 use crate::connector::sqlite::TargetOptions;
-use crate::connector::sqlite::columns::Extract;
-use crate::connector::sqlite::connection::{failure, open_to_write, quoted};
+use crate::connector::sqlite::columns::{Cell, Extract};
+use crate::connector::sqlite::connection::{open_to_write, quoted, write_failure};
 use crate::connector::sqlite::{custody, schema};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
-use crate::model::document::Operation;
+use crate::model::document::{Document, Id, IdKind, Operation};
 use crate::model::json::{self, Index};
-use crate::model::request::{Durability, Outcome, Request};
+use crate::model::request::{Outcome, Request};
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::{CachedStatement, Connection, ToSql, params_from_iter};
 use std::path::PathBuf;
 
 const PREPARING: &str = "preparing the target";
 const WRITING: &str = "writing to SQLite";
 const COMMITTING: &str = "committing to SQLite";
+
+/// The SQL function that keeps ids of different kinds from replacing one another.
+const KIND_RULE: &str = "docferry_gives_way";
 
 /// An open target.
 #[derive(Debug)]
@@ -54,23 +61,35 @@ impl Session {
             connection.execute_batch("COMMIT")?;
             Ok(uuid)
         };
-        let uuid = claim().map_err(failure(PREPARING, &path))?;
+        let uuid = claim().map_err(write_failure(PREPARING, &path, &connection))?;
         let uuid = uuid.ok_or_else(|| Error::internal(PREPARING, "the database has got no name"))?;
         let extract = Extract::new(options);
         let (upsert, delete) = (upsert(options), delete(options));
+        add_kind_rule(&connection, &options.id_field).map_err(write_failure(
+            PREPARING,
+            &path,
+            &connection,
+        ))?;
         Ok((Self { connection, path, job, run, upsert, delete, extract, begun: false }, uuid))
     }
 
     /// Writes a request into the open transaction.
     pub(super) fn write(&mut self, request: &Request) -> Result<Outcome> {
         self.begin(WRITING)?;
-        let failure = failure(WRITING, &self.path);
-        let savepoint = self.connection.savepoint().map_err(failure)?;
-        // An early return drops the savepoint, which rolls back to it.
-        let outcome =
-            apply(&savepoint, &self.upsert, &self.delete, &self.extract, request).map_err(failure)?;
-        savepoint.commit().map_err(failure)?;
-        Ok(outcome)
+        // Not kept by the transaction but by name, so that a failure can be looked into before it is undone.
+        let failure = self.failure(WRITING);
+        self.connection.execute_batch("SAVEPOINT request").map_err(failure)?;
+        let applied = apply(&self.connection, &self.upsert, &self.delete, &self.extract, request);
+        let applied = applied.and_then(|outcome| {
+            self.connection.execute_batch("RELEASE request")?;
+            Ok(outcome)
+        });
+        applied.map_err(|cause| {
+            let error = failure(cause);
+            // Fails where SQLite has given up the whole transaction, which `begin` finds out.
+            drop(self.connection.execute_batch("ROLLBACK TO request; RELEASE request"));
+            error
+        })
     }
 
     /// Stores the checkpoint in the open transaction and commits.
@@ -79,8 +98,7 @@ impl Session {
             .map_err(|cause| Error::internal(COMMITTING, "the checkpoint has no text").caused_by(cause))?;
         self.begin(COMMITTING)?;
         self.check_hold()?;
-        custody::store(&self.connection, &self.job, checkpoint, &text)
-            .map_err(failure(COMMITTING, &self.path))?;
+        custody::store(&self.connection, &self.job, checkpoint, &text).map_err(self.failure(COMMITTING))?;
         self.commit()
     }
 
@@ -93,12 +111,16 @@ impl Session {
         }
         // A reader may keep the log busy; then it stays, and the database is complete all the same.
         let truncated = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        truncated.map_err(failure("emptying the write-ahead log", &self.path))
+        truncated.map_err(self.failure("emptying the write-ahead log"))
+    }
+
+    fn failure(&self, operation: &'static str) -> impl Fn(rusqlite::Error) -> Error + Copy {
+        write_failure(operation, &self.path, &self.connection)
     }
 
     fn begin(&mut self, operation: &'static str) -> Result<()> {
         if !self.begun {
-            self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failure(operation, &self.path))?;
+            self.connection.execute_batch("BEGIN IMMEDIATE").map_err(self.failure(operation))?;
             self.begun = true;
         } else if self.connection.is_autocommit() {
             // After some failures (a full disk) SQLite gives up a transaction by itself. What was accepted is lost, so no
@@ -111,7 +133,7 @@ impl Session {
 
     /// Inside the transaction, so that no other run can take over between this look and the commit.
     fn check_hold(&mut self) -> Result<()> {
-        let failure = failure(COMMITTING, &self.path);
+        let failure = self.failure(COMMITTING);
         if custody::holds(&self.connection, &self.job, &self.run).map_err(failure)? {
             return Ok(());
         }
@@ -123,7 +145,7 @@ impl Session {
     }
 
     fn commit(&mut self) -> Result<()> {
-        self.connection.execute_batch("COMMIT").map_err(failure(COMMITTING, &self.path))?;
+        self.connection.execute_batch("COMMIT").map_err(self.failure(COMMITTING))?;
         self.begun = false;
         Ok(())
     }
@@ -137,16 +159,16 @@ fn apply(
     extract: &Extract,
     request: &Request,
 ) -> rusqlite::Result<Outcome> {
-    let mut outcome = Outcome { durability: Durability::Accepted, ..Outcome::default() };
+    let mut outcome = Outcome::default();
     let mut upsert = connection.prepare_cached(upsert)?;
     let mut fields = Index::default();
     for (index, document) in (0..).zip(request.documents()) {
-        let cells = match json::index(document.bytes, &mut fields) {
-            Ok(()) => extract.cells(document.bytes, &fields),
+        let row = match json::index(document.bytes, &mut fields) {
+            Ok(()) => extract.row(document.bytes, &fields),
             Err(malformed) => Err(format!("not one JSON object: {malformed}")),
         };
-        let cells = match cells {
-            Ok(cells) => cells,
+        let (id, cells) = match row {
+            Ok(row) => row,
             Err(reason) => {
                 outcome.rejected.push((index, reason));
                 continue;
@@ -154,16 +176,46 @@ fn apply(
         };
         match document.operation {
             Operation::Upsert => {
-                let text = Verbatim(document.bytes);
-                let columns = cells[1..].iter().map(|cell| cell as &dyn ToSql);
-                let values = [&cells[0] as &dyn ToSql, &text].into_iter().chain(columns);
-                upsert.execute(params_from_iter(values))?;
+                if !put(&mut upsert, &document, &id, &cells)? {
+                    outcome.rejected.push((index, id.taken(&extract.id_field)));
+                }
             }
-            Operation::Delete => drop(connection.prepare_cached(delete)?.execute([&cells[0]])?),
+            Operation::Delete => {
+                connection.prepare_cached(delete)?.execute((&cells[0], id.kind as i64))?;
+            }
         }
-        outcome.cost.bytes += document.bytes.len() as u64;
     }
     Ok(outcome)
+}
+
+/// Writes a document's row. False: its place is taken by a document whose id is of another kind.
+fn put(
+    upsert: &mut CachedStatement<'_>,
+    document: &Document<'_>,
+    id: &Id<'_>,
+    cells: &[Cell<'_>],
+) -> rusqlite::Result<bool> {
+    let (kind, text) = (id.kind as i64, Verbatim(document.bytes));
+    let columns = cells[1..].iter().map(|cell| cell as &dyn ToSql);
+    let values = [&kind as &dyn ToSql, &cells[0], &text].into_iter().chain(columns);
+    Ok(upsert.execute(params_from_iter(values))? > 0)
+}
+
+/// Adds the function [`KIND_RULE`] to the connection: whether a document may give way to one whose id is of the given kind. What
+/// is no document with an id has no kind to defend.
+fn add_kind_rule(connection: &Connection, id_field: &str) -> rusqlite::Result<()> {
+    let id_field = id_field.to_owned();
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function(KIND_RULE, 2, flags, move |values| {
+        let kind: i64 = values.get(1)?;
+        let held = values.get_raw(0).as_bytes().ok().and_then(|document| kind_of(&id_field, document));
+        Ok(held.is_none_or(|held| held as i64 == kind))
+    })
+}
+
+fn kind_of(id_field: &str, document: &[u8]) -> Option<IdKind> {
+    json::index(document, &mut Index::default()).ok()?;
+    Id::of(id_field, json::field(document, id_field)).ok().map(|id| id.kind)
 }
 
 /// A document's own bytes as TEXT.
@@ -179,17 +231,17 @@ fn upsert(options: &TargetOptions) -> String {
     let columns: Vec<String> = options.columns.iter().map(|column| quoted(column)).collect();
     let mut names = vec!["id".to_owned(), "document".to_owned()];
     names.extend(columns);
-    let places: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+    // The first parameter is the kind of the id.
+    let places: Vec<String> = (2..names.len() + 2).map(|place| format!("?{place}")).collect();
     let updates: Vec<String> = names[1..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
+    let (table, names, places, updates) =
+        (quoted(&options.table), names.join(", "), places.join(", "), updates.join(", "));
     format!(
-        "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (id) DO UPDATE SET {}",
-        quoted(&options.table),
-        names.join(", "),
-        places.join(", "),
-        updates.join(", ")
+        "INSERT INTO {table} ({names}) VALUES ({places}) ON CONFLICT (id) DO UPDATE SET {updates} \
+         WHERE {KIND_RULE}({table}.document, ?1)"
     )
 }
 
 fn delete(options: &TargetOptions) -> String {
-    format!("DELETE FROM {} WHERE id = ?1", quoted(&options.table))
+    format!("DELETE FROM {} WHERE id = ?1 AND {KIND_RULE}(document, ?2)", quoted(&options.table))
 }

@@ -5,8 +5,7 @@
 
 use crate::connector::sink::{Lane, Order, Prepare, Sink, SinkCapabilities, Start};
 use crate::connector::source::Source;
-use crate::connector::sqlite::columns::Extract;
-use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_read, quoted};
+use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_look, quoted};
 use crate::connector::sqlite::session::Session;
 use crate::connector::sqlite::survey::{Survey, survey};
 use crate::connector::sqlite::{SqliteSource, TargetOptions, custody};
@@ -18,6 +17,7 @@ use crate::model::request::{Outcome, Request, Route};
 use crate::model::units::MIB;
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A table of a SQLite database as a target.
 #[derive(Debug)]
@@ -63,7 +63,9 @@ impl Sink for SqliteSink {
     }
 
     fn route(&self, document: &Document<'_>) -> Result<Route, String> {
-        Ok(Route { lane: 0, identity: Extract::new(&self.options).identity(document.bytes)? })
+        // Of the characters alone: ids that differ only in kind meet in one row, so they keep their source order too.
+        let id = document.id(&self.options.id_field)?;
+        Ok(Route { lane: 0, identity: xxh3_64(id.characters.as_bytes()) })
     }
 
     fn layout(&self) -> String {
@@ -90,7 +92,7 @@ impl Sink for SqliteSink {
             if !find_file(OPERATION, &options.path)? {
                 return Ok(None);
             }
-            let connection = open_to_read(OPERATION, &options.path)?;
+            let connection = open_to_look(OPERATION, &options.path)?;
             let uuid = custody::uuid(&connection).map_err(failure(OPERATION, &options.path))?;
             Ok(uuid.map(|uuid| identity(&uuid, &options)))
         }))
@@ -103,7 +105,7 @@ impl Sink for SqliteSink {
             if !find_file(OPERATION, &options.path)? {
                 return Ok(None);
             }
-            let connection = open_to_read(OPERATION, &options.path)?;
+            let connection = open_to_look(OPERATION, &options.path)?;
             let text = custody::stored(&connection, &job).map_err(failure(OPERATION, &options.path))?;
             text.map(|text| custody::parse(&text)).transpose()
         }))

@@ -5,8 +5,8 @@
 
 use crate::connector::source::{Reader, Source, SourceCapabilities};
 use crate::connector::sqlite::columns::Extract;
-use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_read};
-use crate::connector::sqlite::plan::Plan;
+use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_look, open_to_read};
+use crate::connector::sqlite::plan::{Layout, Plan};
 use crate::connector::sqlite::{SourceOptions, TargetOptions, rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::BoxFuture;
@@ -62,7 +62,7 @@ impl SqliteSource {
 
 impl Source for SqliteSource {
     fn capabilities(&self) -> SourceCapabilities {
-        SourceCapabilities { resumable: true }
+        SourceCapabilities { resumable: true, ordered: false }
     }
 
     fn check(&self) -> BoxFuture<'_, Result<Vec<String>>> {
@@ -151,7 +151,8 @@ struct Pages {
 
 impl Pages {
     fn open(path: PathBuf, plan: Arc<Plan>) -> Result<Self> {
-        let connection = open_to_read("opening the source", &path)?;
+        let open = if matches!(plan.layout, Layout::Checked(_)) { open_to_look } else { open_to_read };
+        let connection = open("opening the source", &path)?;
         Ok(Self { connection, query: plan.query(), path, plan })
     }
 
@@ -166,6 +167,8 @@ impl Pages {
 
     fn page(&self, ids: RangeInclusive<u64>, ordinal: u64, limit: BatchLimit) -> rusqlite::Result<Next> {
         let documents = limit.documents.clamp(1, u32::MAX as usize) as i64;
+        // Spans hold 32-bit offsets.
+        let limit = BatchLimit { bytes: limit.bytes.min(u32::MAX as usize), ..limit };
         let largest = i64::try_from(limit.max_document).unwrap_or(i64::MAX);
         let mut statement = self.connection.prepare_cached(&self.query)?;
         let mut rows = statement.query([*ids.start() as i64, *ids.end() as i64, documents, largest])?;

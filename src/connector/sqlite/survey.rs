@@ -1,6 +1,6 @@
 //! A look at the target before anything is changed in it: what would be written to, and why it could not be.
 
-use crate::connector::sqlite::connection::{failure, find_file, open_to_read};
+use crate::connector::sqlite::connection::{failure, find_file, open_to_look};
 use crate::connector::sqlite::{TargetOptions, custody, schema};
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -25,7 +25,7 @@ pub(super) fn survey(operation: &'static str, options: &TargetOptions) -> Result
             .with("path", path.display())
             .caused_by(cause));
     }
-    let connection = open_to_read(operation, path)?;
+    let connection = open_to_look(operation, path)?;
     let failure = failure(operation, path);
     let mut survey = Survey { uuid: custody::uuid(&connection).map_err(failure)?, has_rows: false };
     let Some(table) = schema::table(&connection, &options.table).map_err(failure)? else {

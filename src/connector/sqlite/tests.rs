@@ -107,8 +107,36 @@ async fn a_delete_removes_the_row() {
     prepare(&sink).await.unwrap();
     send(&sink, &[r#"{"id":"a"}"#, r#"{"id":"b"}"#], Operation::Upsert).await.unwrap();
     send(&sink, &[r#"{"id":"a"}"#], Operation::Delete).await.unwrap();
+    send(&sink, &[r#"{"id":7}"#], Operation::Upsert).await.unwrap();
+    send(&sink, &[r#"{"id":"7"}"#], Operation::Delete).await.unwrap();
     sink.finish().await.unwrap();
-    assert_eq!(read(&*sink.read_back().unwrap()).await.0, [r#"{"id":"b"}"#]);
+    assert_eq!(read(&*sink.read_back().unwrap()).await.0, [r#"{"id":"b"}"#, r#"{"id":7}"#]);
+}
+
+#[tokio::test]
+async fn a_row_that_holds_no_document_gives_way() {
+    let (_folder, path) = folder();
+    database(
+        &path,
+        "CREATE TABLE documents (id TEXT PRIMARY KEY, document TEXT NOT NULL);
+         INSERT INTO documents VALUES ('1', 'rubbish'), ('2', x'ff'), ('3', '{\"id\":3}')",
+    );
+    let sink = SqliteSink::new(TargetOptions::new(&path));
+    let prepare = Prepare {
+        job: "job",
+        run: "run",
+        partitions: &[],
+        start: Start::Fresh,
+        previous: None,
+        overwrite: true,
+    };
+    sink.prepare(prepare).await.unwrap();
+    let documents = [r#"{"id":"1"}"#, r#"{"id":2}"#, r#"{"id":"3"}"#];
+    let outcome = send(&sink, &documents, Operation::Upsert).await.unwrap();
+    assert_eq!(outcome.rejected.len(), 1, "{outcome:?}");
+    assert_eq!(outcome.rejected[0].0, 2);
+    sink.finish().await.unwrap();
+    assert_eq!(read(&*sink.read_back().unwrap()).await.0, [documents[0], documents[1], r#"{"id":3}"#]);
 }
 
 #[tokio::test]

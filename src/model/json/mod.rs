@@ -12,4 +12,4 @@ pub mod text;
 
 pub use passed::{compact, field};
 pub use scan::{Field, Index, MAX_DEPTH, Malformed, index};
-pub use text::{scalar_text, unescape, write_string};
+pub use text::{scalar_text, unescape, unescape_exact, write_string};

@@ -75,6 +75,10 @@ impl fmt::Display for Malformed {
 /// Checks that `bytes` are one JSON object in UTF-8, with nothing but white space around it, and fills `index`.
 pub fn index(bytes: &[u8], index: &mut Index) -> Result<(), Malformed> {
     index.fields.clear();
+    // Places are 32-bit numbers.
+    if u32::try_from(bytes.len()).is_err() {
+        return Err(Malformed { at: u32::MAX as usize, reason: "the text is longer than 4 GiB" });
+    }
     if simdutf8::basic::from_utf8(bytes).is_err() {
         let at = simdutf8::compat::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
         return Err(Malformed { at, reason: "invalid UTF-8" });

@@ -6,25 +6,39 @@ use std::borrow::Cow;
 ///
 /// An escaped surrogate without its other half, which JSON allows and Unicode does not, becomes U+FFFD.
 pub fn unescape(raw: &[u8]) -> Cow<'_, str> {
+    unescaped(raw).0
+}
+
+/// As [`unescape`], for names: `None` where half a surrogate pair would be replaced, and two different strings become one.
+pub fn unescape_exact(raw: &[u8]) -> Option<Cow<'_, str>> {
+    let (text, is_exact) = unescaped(raw);
+    is_exact.then_some(text)
+}
+
+/// The characters, and whether none had to be replaced.
+fn unescaped(raw: &[u8]) -> (Cow<'_, str>, bool) {
     if !raw.contains(&b'\\') {
-        return String::from_utf8_lossy(raw);
+        return (String::from_utf8_lossy(raw), true);
     }
+    let mut is_exact = true;
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;
     while let Some(at) = memchr::memchr(b'\\', rest) {
         out.extend_from_slice(&rest[..at]);
         let (character, used) = escape(&rest[at..]);
+        is_exact &= character.is_some();
+        let character = character.unwrap_or(char::REPLACEMENT_CHARACTER);
         let mut utf8 = [0; 4];
         out.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
         rest = &rest[(at + used).min(rest.len())..];
     }
     out.extend_from_slice(rest);
-    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+    (Cow::Owned(String::from_utf8_lossy(&out).into_owned()), is_exact)
 }
 
-/// The character that an escape stands for, and the escape's length. `text` begins with the backslash.
-fn escape(text: &[u8]) -> (char, usize) {
-    let simple = |c| (c, 2);
+/// The character that an escape stands for, if it stands for a whole one, and the escape's length. `text` begins with the backslash.
+fn escape(text: &[u8]) -> (Option<char>, usize) {
+    let simple = |c| (Some(c), 2);
     match text.get(1) {
         Some(b'n') => simple('\n'),
         Some(b't') => simple('\t'),
@@ -34,19 +48,19 @@ fn escape(text: &[u8]) -> (char, usize) {
         Some(b'u') => {
             let high = hex(text);
             if let Some(c) = high.and_then(char::from_u32) {
-                return (c, 6);
+                return (Some(c), 6);
             }
             let low = text.get(6..).filter(|rest| rest.starts_with(b"\\u")).and_then(hex);
             match (high, low) {
                 (Some(high @ 0xd800..=0xdbff), Some(low @ 0xdc00..=0xdfff)) => {
                     let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
-                    (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12)
+                    (char::from_u32(code), 12)
                 }
-                _ => (char::REPLACEMENT_CHARACTER, 6),
+                _ => (None, 6),
             }
         }
         Some(other) => simple(*other as char),
-        None => (char::REPLACEMENT_CHARACTER, 1),
+        None => (None, 1),
     }
 }
 
@@ -97,6 +111,9 @@ mod tests {
         assert_eq!(unescape(br"\ud83d\ude00!"), "\u{1f600}!");
         assert_eq!(unescape(br"\ud83d!"), "\u{fffd}!");
         assert_eq!(unescape(br"a\/b"), "a/b");
+        assert_eq!(unescape_exact(br"\ud83d\ude00\ufffd").as_deref(), Some("\u{1f600}\u{fffd}"));
+        assert_eq!(unescape_exact(br"a\ud83d!"), None);
+        assert_eq!(unescape_exact(br"\ude00"), None);
     }
 
     proptest! {
