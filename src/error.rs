@@ -2,11 +2,13 @@
 //!
 //! Every failure carries a [`ErrorKind`]. One match per question turns the kind into a rule: may it be tried
 //! again ([`ErrorKind::retry`]), what should the user do ([`ErrorKind::remedy`]), which code does the process
-//! exit with ([`ErrorKind::exit_code`]). Call sites choose a kind and never a retry or an exit code.
+//! exit with ([`ErrorKind::exit_code`]). Call sites choose a kind and never a retry or an exit code. The remedy of a kind is general;
+//! where a call site knows the very step that helps, it says that one instead ([`Error::advise`]).
 //!
 //! Messages are lowercase fragments without a final stop; a document's content, a key or a connection string
 //! never stands in one.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -106,7 +108,7 @@ impl ErrorKind {
         }
     }
 
-    /// One sentence that tells the user what to do next.
+    /// What generally helps, in one sentence.
     pub fn remedy(self) -> &'static str {
         match self {
             ErrorKind::Usage => "see `docferry --help`",
@@ -125,9 +127,7 @@ impl ErrorKind {
                 "run the same command with --resume"
             }
             ErrorKind::StorageFull => "free some space and run the same command with --resume",
-            ErrorKind::Held => {
-                "wait until the other run of this job has ended, or stop it; --job NAME names another job"
-            }
+            ErrorKind::Held => "wait until the other run has ended, or stop it",
             ErrorKind::Io => "see the cause; if it has passed, run the same command with --resume",
             ErrorKind::Internal => {
                 "this is a defect of docferry: please report it; the run can be continued with --resume"
@@ -156,7 +156,7 @@ impl ErrorKind {
 
 /// A failure: its kind, what was being done, on what, and why.
 ///
-/// Prints as one line, `operation: message (name: value, …): cause`.
+/// Prints as one line, `operation: message (name: value, …): cause`. What to do next is not part of it ([`Error::remedy`]).
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -164,6 +164,7 @@ pub struct Error {
     message: String,
     context: Vec<(&'static str, String)>,
     retry_after: Option<Duration>,
+    remedy: Option<Cow<'static, str>>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -176,6 +177,7 @@ impl Error {
             message: message.into(),
             context: Vec::new(),
             retry_after: None,
+            remedy: None,
             source: None,
         }
     }
@@ -230,6 +232,18 @@ impl Error {
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
+    }
+
+    /// Says what to do next, where that is more than the kind knows.
+    #[must_use]
+    pub fn advise(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// One sentence that tells the user what to do next.
+    pub fn remedy(&self) -> &str {
+        self.remedy.as_deref().unwrap_or_else(|| self.kind.remedy())
     }
 
     /// The kind, from which every rule follows.

@@ -241,7 +241,7 @@ fn a_source_is_never_its_own_target() {
     insta::assert_snapshot!(ran.messages(), @r#"
     exit code 78
     error: opening the target: source and target are the same; docferry does not write onto what it reads (target: file:in.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: name another target
     "#);
     let mut names = vec!["in.jsonl", "./in.jsonl"];
     #[cfg(unix)]
@@ -308,16 +308,16 @@ fn a_resume_of_what_has_changed_names_what_differs() {
     place.write("in.jsonl", source.replacen("7.50", "8.50", 1));
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
     exit code 78
-    error: resuming the job: the job has changed since its checkpoint: the source was in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 67108864 bytes; the source is in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 67108864 bytes; undo the change, or begin anew with --restart
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: resuming the job: the job has changed since its checkpoint: the source was in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 67108864 bytes; the source is in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 67108864 bytes
+      try: undo the change, or begin anew with --restart
     "#);
     place.write("in.jsonl", &source);
 
     strategy(&place, "remove = [\"total\"]");
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
     exit code 78
-    error: resuming the job: the job has changed since its checkpoint: the id rule, the steps or the target's layout have changed; undo the change, or begin anew with --restart
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: resuming the job: the job has changed since its checkpoint: the id rule, the steps or the target's layout have changed
+      try: undo the change, or begin anew with --restart
     "#);
     strategy(&place, "remove = [\"open\"]");
 
@@ -331,8 +331,8 @@ fn a_resume_of_what_has_changed_names_what_differs() {
     fs::remove_file(place.path("out.jsonl")).unwrap();
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
     exit code 78
-    error: resuming the job: the job has changed since its checkpoint: the target was [folder]/out.jsonl, is missing; undo the change, or begin anew with --restart
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: resuming the job: the job has changed since its checkpoint: the target [folder]/out.jsonl is missing
+      try: undo the change, or begin anew with --restart
     "#);
 
     place.write("out.jsonl", &written);
@@ -354,8 +354,8 @@ fn a_resume_into_another_database_is_refused() {
     fs::copy(place.path("other.db"), place.path("out.db")).unwrap();
     insta::assert_snapshot!(place.docferry(&format!("migrate {ends} --resume")).messages(), @r#"
     exit code 78
-    error: resuming the job: the job has changed since its checkpoint: the target was sqlite [hash] table documents, is sqlite [hash] table documents; undo the change, or begin anew with --restart
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: resuming the job: the job has changed since its checkpoint: another target stands at [folder]/out.db, table documents: it was sqlite [hash] table documents, it is sqlite [hash] table documents
+      try: undo the change, or begin anew with --restart
     "#);
 }
 
@@ -381,8 +381,8 @@ fn standard_input_cannot_be_resumed() {
     );
     insta::assert_snapshot!(ran.messages(), @r#"
     exit code 64
-    error: resuming the job: this source cannot be read or written from the middle; run without --resume
-      try: see `docferry --help`
+    error: resuming the job: this source cannot be gone on with from the middle
+      try: run without --resume
     "#);
     assert!(!place.holds("out.jsonl"));
 }
@@ -398,7 +398,7 @@ fn a_job_in_the_hands_of_another_run_is_left_alone() {
     insta::assert_snapshot!(place.docferry(line).messages(), @r#"
     exit code 73
     error: locking the job: another run of this job is going on (path: .docferry/jobs/job/lock)
-      try: wait until the other run of this job has ended, or stop it; --job NAME names another job
+      try: wait until it has ended, or stop it; if it is another migration, --job NAME gives this one a name of its own
     "#);
     assert!(!place.holds("out.jsonl"));
     assert!(place.succeed("jobs").out.starts_with("job  running"));

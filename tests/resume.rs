@@ -74,6 +74,69 @@ fn a_database_put_back_to_an_earlier_state_is_filled_again() {
 }
 
 #[test]
+fn two_targets_that_meet_in_one_name_are_told_apart() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(50));
+    std::fs::create_dir(place.path("p")).unwrap();
+    for (first, second, name) in [
+        ("p/o.jsonl", "p-o.jsonl", "file-p-o.jsonl"),
+        ("sqlite:x.db?table=a", "sqlite:x.db?table=b", "sqlite-x.db"),
+        ("sqlite:p/y.db", "sqlite:p-y.db", "sqlite-p-y.db"),
+    ] {
+        for limit in ["", " --limit 20"] {
+            place.succeed(&format!("migrate --from in.jsonl --to {first}{limit} --restart"));
+            for flag in ["", " --resume"] {
+                let ran = place.docferry(&format!("migrate --from in.jsonl --to {second}{flag}"));
+                assert_eq!(ran.code, 78, "{second}{flag}: {}", ran.err);
+                let says = format!("the name {name} is of a job that writes to [folder]/");
+                assert!(ran.err.contains(&says) && ran.err.contains("--job NAME"), "{}", ran.err);
+            }
+            // The first one's record is as it was.
+            place.succeed(&format!("migrate --from in.jsonl --to {first} --resume"));
+        }
+        place.succeed(&format!("migrate --job own --from in.jsonl --to {second} --restart"));
+        place.succeed(&format!("migrate --job own --from in.jsonl --to {second}"));
+        place.succeed(&format!("verify --from in.jsonl --to {first}"));
+        place.succeed(&format!("verify --from in.jsonl --to {second}"));
+    }
+}
+
+#[test]
+fn a_target_that_was_exchanged_under_one_name_is_not_called_missing() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(50));
+    place.succeed("migrate --job one --from in.jsonl --to a.jsonl --limit 20");
+    let ran = place.docferry("migrate --job one --from in.jsonl --to b.jsonl --resume");
+    assert_eq!(ran.code, 78);
+    let says = "the name one is of a job that writes to [folder]/a.jsonl, not to [folder]/b.jsonl";
+    assert!(ran.err.contains(says) && !ran.err.contains("missing"), "{}", ran.err);
+    // However it is spelled, it is the same one.
+    place.succeed("migrate --job one --from in.jsonl --to ./a.jsonl --resume");
+    std::fs::remove_file(place.path("a.jsonl")).unwrap();
+    let ran = place.docferry("migrate --job one --from in.jsonl --to a.jsonl --resume");
+    assert!(ran.err.contains("the target [folder]/a.jsonl is missing"), "{}", ran.err);
+}
+
+/// Two runs in one pipe have one working folder, and need not wait for each other.
+#[cfg(unix)]
+#[test]
+fn docferry_twice_in_one_pipe() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(500));
+    let docferry = env!("CARGO_BIN_EXE_docferry");
+    let script = format!(
+        "'{docferry}' migrate -q --from in.jsonl --to - | '{docferry}' migrate -q --from - --to - | '{docferry}' migrate -q --from - --to out.jsonl"
+    );
+    let status = Command::new("sh").args(["-c", &script]).current_dir(place.path("")).status().unwrap();
+    assert!(status.success());
+    assert_eq!(place.read("out.jsonl"), orders(500).into_bytes());
+    let jobs = place.succeed("jobs").out;
+    for name in ["file-out.jsonl ", "stdout-from-in.jsonl ", "stdout-from-stdin "] {
+        assert!(jobs.contains(name), "{jobs}");
+    }
+}
+
+#[test]
 fn another_layout_of_the_target_is_refused() {
     let place = Place::new();
     place.write("in.jsonl", orders(50));

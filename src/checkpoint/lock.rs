@@ -26,7 +26,8 @@ impl JobLock {
             Ok(()) => Ok(JobLock { _file: file }),
             Err(TryLockError::WouldBlock) => {
                 Err(Error::new(ErrorKind::Held, OPERATION, "another run of this job is going on")
-                    .with("path", path.display()))
+                    .with("path", path.display())
+                    .advise("wait until it has ended, or stop it; if it is another migration, --job NAME gives this one a name of its own"))
             }
             Err(TryLockError::Error(cause)) => Err(Error::io(OPERATION, cause).with("path", path.display())),
         }

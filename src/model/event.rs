@@ -127,8 +127,10 @@ pub enum Ending {
     Failed {
         /// The failure.
         error: String,
-        /// Its kind, from which exit code and remedy follow.
+        /// Its kind, from which the exit code follows.
         kind: ErrorKind,
+        /// What to do next.
+        remedy: String,
     },
 }
 

@@ -20,7 +20,7 @@ pub fn table(summary: &Summary) -> String {
     let _ = match &summary.ending {
         Ending::Complete => Ok(()),
         Ending::Interrupted { .. } => writeln!(text, "to go on: run the same command with --resume"),
-        Ending::Failed { error, kind } => writeln!(text, "error: {error}\n  try: {}", kind.remedy()),
+        Ending::Failed { error, remedy, .. } => writeln!(text, "error: {error}\n  try: {remedy}"),
     };
     text
 }

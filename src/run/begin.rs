@@ -11,6 +11,7 @@ use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint, JobFingerprint};
 use crate::model::event::Event;
 use crate::model::partition::Partition;
 use crate::model::units::Count;
+use crate::run::changes::{refuse_changes, refuse_other_target};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A run that may begin.
@@ -32,11 +33,12 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
     let source_lines = source.check().await?;
     let partitions = source.partitions().await?;
     sink.check().await?;
-    if let Some(target) = sink.identity().await?
-        && source.is_target(&target)
-    {
+    let target = sink.identity().await?.unwrap_or_default();
+    if !target.is_empty() && source.is_target(&target) {
         let message = "source and target are the same; docferry does not write onto what it reads";
-        return Err(Error::configuration("opening the target", message).with("target", &job.target_name));
+        return Err(Error::configuration("opening the target", message)
+            .with("target", &job.target_name)
+            .advise("name another target"));
     }
     std::fs::create_dir_all(&job.state).map_err(|cause| {
         Error::io("making the state folder", cause)
@@ -44,15 +46,15 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
             .with_kind(ErrorKind::Configuration)
     })?;
     let lock = JobLock::take(&job.state)?;
-    let store = super::store_of(job);
-    let previous = earlier(job, &store, sink, events).await?;
-    let is_resume = decide(job, previous.as_ref(), events)?;
-
     let fingerprint = JobFingerprint {
         source: source_lines,
         transform: format!("{} max_document {} {}", job.chain.fingerprint(), job.max_document, sink.layout()),
-        target: sink.identity().await?.unwrap_or_default(),
+        target,
+        place: sink.place(),
     };
+    let store = super::store_of(job);
+    let previous = earlier(job, &store, &fingerprint, events).await?;
+    let is_resume = decide(job, previous.as_ref(), events)?;
     if let Some(previous) = previous.as_ref().filter(|_| is_resume) {
         refuse_changes(&previous.fingerprint, &fingerprint)?;
     }
@@ -100,8 +102,8 @@ fn refuse_unresumable(job: &Job, source: &dyn Source, sink: &dyn Sink) -> Result
         return Ok(());
     }
     let refuse = |what: &str| {
-        let message = format!("{what} cannot be read or written from the middle; run without --resume");
-        Err(Error::new(ErrorKind::Usage, "resuming the job", message))
+        let message = format!("{what} cannot be gone on with from the middle");
+        Err(Error::new(ErrorKind::Usage, "resuming the job", message).advise("run without --resume"))
     };
     if !source.capabilities().resumable {
         return refuse("this source");
@@ -112,11 +114,11 @@ fn refuse_unresumable(job: &Job, source: &dyn Source, sink: &dyn Sink) -> Result
     Ok(())
 }
 
-/// The newest checkpoint of the job: the target's own wins, because it was committed with the data.
+/// The newest checkpoint of the job: the target's own wins, because it was committed with the data. One of another target is refused.
 async fn earlier(
     job: &Job,
     store: &CheckpointStore,
-    sink: &dyn Sink,
+    now: &JobFingerprint,
     events: &UnboundedSender<Event>,
 ) -> Result<Option<Checkpoint>> {
     let loaded = match store.load() {
@@ -127,7 +129,10 @@ async fn earlier(
     if let Some(message) = loaded.warning {
         let _ = events.send(Event::Warning { message });
     }
-    let stored = sink.stored(&job.name).await?;
+    let stored = job.sink.stored(&job.name).await?;
+    for found in stored.iter().chain(&loaded.checkpoint) {
+        refuse_other_target(job, &found.fingerprint, now)?;
+    }
     // Also where it is the older one: a power loss may take the last commits from a database and leave the state folder.
     Ok(match (stored, loaded.checkpoint) {
         (Some(stored), _) => Some(stored),
@@ -166,30 +171,4 @@ fn decide(job: &Job, previous: Option<&Checkpoint>, events: &UnboundedSender<Eve
         }
         (Begin::Resume, false) => Ok(true),
     }
-}
-
-/// Refuses a resume where source, transform or target are not what the checkpoint says, and names what differs.
-fn refuse_changes(before: &JobFingerprint, now: &JobFingerprint) -> Result<()> {
-    let mut changes = Vec::new();
-    for line in before.source.iter().filter(|line| !now.source.contains(line)) {
-        changes.push(format!("the source was {line}"));
-    }
-    for line in now.source.iter().filter(|line| !before.source.contains(line)) {
-        changes.push(format!("the source is {line}"));
-    }
-    if before.transform != now.transform {
-        changes.push("the id rule, the steps or the target's layout have changed".to_owned());
-    }
-    if before.target != now.target {
-        let found = if now.target.is_empty() { "missing" } else { &now.target };
-        changes.push(format!("the target was {}, is {found}", before.target));
-    }
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "the job has changed since its checkpoint: {}; undo the change, or begin anew with --restart",
-        changes.join("; ")
-    );
-    Err(Error::configuration("resuming the job", message))
 }

@@ -1,6 +1,7 @@
 //! Assembly: the only room that knows every other. It takes a [`Job`] apart, hands each room its share, and awaits them.
 
 mod begin;
+mod changes;
 mod verify;
 mod watch;
 
@@ -8,7 +9,7 @@ pub use verify::{Verification, verify};
 
 use crate::checkpoint::store::CheckpointStore;
 use crate::config::job::Job;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::{Checkpoint, Counters};
 use crate::model::event::{Ending, Event, Started, Summary};
 use crate::model::meter::Meter;
@@ -145,14 +146,20 @@ impl Drop for AbortOnDrop {
 
 /// How a run that moved documents ended.
 fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
-    let failed = |kind: ErrorKind, error: String| Ending::Failed { error, kind };
+    let failed = |error: &Error| Ending::Failed {
+        error: error.to_string(),
+        kind: error.kind(),
+        remedy: error.remedy().to_owned(),
+    };
+    let found =
+        |kind: ErrorKind, error: String| Ending::Failed { error, kind, remedy: kind.remedy().to_owned() };
     match ended.stopped {
         Some(StopReason::Signal(signal)) => return Ending::Interrupted { signal },
-        Some(StopReason::Failure(error)) => return failed(error.kind(), error.to_string()),
+        Some(StopReason::Failure(error)) => return failed(&error),
         None => {}
     }
     if let Some(damage) = ended.damage {
-        return failed(damage.kind(), damage.to_string());
+        return failed(&damage);
     }
     let counters = &summary.counters;
     if counters.accounted() < counters.read {
@@ -161,14 +168,14 @@ fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
             counters.read - counters.accounted(),
             counters.read
         );
-        return failed(ErrorKind::Internal, message);
+        return found(ErrorKind::Internal, message);
     }
     if !job.max_rejects.allows(counters.rejected, counters.read) {
         let message = format!(
             "{} of {} documents were rejected, allowed are {}",
             counters.rejected, counters.read, job.max_rejects
         );
-        return failed(ErrorKind::Rejects, message);
+        return found(ErrorKind::Rejects, message);
     }
     Ending::Complete
 }

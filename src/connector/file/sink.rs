@@ -106,6 +106,11 @@ impl Sink for FileSink {
         }))
     }
 
+    fn place(&self) -> String {
+        // Where the folder cannot be asked, `check` has refused the target already.
+        self.target.absolute().unwrap_or_default()
+    }
+
     fn prepare<'a>(&'a self, prepare: Prepare<'a>) -> BoxFuture<'a, Result<String>> {
         Box::pin(async move {
             let preparation = Preparation {

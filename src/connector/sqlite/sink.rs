@@ -16,6 +16,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
 use crate::model::request::{Outcome, Request, Route};
 use crate::model::units::MIB;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -94,6 +95,16 @@ impl Sink for SqliteSink {
             let uuid = custody::uuid(&connection).map_err(failure(OPERATION, &options.path))?;
             Ok(uuid.map(|uuid| identity(&uuid, &options)))
         }))
+    }
+
+    fn place(&self) -> String {
+        let TargetOptions { path, table, .. } = &*self.options;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let path = match (folder.canonicalize(), path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path.clone(),
+        };
+        format!("{}, table {}", path.display(), table.to_ascii_lowercase())
     }
 
     fn stored<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>> {
