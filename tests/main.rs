@@ -31,4 +31,6 @@ mod resume;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod two_runs;
+#[cfg(test)]
 mod verify;

@@ -185,6 +185,8 @@ pub(crate) async fn a_foreign_target_is_refused(target: &Target) {
     sink.finish().await.unwrap();
     let Some(before) = contents(&*sink).await else { return };
 
+    // That run has ended: a target may be held for as long as it is written to.
+    drop(sink);
     let sink = (target.open)();
     let mut foreign = theirs.clone();
     foreign.fingerprint.target = "elsewhere".to_owned();
@@ -197,6 +199,7 @@ pub(crate) async fn a_foreign_target_is_refused(target: &Target) {
     assert_eq!(contents(&*sink).await.unwrap(), before, "a refusal changes nothing");
     prepare(&*sink, "ours", Start::Fresh, Some(&theirs)).await.unwrap();
 
+    drop(sink);
     let sink = (target.open)();
     let ours = Prepare {
         job: "another job",

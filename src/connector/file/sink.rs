@@ -143,7 +143,7 @@ impl Sink for FileSink {
     }
 
     fn mark(&self) -> Result<serde_json::Value> {
-        let Prepared { path, parts, names } = self.prepared()?;
+        let Prepared { path, parts, names, .. } = self.prepared()?;
         if self.target == Target::StandardOutput {
             return Ok(serde_json::Value::Null);
         }
