@@ -222,6 +222,7 @@ fn a_target_that_is_not_this_jobs_stays_as_it_is() {
       try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
     "#);
     assert_eq!(place.read("out.jsonl"), b"mine\n");
+    assert!(!place.holds(".docferry"), "a run that never began is no job");
     place.database("out.db").execute_batch("CREATE TABLE documents (id TEXT PRIMARY KEY, document TEXT); INSERT INTO documents VALUES ('1', '{}')").unwrap();
     insta::assert_snapshot!(place.docferry("migrate --from in.jsonl --to sqlite:out.db").messages(), @r#"
     exit code 78

@@ -40,11 +40,6 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
             .with("target", &job.target_name)
             .advise("name another target"));
     }
-    std::fs::create_dir_all(&job.state).map_err(|cause| {
-        Error::io("making the state folder", cause)
-            .with("path", job.state.display())
-            .with_kind(ErrorKind::Configuration)
-    })?;
     let lock = JobLock::take(&job.state)?;
     let fingerprint = JobFingerprint {
         source: source_lines,
