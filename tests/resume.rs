@@ -101,6 +101,51 @@ fn two_targets_that_meet_in_one_name_are_told_apart() {
     }
 }
 
+/// Ids are made of positions, so the rows that both halves of a run leave show whether a place kept its name.
+#[test]
+fn another_spelling_of_the_sources_path_is_no_change() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("data")).unwrap();
+    place.write("data/in.jsonl", "{\"a\":1}\n".repeat(50));
+    place.succeed("migrate --from data/in.jsonl --to sqlite:from.db?id_field=a");
+    let absolute = place.path("data/in.jsonl").display().to_string();
+    let spellings = ["data/in.jsonl", "./data/in.jsonl", "data/./in.jsonl", absolute.as_str()];
+    for first in spellings {
+        for second in spellings {
+            let strategy = |path: &str| {
+                let text = format!(
+                    "[source]\nuri = \"{path}\"\n[id]\nfrom = \"position\"\n[target]\nuri = \"sqlite:out.db\"\n"
+                );
+                place.write("s.toml", text);
+            };
+            strategy(first);
+            place.succeed("migrate --strategy s.toml --limit 20 --restart");
+            strategy(second);
+            place.succeed("migrate --strategy s.toml --resume");
+            let rows: u32 = place
+                .database("out.db")
+                .query_row("SELECT count(*) FROM documents", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(rows, 50, "{first} {second}");
+            place.succeed("verify --strategy s.toml");
+        }
+    }
+    place.succeed("migrate --from sqlite:from.db --to back.jsonl --limit 1");
+    place.succeed("migrate --from sqlite:./from.db --to back.jsonl --resume");
+}
+
+#[test]
+fn what_is_given_twice_is_read_once_however_it_is_spelled() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(5));
+    place.write(
+        "s.toml",
+        "[source]\nconnector = \"file\"\npath = [\"in.jsonl\", \"./in.jsonl\", \"*.jsonl\"]\n[target]\nuri = \"sqlite:out.db\"\n",
+    );
+    let ran = place.succeed("migrate --strategy s.toml");
+    assert!(ran.row("read").starts_with("5 documents"), "{}", ran.err);
+}
+
 #[test]
 fn a_target_that_was_exchanged_under_one_name_is_not_called_missing() {
     let place = Place::new();

@@ -277,5 +277,7 @@ fn fingerprint(path: &Path) -> Result<String> {
     log.push("-wal");
     let log = Path::new(&log);
     let log_length = if find_file(OPERATION, log)? { log.metadata().map_err(failed)?.len() } else { 0 };
-    Ok(format!("{}: {length} bytes, hash {hash:016x}, log {log_length} bytes", path.display()))
+    // Positions are row ids: a folder that was moved, or a path that is spelled in another way, is no change.
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    Ok(format!("{name}: {length} bytes, hash {hash:016x}, log {log_length} bytes"))
 }
