@@ -101,6 +101,27 @@ fn two_targets_that_meet_in_one_name_are_told_apart() {
     }
 }
 
+#[test]
+fn a_shortened_reject_file_is_refused_before_the_target_is_touched() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(20) + "{\n" + &orders(50));
+    place.succeed("migrate --from in.jsonl --to out.jsonl --limit 30 --max-rejects 1");
+    let rejects = ".docferry/jobs/file-out.jsonl/rejects.jsonl";
+    let letters = place.read(rejects);
+    // What a run that was killed leaves behind the noted length: a resume that begins cuts it off.
+    let longer = [place.read("out.jsonl"), b"{\"id\":\"lost\"}\n".to_vec()].concat();
+    place.write("out.jsonl", &longer);
+    place.write(rejects, "");
+    let resume = "migrate --from in.jsonl --to out.jsonl --resume --max-rejects 1";
+    let ran = place.docferry(resume);
+    assert_eq!(ran.code, 78, "{}", ran.err);
+    assert!(ran.err.contains("opening the reject file: it holds 0 bytes"), "{}", ran.err);
+    assert_eq!(place.read("out.jsonl"), longer);
+    place.write(rejects, letters);
+    place.succeed(resume);
+    assert_eq!(place.read("out.jsonl"), [orders(20), orders(50)].concat().into_bytes());
+}
+
 /// Ids are made of positions, so the rows that both halves of a run leave show whether a place kept its name.
 #[test]
 fn another_spelling_of_the_sources_path_is_no_change() {

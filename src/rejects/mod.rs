@@ -89,6 +89,19 @@ pub struct RejectLog {
 }
 
 impl RejectLog {
+    /// Refuses what [`RejectLog::open`] would refuse, and changes nothing.
+    pub fn check(folder: &Path, length: u64) -> Result<()> {
+        let path = folder.join(REJECTS_FILE);
+        let log = RejectLog { path, file: None, buffer: Vec::new(), length, unsynced: false };
+        match std::fs::metadata(&log.path) {
+            Ok(found) if found.len() < length => Err(log.shorter(found.len())),
+            Ok(_) => Ok(()),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && length == 0 => Ok(()),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Err(log.shorter(0)),
+            Err(cause) => Err(log.error(cause)),
+        }
+    }
+
     /// Opens the file in `folder` and cuts it to `length`, which an earlier run's checkpoint holds (0 for a fresh run).
     pub fn open(folder: &Path, length: u64) -> Result<RejectLog> {
         let path = folder.join(REJECTS_FILE);
@@ -155,12 +168,10 @@ impl RejectLog {
         Error::new(
             ErrorKind::Configuration,
             "opening the reject file",
-            format!(
-                "it holds {found} bytes, the checkpoint says {}; it was changed since; --restart begins anew",
-                self.length
-            ),
+            format!("it holds {found} bytes, the checkpoint says {}; it was changed since", self.length),
         )
         .with("path", self.path.display())
+        .advise("bring it back, or begin anew with --restart")
     }
 }
 
@@ -195,6 +206,10 @@ mod tests {
         let mut again = RejectLog::open(folder.path(), 4).unwrap();
         again.append(b"three\n").unwrap();
         again.write_through().unwrap();
+        assert_eq!(std::fs::read(folder.path().join(REJECTS_FILE)).unwrap(), b"one\nthree\n");
+        for check in [4, 10, 11] {
+            assert_eq!(RejectLog::check(folder.path(), check).is_ok(), check <= 10);
+        }
         assert_eq!(std::fs::read(folder.path().join(REJECTS_FILE)).unwrap(), b"one\nthree\n");
         assert_eq!(RejectLog::open(folder.path(), 99).unwrap_err().kind(), ErrorKind::Configuration);
     }

@@ -11,6 +11,7 @@ use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint, JobFingerprint};
 use crate::model::event::Event;
 use crate::model::partition::Partition;
 use crate::model::units::Count;
+use crate::rejects::RejectLog;
 use crate::run::changes::{refuse_changes, refuse_other_target};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -50,15 +51,17 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
     let store = super::store_of(job);
     let previous = earlier(job, &store, &fingerprint, events).await?;
     let is_resume = decide(job, previous.as_ref(), events)?;
-    if let Some(previous) = previous.as_ref().filter(|_| is_resume) {
+    let resumed = previous.as_ref().filter(|_| is_resume);
+    if let Some(previous) = resumed {
         refuse_changes(&previous.fingerprint, &fingerprint)?;
     }
     let run = super::run_name();
-    if let Some(finished) = previous.as_ref().filter(|previous| is_resume && previous.finished) {
+    if let Some(finished) = resumed.filter(|previous| previous.finished) {
         // Nothing is touched: the target has its end already.
         let first = finished.clone();
         return Ok(Beginning { _lock: lock, first, partitions, is_resume, store, run });
     }
+    RejectLog::check(&job.state, resumed.map_or(0, |previous| previous.rejects_length))?;
     let prepare = Prepare {
         job: &job.name,
         run: &run,
