@@ -118,7 +118,7 @@ impl ErrorKind {
             }
             ErrorKind::Authentication => "check the key or the sign-in and run again with --resume",
             ErrorKind::InvalidInput => "all before the damage was moved; mend or replace the input",
-            ErrorKind::Rejects => "see `docferry rejects list JOB`; allow some with --max-rejects",
+            ErrorKind::Rejects => "`docferry rejects list JOB` prints them; --max-rejects allows some",
             ErrorKind::Differences => "run the migration again, or look at the documents that differ",
             ErrorKind::Unavailable | ErrorKind::Timeout => {
                 "when the other side answers again, run the same command with --resume"

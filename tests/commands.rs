@@ -193,6 +193,48 @@ fn the_first_command_works_in_an_empty_folder() {
     place.succeed("verify --strategy quickstart");
 }
 
+/// Commands that are printed are pasted: a shell finds in them the very words that were meant.
+#[cfg(unix)]
+#[test]
+fn what_is_printed_to_be_pasted_survives_a_shell() {
+    let place = Place::new();
+    let name = "it's a $HOME `test`";
+    let said = Ran::of(place.command().args(["init", name])).out;
+    let commands = said.lines().filter_map(|line| line.split_once(": docferry ").map(|(_, command)| command));
+    let text = String::from_utf8(place.read(&format!("{name}.toml"))).unwrap();
+    let in_file = text.lines().filter_map(|line| line.strip_prefix("#   docferry "));
+    let in_file = in_file.map(|line| line.split("     ").next().unwrap());
+    let commands: Vec<&str> = commands.chain(in_file).collect();
+    assert_eq!(commands.len(), 5, "{said}{text}");
+    for command in commands {
+        assert_eq!(shell_words(command).last(), Some(&format!("{name}.toml")), "{command}");
+    }
+
+    place.write("in.jsonl", orders(3) + "{\n");
+    let ran = Ran::of(place.command().args(["migrate", "--from", "in.jsonl", "--state", "my state"]).args([
+        "--to",
+        "sqlite:it's.db?table=a'b",
+        "--job",
+        "job",
+    ]));
+    let look = shell_words(ran.row("look at it"));
+    assert_eq!(look, ["sqlite3", "it's.db", "SELECT id FROM \"a'b\" LIMIT 5"]);
+    let remedy = ran.err.lines().last().unwrap().split('`').nth(1).unwrap();
+    let words = shell_words(remedy);
+    let again = Ran::of(place.command().args(&words[1..]));
+    assert!(again.out.starts_with("job job: "), "{remedy}: {}{}", again.out, again.err);
+    assert!(Ran::of(place.command().args(["init", "a\nb"])).code == 64);
+}
+
+/// The words that a shell makes of a command.
+#[cfg(unix)]
+fn shell_words(command: &str) -> Vec<String> {
+    let script = format!("printf '%s\\0' {command}");
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_terminator('\0').map(str::to_owned).collect()
+}
+
 #[test]
 fn shells_get_their_completions() {
     let place = Place::new();

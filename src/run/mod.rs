@@ -8,15 +8,18 @@ mod watch;
 pub use verify::{Verification, verify};
 
 use crate::checkpoint::store::CheckpointStore;
+use crate::config::STATE_FOLDER;
 use crate::config::job::Job;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::{Checkpoint, Counters};
 use crate::model::event::{Ending, Event, Started, Summary};
 use crate::model::meter::Meter;
+use crate::model::shell::word;
 use crate::observe::host::Host;
 use crate::pipeline::{Ended, Options, Parts, Pipeline, Stop, StopReason};
 use crate::rejects::{REJECTS_FILE, RejectLog};
 use begin::Beginning;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
@@ -175,9 +178,17 @@ fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
             "{} of {} documents were rejected, allowed are {}",
             counters.rejected, counters.read, job.max_rejects
         );
-        return found(ErrorKind::Rejects, message);
+        let remedy = format!("`{}` prints them; --max-rejects allows some", rejects_command(job));
+        return Ending::Failed { error: message, kind: ErrorKind::Rejects, remedy };
     }
     Ending::Complete
+}
+
+/// The command that prints a job's rejects.
+fn rejects_command(job: &Job) -> String {
+    let state = job.state.ancestors().nth(2).filter(|state| *state != Path::new(STATE_FOLDER));
+    let state = state.map(|state| format!(" --state {}", word(&state.display().to_string())));
+    format!("docferry rejects list {}{}", job.name, state.unwrap_or_default())
 }
 
 /// The process's exit code for an outcome.

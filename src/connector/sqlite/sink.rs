@@ -15,6 +15,7 @@ use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
 use crate::model::request::{Outcome, Request, Route};
+use crate::model::shell::word;
 use crate::model::units::MIB;
 use std::path::Path;
 use std::sync::Arc;
@@ -76,7 +77,7 @@ impl Sink for SqliteSink {
         let TargetOptions { path, table, columns, .. } = &*self.options;
         let columns = columns.iter().map(|column| format!(", {}", quoted(column))).collect::<String>();
         let query = format!("SELECT id{columns} FROM {} LIMIT 5", quoted(table));
-        Some(format!("sqlite3 {} '{query}'", path.display()))
+        Some(format!("sqlite3 {} {}", word(&path.display().to_string()), word(&query)))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<()>> {
