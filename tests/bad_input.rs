@@ -93,12 +93,12 @@ fn a_line_that_is_not_text_is_a_reject() {
     starting job file-out.jsonl: file:in.jsonl -> file:out.jsonl, 55 B
     rejected 1 document (read: malformed JSON: invalid UTF-8), at in.jsonl, line 3, byte 22
     failed: job file-out.jsonl
-    error: 1 of 5 documents were rejected, allowed are 0
-      try: see `docferry rejects list JOB`; allow some with --max-rejects
+    error: 1 of 5 documents rejected, --max-rejects allows 0
+      try: `docferry rejects list file-out.jsonl` prints them; --max-rejects allows some
     "#);
     assert_eq!(place.read("out.jsonl"), [LINES, LINES].concat().as_bytes());
     insta::assert_snapshot!(place.succeed("rejects list file-out.jsonl").out, @r#"
-    job file-out.jsonl: 1 rejects in .docferry/jobs/file-out.jsonl/rejects.jsonl
+    job file-out.jsonl: 1 reject in .docferry/jobs/file-out.jsonl/rejects.jsonl
               1  read: malformed JSON: invalid UTF-8
     in.jsonl, line 3, byte 22: read: malformed JSON: invalid UTF-8, at its byte 7 (10 B)
     "#);
@@ -127,8 +127,8 @@ fn a_document_beyond_the_limit_is_rejected_while_it_passes() {
     starting job file-out.jsonl: file:in.jsonl -> file:out.jsonl, 300.0 MiB in 5 partitions
     rejected 1 document (read: larger than max_document (16777216 bytes)), at in.jsonl, line 2, byte 11
     failed: job file-out.jsonl
-    error: 1 of 3 documents were rejected, allowed are 0
-      try: see `docferry rejects list JOB`; allow some with --max-rejects
+    error: 1 of 3 documents rejected, --max-rejects allows 0
+      try: `docferry rejects list file-out.jsonl` prints them; --max-rejects allows some
     "#);
     assert_eq!(place.read("out.jsonl"), LINES.as_bytes());
     let peak = summary(&place, "file-out.jsonl")["peak_memory"].as_u64().unwrap() as usize;

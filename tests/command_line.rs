@@ -87,7 +87,7 @@ fn a_strategy_of_init_runs_and_its_job_is_listed_with_its_rejects() {
     let (_, jobs, _) = run("jobs");
     assert!(jobs.starts_with("mine  finished    3 documents, 1 rejected"), "{jobs}");
     let (_, rejects, _) = run("rejects list mine");
-    assert!(rejects.starts_with("job mine: 1 rejects in .docferry/jobs/mine/rejects.jsonl\n"), "{rejects}");
+    assert!(rejects.starts_with("job mine: 1 reject in .docferry/jobs/mine/rejects.jsonl\n"), "{rejects}");
     let (_, letters, _) = run("rejects list mine --json");
     assert_eq!(letters.lines().count(), 1);
     let summary = fs::read_to_string(folder.path().join(".docferry/jobs/mine/summary.json")).unwrap();

@@ -138,6 +138,39 @@ fn jobs_tell_what_became_of_each() {
 }
 
 #[test]
+fn one_is_no_plural() {
+    let place = Place::new();
+    place.write("in.jsonl", "{\"id\":\"1\",\"a\":1,\"a\":2}\n");
+    let to = "--from in.jsonl --to sqlite:out.db --job one";
+    let mut told = place.succeed(&format!("migrate {to}")).err;
+    told += &place.succeed(&format!("migrate {to} --restart")).err;
+    told += &place.succeed(&format!("migrate {to}")).err;
+    place.write("more.jsonl", place.read("in.jsonl").repeat(2));
+    told += &place.succeed("migrate --from more.jsonl --to more.out.jsonl --limit 1").err;
+    told += &place.succeed("migrate --from more.jsonl --to more.out.jsonl --resume").err;
+    told += &place.succeed(&format!("verify {to}")).out;
+    told += &place.succeed("jobs").out;
+    told += &place.succeed("jobs one").out;
+    place.write("bad.jsonl", "{\n");
+    told += &place.docferry("migrate --from bad.jsonl --to bad.out.jsonl --job bad").err;
+    told += &place.docferry("rejects list bad").out;
+    // A rate is no count: `1 documents/s`.
+    let counts = told.replace("documents/s", "rate").replace("documents per", "rate");
+    let is_wrong = |words: &[&str]| {
+        words[0].trim_start_matches('(') == "1" && words[1].trim_end_matches([',', ';']).ends_with('s')
+    };
+    for line in counts.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert!(!words.windows(2).any(is_wrong), "{line}");
+    }
+    for said in
+        ["1 document holds a key twice", "1 document is done", "1 reject in", "had finished with 1 document;"]
+    {
+        assert!(counts.contains(said), "no {said:?} in {counts}");
+    }
+}
+
+#[test]
 fn events_are_json_lines_with_names_that_stay() {
     const NAMES: [&str; 12] = [
         "started",

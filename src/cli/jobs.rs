@@ -6,7 +6,7 @@ use crate::checkpoint::store::{CheckpointStore, NEWEST};
 use crate::config::job_folder;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Checkpoint;
-use crate::model::units::{Bytes, Count};
+use crate::model::units::{Bytes, Count, Counted};
 use crate::report::record::SUMMARY;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -137,7 +137,12 @@ impl Found {
         if !self.checkpoint.fingerprint.target.is_empty() {
             writeln!(out, "  target        {}", self.checkpoint.fingerprint.target)?;
         }
-        writeln!(out, "  read          {} documents, {}", Count(counters.read), Bytes(counters.bytes_read))?;
+        writeln!(
+            out,
+            "  read          {}, {}",
+            Counted(counters.read, "document"),
+            Bytes(counters.bytes_read)
+        )?;
         writeln!(out, "  dropped       {}", Count(counters.dropped))?;
         writeln!(out, "  rejected      {}", Count(counters.rejected))?;
         writeln!(out, "  written       {}", Count(counters.written))?;
@@ -198,7 +203,7 @@ fn print(jobs: &[Found], state: &Path, out: &mut dyn Write) -> io::Result<()> {
             0 => String::new(),
             rejected => format!(", {} rejected", Count(rejected)),
         };
-        let documents = format!("{} documents{rejected}", Count(counters.accounted()));
+        let documents = format!("{}{rejected}", Counted(counters.accounted(), "document"));
         let line =
             format!("{:width$}  {:10}  {documents:36}  {}", job.name, job.standing.as_str(), job.when());
         writeln!(out, "{}", line.trim_end())?;

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint, JobFingerprint};
 use crate::model::event::Event;
 use crate::model::partition::Partition;
-use crate::model::units::Count;
+use crate::model::units::Counted;
 use crate::rejects::RejectLog;
 use crate::run::changes::{refuse_changes, refuse_other_target};
 use tokio::sync::mpsc::UnboundedSender;
@@ -142,29 +142,24 @@ async fn earlier(
 fn decide(job: &Job, previous: Option<&Checkpoint>, events: &UnboundedSender<Event>) -> Result<bool> {
     let say = |message: String| drop(events.send(Event::Warning { message }));
     let Some(previous) = previous else { return Ok(false) };
-    let documents = Count(previous.counters.accounted());
+    let documents = Counted(previous.counters.accounted(), "document");
     match (job.begin, previous.finished) {
         (Begin::Start, false) if !can_resume(job) => {
             say(format!("an earlier run of job {} cannot be gone on with; it begins anew", job.name));
             Ok(false)
         }
         (Begin::Start, false) => {
-            let message = format!(
-                "an earlier run of job {} came as far as {documents} documents and did not finish",
-                job.name
-            );
+            let message =
+                format!("an earlier run of job {} came as far as {documents} and did not finish", job.name);
             Err(Error::new(ErrorKind::Unfinished, "beginning the job", message))
         }
         (Begin::Start, true) => {
-            say(format!("job {} had finished with {documents} documents; it begins anew", job.name));
+            say(format!("job {} had finished with {documents}; it begins anew", job.name));
             Ok(false)
         }
         (Begin::Restart, _) => Ok(false),
         (Begin::Resume, true) => {
-            say(format!(
-                "job {} had finished with {documents} documents; there is nothing left to do",
-                job.name
-            ));
+            say(format!("job {} had finished with {documents}; there is nothing left to do", job.name));
             Ok(true)
         }
         (Begin::Resume, false) => Ok(true),

@@ -15,6 +15,7 @@ use crate::model::checkpoint::{Checkpoint, Counters};
 use crate::model::event::{Ending, Event, Started, Summary};
 use crate::model::meter::Meter;
 use crate::model::shell::word;
+use crate::model::units::{Count, Counted};
 use crate::observe::host::Host;
 use crate::pipeline::{Ended, Options, Parts, Pipeline, Stop, StopReason};
 use crate::rejects::{REJECTS_FILE, RejectLog};
@@ -167,16 +168,18 @@ fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
     let counters = &summary.counters;
     if counters.accounted() < counters.read {
         let message = format!(
-            "{} of {} documents read were never accounted for",
-            counters.read - counters.accounted(),
-            counters.read
+            "{} read, {} accounted for",
+            Counted(counters.read, "document"),
+            Count(counters.accounted())
         );
         return found(ErrorKind::Internal, message);
     }
     if !job.max_rejects.allows(counters.rejected, counters.read) {
         let message = format!(
-            "{} of {} documents were rejected, allowed are {}",
-            counters.rejected, counters.read, job.max_rejects
+            "{} of {} rejected, --max-rejects allows {}",
+            Count(counters.rejected),
+            Counted(counters.read, "document"),
+            job.max_rejects
         );
         let remedy = format!("`{}` prints them; --max-rejects allows some", rejects_command(job));
         return Ending::Failed { error: message, kind: ErrorKind::Rejects, remedy };

@@ -14,7 +14,7 @@ use crate::model::batch::{Batch, BatchLimit, Next};
 use crate::model::document::{Operation, Span};
 use crate::model::partition::{Partition, Position, Stretch};
 use crate::model::reject::{Reject, RejectedBy};
-use crate::model::units::Bytes;
+use crate::model::units::{Bytes, Counted};
 use rusqlite::{Connection, ErrorCode};
 use std::fmt::{self, Write};
 use std::fs::File;
@@ -70,7 +70,7 @@ impl Source for SqliteSource {
             let plan = self.plan().await?;
             let options = Arc::clone(&self.options);
             let file = blocking(move || fingerprint(&options.path)).await?;
-            Ok(vec![file, format!("table {}: {} rows", plan.table, plan.count)])
+            Ok(vec![file, format!("table {}: {}", plan.table, Counted(plan.count, "row"))])
         })
     }
 
