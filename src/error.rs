@@ -114,10 +114,10 @@ impl ErrorKind {
             ErrorKind::Usage => "see `docferry --help`",
             ErrorKind::Unfinished => "add --resume to go on from there, or --restart to begin anew",
             ErrorKind::Configuration => {
-                "correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin"
+                "correct what the message names; `docferry show` prints every setting with its origin"
             }
             ErrorKind::Authentication => "check the key or the sign-in and run again with --resume",
-            ErrorKind::InvalidInput => "all before the damage was moved; mend or replace the input",
+            ErrorKind::InvalidInput => "mend or replace the damaged input",
             ErrorKind::Rejects => "`docferry rejects list JOB` prints them; --max-rejects allows some",
             ErrorKind::Differences => "run the migration again, or look at the documents that differ",
             ErrorKind::Unavailable | ErrorKind::Timeout => {

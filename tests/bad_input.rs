@@ -17,20 +17,20 @@ fn sources_that_cannot_be_read() {
     });
     insta::assert_snapshot!(told.join("\n\n"), @r#"
     missing.jsonl: exit code 78
-    error: finding the source: there is no such file; relative paths begin at the working folder (path: missing.jsonl): No such file or directory (os error 2)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: finding the source: there is no such file (path: missing.jsonl): No such file or directory (os error 2)
+      try: correct the path; a relative one begins at the working folder
 
     folder: exit code 78
-    error: finding the source: this is a folder; name its files, for example with *.jsonl (path: folder)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: finding the source: this is a folder (path: folder)
+      try: name its files, for example with *.jsonl
 
     missing/*.jsonl: exit code 78
-    error: finding the source: no file matches the pattern; check it, and quote it where the shell would expand it (path: missing/*.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: finding the source: no file matches the pattern (path: missing/*.jsonl)
+      try: check the pattern, and quote it where the shell would expand it
 
     sqlite:missing.db: exit code 78
     error: opening the source: there is no such file (path: missing.db)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: correct what the message names; `docferry show` prints every setting with its origin
     "#);
     assert!(!place.holds("out.jsonl"), "no target is made for a source that is not there");
 }
@@ -73,7 +73,7 @@ fn all_before_a_truncation_is_moved() {
     warning: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): incomplete deflate stream
     failed: job file-out.jsonl
     error: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): incomplete deflate stream
-      try: all before the damage was moved; mend or replace the input
+      try: all before the damage was moved; mend or replace the input and begin anew with --restart
     "#);
     let moved = String::from_utf8(place.read("out.jsonl")).unwrap();
     assert!(orders(50_000).starts_with(&moved) && moved.ends_with('\n'));
@@ -151,18 +151,18 @@ fn mistakes_in_a_strategy_are_told_all_at_once_with_the_nearest_name() {
       strategy.toml:6:1: transform[0].renam: unknown setting; did you mean "rename"?
       strategy.toml:9:1: target.connector: unknown connector "sqlit", known are file, sqlite, memory, null; did you mean "sqlite"?
       strategy.toml:12:1: run.max_rejects: must be a count such as 100, or a share such as "1%", found "many"
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: correct what the message names; `docferry show` prints every setting with its origin
     "#);
     place.write("broken.toml", "[source\nconnector = \"file\"\n");
     insta::assert_snapshot!(place.docferry("migrate --strategy broken.toml").messages(), @r#"
     exit code 78
     error: reading the settings: broken.toml:1:8: syntax: unclosed table, expected `]`
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: correct what the message names; `docferry show` prints every setting with its origin
     "#);
     insta::assert_snapshot!(place.docferry("migrate --strategy quickstat").messages(), @r#"
     exit code 78
     error: reading the settings: flag --strategy: unknown strategy "quickstat", shipped are quickstart, movies-to-sqlite, movies-to-jsonl, flights-to-sqlite, flights-to-jsonl; a file of your own is a path with .toml; did you mean "quickstart"?
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: correct what the message names; `docferry show` prints every setting with its origin
     "#);
 }
 
@@ -186,28 +186,28 @@ fn targets_that_cannot_be_written() {
     });
     insta::assert_snapshot!(told.join("\n\n"), @r#"
     missing/out.jsonl: exit code 78
-    error: checking the target: its folder does not exist; create it first (path: missing/out.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: checking the target: its folder does not exist (path: missing/out.jsonl)
+      try: create the folder first
 
     a-file/out.jsonl: exit code 78
-    error: checking the target: it cannot be written; check its permissions (path: a-file/out.jsonl): Not a directory (os error 20)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: checking the target: it cannot be written (path: a-file/out.jsonl): Not a directory (os error 20)
+      try: check the path and its permissions
 
     a-file: exit code 78
-    error: checking the target: this is a file, and a path without an extension is a folder; add one such as .jsonl (path: a-file)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: checking the target: this is a file, and a path without an extension is a folder (path: a-file)
+      try: add an extension such as .jsonl, or name a folder
 
     folder.jsonl: exit code 78
-    error: checking the target: this is a folder, and a path with an extension is one file; name a file inside it (path: folder.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: checking the target: this is a folder, and a path with an extension is one file (path: folder.jsonl)
+      try: name a file inside it
 
     sqlite:missing/out.db: exit code 78
     error: checking the target: the folder of the database does not exist (folder: missing)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: create the folder first
 
     sqlite:folder.db: exit code 78
     error: checking the target: is a folder, not a database file (path: folder.db)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: correct what the message names; `docferry show` prints every setting with its origin
     "#);
 }
 
@@ -218,16 +218,16 @@ fn a_target_that_is_not_this_jobs_stays_as_it_is() {
     place.write("out.jsonl", "mine\n");
     insta::assert_snapshot!(place.docferry("migrate --from in.jsonl --to out.jsonl").messages(), @r#"
     exit code 78
-    error: preparing the target: the target exists and no record of this job names it; use --overwrite or another path (path: out.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: preparing the target: the target exists and no record of this job names it as it is (path: out.jsonl)
+      try: name another target, or replace this one with --overwrite
     "#);
     assert_eq!(place.read("out.jsonl"), b"mine\n");
     assert!(!place.holds(".docferry"), "a run that never began is no job");
     place.database("out.db").execute_batch("CREATE TABLE documents (id TEXT PRIMARY KEY, document TEXT); INSERT INTO documents VALUES ('1', '{}')").unwrap();
     insta::assert_snapshot!(place.docferry("migrate --from in.jsonl --to sqlite:out.db").messages(), @r#"
     exit code 78
-    error: preparing the target: the table holds rows that are not this job's; --overwrite keeps them and replaces those with the same id (path: out.db, table: documents)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: preparing the target: the table holds rows that are not this job's (path: out.db, table: documents)
+      try: name another table, or write to this one with --overwrite: its rows stay, and those with the same id are replaced
     "#);
     let rows: u32 =
         place.database("out.db").query_row("SELECT count(*) FROM documents", [], |row| row.get(0)).unwrap();
@@ -293,7 +293,10 @@ fn a_full_standard_output_is_told() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_docferry"));
     command.args(["migrate", "--from", "in.jsonl", "--to", "-"]).env_clear().current_dir(place.path(""));
     let output = command.stdout(full).output().unwrap();
-    assert_eq!(output.status.code(), Some(75), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{told}");
+    let remedy = told.lines().last().unwrap();
+    assert!(remedy.contains("it begins anew") && !remedy.contains("--resume"), "{remedy}");
 }
 
 #[cfg(unix)]
@@ -326,8 +329,8 @@ fn a_resume_of_what_has_changed_names_what_differs() {
     place.write("out.jsonl", &written[..10]);
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
     exit code 78
-    error: preparing the target: the target has changed since the checkpoint; bring it back, or begin anew with --restart (path: out.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: preparing the target: the target has changed since the checkpoint (path: out.jsonl)
+      try: bring it back, or begin anew with --restart and --overwrite
     "#);
     fs::remove_file(place.path("out.jsonl")).unwrap();
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"

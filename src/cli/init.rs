@@ -23,11 +23,13 @@ pub(super) fn run(name: &str, out: &mut dyn Write) -> anyhow::Result<u8> {
     let shown = path.display().to_string();
     // `create_new` looks and creates in one step: a file that appears meanwhile is not overwritten either.
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|cause| {
-        let message = match cause.kind() {
-            std::io::ErrorKind::AlreadyExists => "there is such a file already, and it stays as it is",
-            _ => "cannot be created",
+        let (message, advice) = match cause.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                ("there is such a file already, and it stays as it is", "choose another name")
+            }
+            _ => ("cannot be created", "see the cause, or choose another name"),
         };
-        Error::configuration(OPERATION, message).with("path", &shown).caused_by(cause)
+        Error::configuration(OPERATION, message).with("path", &shown).caused_by(cause).advise(advice)
     })?;
     file.write_all(starter(&shown).as_bytes())
         .map_err(|cause| Error::io(OPERATION, cause).with("path", &shown))?;

@@ -48,7 +48,9 @@ pub(super) fn folder_of(state: &Path, name: &str) -> Result<PathBuf> {
         [] => "there are none".to_owned(),
         names => format!("there are {}", names.join(", ")),
     };
-    Err(Error::configuration(OPERATION, format!("no job {name:?}; {hint}")).with("state", state.display()))
+    Err(Error::configuration(OPERATION, format!("no job {name:?}; {hint}"))
+        .with("state", state.display())
+        .advise("name a job that is there; --state DIR names another state folder"))
 }
 
 fn all(state: &Path) -> Result<Vec<Found>> {

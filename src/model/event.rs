@@ -196,4 +196,6 @@ pub struct Summary {
     pub knobs: Knobs,
     /// How often the tuner turned a knob.
     pub decisions: u64,
+    /// Whether a later run can go on where this one stopped.
+    pub is_resumable: bool,
 }

@@ -19,7 +19,12 @@ pub fn table(summary: &Summary) -> String {
     }
     let _ = match &summary.ending {
         Ending::Complete => Ok(()),
-        Ending::Interrupted { .. } => writeln!(text, "to go on: run the same command with --resume"),
+        Ending::Interrupted { .. } if summary.is_resumable => {
+            writeln!(text, "to go on: run the same command with --resume")
+        }
+        Ending::Interrupted { .. } => {
+            writeln!(text, "it cannot be gone on with; the same command begins anew")
+        }
         Ending::Failed { error, remedy, .. } => writeln!(text, "error: {error}\n  try: {remedy}"),
     };
     text

@@ -90,7 +90,7 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
 }
 
 /// Whether a run of this job can be continued by a later one.
-fn can_resume(job: &Job) -> bool {
+pub(super) fn can_resume(job: &Job) -> bool {
     job.source.capabilities().resumable && job.sink.capabilities().resumable
 }
 

@@ -132,6 +132,7 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         request_units: meter.milli_request_units.get() as f64 / 1000.0,
         knobs: job.knobs,
         decisions: 0,
+        is_resumable: begin::can_resume(job),
         counters: ended.counters,
         hottest_lane: ended.hottest_lane.map(|(lane, share)| (format!("lane {lane}"), share)),
         rejects_file: (ended.counters.rejected > 0).then_some(rejects),
@@ -153,7 +154,7 @@ fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
     let failed = |error: &Error| Ending::Failed {
         error: error.to_string(),
         kind: error.kind(),
-        remedy: error.remedy().to_owned(),
+        remedy: remedy(job, error),
     };
     let found =
         |kind: ErrorKind, error: String| Ending::Failed { error, kind, remedy: kind.remedy().to_owned() };
@@ -185,6 +186,21 @@ fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
         return Ending::Failed { error: message, kind: ErrorKind::Rejects, remedy };
     }
     Ending::Complete
+}
+
+/// What to do after a failure that stopped a run.
+fn remedy(job: &Job, error: &Error) -> String {
+    match error.kind() {
+        // What is mended has changed, and a resume would refuse it.
+        ErrorKind::InvalidInput => {
+            "all before the damage was moved; mend or replace the input and begin anew with --restart".to_owned()
+        }
+        // The remedies of what passes speak of --resume.
+        kind if !begin::can_resume(job) && kind.exit_code() == ErrorKind::Io.exit_code() => {
+            "see the cause and run the same command again; it begins anew, for what comes or goes through a pipe cannot be gone on with".to_owned()
+        }
+        _ => error.remedy().to_owned(),
+    }
 }
 
 /// The command that prints a job's rejects.

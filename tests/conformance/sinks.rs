@@ -194,7 +194,7 @@ pub(crate) async fn a_foreign_target_is_refused(target: &Target) {
     for previous in [None, Some(&foreign)] {
         let refusal = prepare(&*sink, "ours", Start::Fresh, previous).await.unwrap_err();
         assert_eq!(refusal.kind(), ErrorKind::Configuration, "{refusal}");
-        assert!(refusal.to_string().contains("--overwrite"), "{refusal}");
+        assert!(refusal.remedy().contains("--overwrite"), "{refusal}");
     }
     assert_eq!(contents(&*sink).await.unwrap(), before, "a refusal changes nothing");
     prepare(&*sink, "ours", Start::Fresh, Some(&theirs)).await.unwrap();

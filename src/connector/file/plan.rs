@@ -164,7 +164,7 @@ fn candidate(place: Place, short: &str, full: &str) -> Candidate {
 fn named(path: &Path, pattern: Option<&str>) -> Result<Candidate> {
     match (full_name(path), short_name(path, pattern)) {
         (Some(full), Some(short)) => Ok(candidate(Place::File(path.to_owned()), &short, &full)),
-        (None, _) => Err(unusable("the path is not UTF-8; rename the file", path)),
+        (None, _) => Err(unusable("the path is not UTF-8", path).advise("rename the file")),
         (_, None) => Err(unusable("the path names no file", path)),
     }
 }
@@ -184,9 +184,8 @@ fn matches(pattern: &str, found: &mut Vec<Candidate>) -> Result<()> {
         }
     }
     if files.is_empty() {
-        return Err(wrong(String::from(
-            "no file matches the pattern; check it, and quote it where the shell would expand it",
-        )));
+        return Err(wrong(String::from("no file matches the pattern"))
+            .advise("check the pattern, and quote it where the shell would expand it"));
     }
     files.sort();
     for path in &files {
@@ -214,7 +213,9 @@ fn look(place: Place, name: String, reading: &Reading) -> Result<Input> {
         Place::File(path) => {
             let metadata = fs::metadata(path).map_err(|cause| unreadable(path, cause))?;
             if metadata.is_dir() {
-                return Err(unusable("this is a folder; name its files, for example with *.jsonl", path));
+                return Err(
+                    unusable("this is a folder", path).advise("name its files, for example with *.jsonl")
+                );
             }
             // Opening a pipe would wait for its writer, and reading would use it up.
             if metadata.is_file() {
@@ -242,10 +243,12 @@ fn unusable(message: &str, path: &Path) -> Error {
 }
 
 fn unreadable(path: &Path, cause: io::Error) -> Error {
-    let message = match cause.kind() {
-        io::ErrorKind::NotFound => "there is no such file; relative paths begin at the working folder",
-        io::ErrorKind::PermissionDenied => "the file may not be read; check its permissions",
-        _ => "the file cannot be read",
+    let (message, advice) = match cause.kind() {
+        io::ErrorKind::NotFound => {
+            ("there is no such file", "correct the path; a relative one begins at the working folder")
+        }
+        io::ErrorKind::PermissionDenied => ("the file may not be read", "check its permissions"),
+        _ => ("the file cannot be read", "see the cause, or name another file"),
     };
-    unusable(message, path).caused_by(cause)
+    unusable(message, path).caused_by(cause).advise(advice)
 }

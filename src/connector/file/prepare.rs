@@ -104,9 +104,10 @@ impl Preparation {
     /// A resume finds what the mark describes; without a mark it finds nothing.
     fn refuse_changed(&self, files: &[PathBuf], recorded: Option<&Mark>) -> Result<()> {
         let changed = |path: &Path| {
-            let message =
-                "the target has changed since the checkpoint; bring it back, or begin anew with --restart";
-            Err(Error::configuration(PREPARING, message).with("path", path.display()))
+            let message = "the target has changed since the checkpoint";
+            Err(Error::configuration(PREPARING, message)
+                .with("path", path.display())
+                .advise("bring it back, or begin anew with --restart and --overwrite"))
         };
         let Some(recorded) = recorded else {
             return match files.iter().find(|file| !is_empty(file)) {
@@ -153,9 +154,10 @@ fn refuse_foreign(files: &[PathBuf], recorded: Option<&Mark>) -> Result<()> {
             None => false,
         };
         if !is_ours {
-            let message =
-                "the target exists and no record of this job names it; use --overwrite or another path";
-            return Err(Error::configuration(PREPARING, message).with("path", file.display()));
+            let message = "the target exists and no record of this job names it as it is";
+            return Err(Error::configuration(PREPARING, message)
+                .with("path", file.display())
+                .advise("name another target, or replace this one with --overwrite"));
         }
     }
     Ok(())

@@ -183,7 +183,7 @@ fn only_the_jobs_own_file_is_overwritten() {
     std::fs::write(&path, "precious\n").unwrap();
     let error = try_fresh(None, false).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert!(error.to_string().contains("--overwrite"), "{error}");
+    assert!(error.remedy().contains("--overwrite"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious\n");
     try_fresh(None, true).unwrap();
 

@@ -189,8 +189,9 @@ fn check_own(survey: &Survey, previous: Option<&str>, options: &TargetOptions) -
     }
     Err(Error::configuration(
         "preparing the target",
-        "the table holds rows that are not this job's; --overwrite keeps them and replaces those with the same id",
+        "the table holds rows that are not this job's",
     )
     .with("path", options.path.display())
-    .with("table", &options.table))
+    .with("table", &options.table)
+    .advise("name another table, or write to this one with --overwrite: its rows stay, and those with the same id are replaced"))
 }
