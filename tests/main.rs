@@ -28,6 +28,8 @@ mod real_input;
 mod resize;
 #[cfg(test)]
 mod resume;
+#[cfg(all(test, unix))]
+mod signals;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod begin;
 mod changes;
+mod signals;
 mod verify;
 mod watch;
 
@@ -32,7 +33,7 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     let began = Instant::now();
     // From the first moment: a target that takes seconds to open must not make a polite signal a deadly one.
     let stop = Arc::new(Stop::default());
-    let signals = AbortOnDrop(tokio::spawn(watch::signals(Arc::clone(&stop))));
+    signals::listen(Arc::clone(&stop)).await?;
     let beginning = begin::begin(&job, &events).await?;
     let Beginning { _lock, first, partitions, is_resume, store, run } = beginning;
     let meter = Arc::new(Meter::default());
@@ -69,7 +70,6 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     let watching =
         watch::Watch::new(&job, Arc::clone(&meter), pipeline.counters(), knobs, events.clone(), total_bytes);
     let (ended, watched) = watching.during(pipeline.run()).await;
-    drop(signals);
     let mut summary = summary(&job, run, &meter, &ended);
     (summary.resumed, summary.elapsed) = (resumed, began.elapsed());
     (summary.knobs, summary.decisions) = (watched.knobs, watched.decisions);
@@ -137,15 +137,6 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         hottest_lane: ended.hottest_lane.map(|(lane, share)| (format!("lane {lane}"), share)),
         rejects_file: (ended.counters.rejected > 0).then_some(rejects),
         ending: Ending::Complete,
-    }
-}
-
-/// A task that ends with the run that it belongs to, however that ends.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
