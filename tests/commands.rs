@@ -269,6 +269,21 @@ fn shell_words(command: &str) -> Vec<String> {
 }
 
 #[test]
+fn an_id_that_is_made_is_the_last_field() {
+    for (name, variable) in [("movies", "MOVIES"), ("flights", "FLIGHTS")] {
+        let place = Place::new();
+        place.write("in.json", "[\n{\"a\": 1.10, \"b\":\"x\"},\n{\"id\":\"old\",\"a\":2}\n]\n");
+        let mut command = place.command();
+        command.args(["migrate", "--strategy", &format!("{name}-to-jsonl")]);
+        let ran = Ran::of(command.env(variable, "in.json").env("TARGET", "out.jsonl"));
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let written = String::from_utf8(place.read("out.jsonl")).unwrap();
+        let expected = "{\"a\": 1.10, \"b\":\"x\",\"id\":\"in.json@2\"}\n{\"id\":\"in.json@24\",\"a\":2}\n";
+        assert_eq!(written, expected);
+    }
+}
+
+#[test]
 fn shells_get_their_completions() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish"] {
