@@ -8,7 +8,6 @@
 //! Messages are lowercase fragments without a final stop; a document's content, a key or a connection string
 //! never stands in one.
 
-use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -164,7 +163,7 @@ pub struct Error {
     message: String,
     context: Vec<(&'static str, String)>,
     retry_after: Option<Duration>,
-    remedy: Option<Cow<'static, str>>,
+    remedy: Option<Box<str>>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -236,7 +235,7 @@ impl Error {
 
     /// Says what to do next, where that is more than the kind knows.
     #[must_use]
-    pub fn advise(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
+    pub fn advise(mut self, remedy: impl Into<Box<str>>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }

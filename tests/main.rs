@@ -28,7 +28,8 @@ mod real_input;
 mod resize;
 #[cfg(test)]
 mod resume;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod signals;
 #[cfg(test)]
 mod support;
