@@ -2,7 +2,8 @@
 //!
 //! Every failure carries a [`ErrorKind`]. One match per question turns the kind into a rule: may it be tried
 //! again ([`ErrorKind::retry`]), what should the user do ([`ErrorKind::remedy`]), which code does the process
-//! exit with ([`ErrorKind::exit_code`]). Call sites choose a kind and never a retry or an exit code.
+//! exit with ([`ErrorKind::exit_code`]). Call sites choose a kind and never a retry or an exit code. The remedy of a kind is general;
+//! where a call site knows the very step that helps, it says that one instead ([`Error::advise`]).
 //!
 //! Messages are lowercase fragments without a final stop; a document's content, a key or a connection string
 //! never stands in one.
@@ -106,17 +107,17 @@ impl ErrorKind {
         }
     }
 
-    /// One sentence that tells the user what to do next.
+    /// What generally helps, in one sentence.
     pub fn remedy(self) -> &'static str {
         match self {
             ErrorKind::Usage => "see `docferry --help`",
             ErrorKind::Unfinished => "add --resume to go on from there, or --restart to begin anew",
             ErrorKind::Configuration => {
-                "correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin"
+                "correct what the message names; `docferry show` prints every setting with its origin"
             }
             ErrorKind::Authentication => "check the key or the sign-in and run again with --resume",
-            ErrorKind::InvalidInput => "all before the damage was moved; mend or replace the input",
-            ErrorKind::Rejects => "see `docferry rejects list JOB`; allow some with --max-rejects",
+            ErrorKind::InvalidInput => "mend or replace the damaged input",
+            ErrorKind::Rejects => "`docferry rejects list JOB` prints them; --max-rejects allows some",
             ErrorKind::Differences => "run the migration again, or look at the documents that differ",
             ErrorKind::Unavailable | ErrorKind::Timeout => {
                 "when the other side answers again, run the same command with --resume"
@@ -125,9 +126,7 @@ impl ErrorKind {
                 "run the same command with --resume"
             }
             ErrorKind::StorageFull => "free some space and run the same command with --resume",
-            ErrorKind::Held => {
-                "wait until the other run of this job has ended, or stop it; --job NAME names another job"
-            }
+            ErrorKind::Held => "wait until the other run has ended, or stop it",
             ErrorKind::Io => "see the cause; if it has passed, run the same command with --resume",
             ErrorKind::Internal => {
                 "this is a defect of docferry: please report it; the run can be continued with --resume"
@@ -156,7 +155,7 @@ impl ErrorKind {
 
 /// A failure: its kind, what was being done, on what, and why.
 ///
-/// Prints as one line, `operation: message (name: value, …): cause`.
+/// Prints as one line, `operation: message (name: value, …): cause`. What to do next is not part of it ([`Error::remedy`]).
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -164,6 +163,7 @@ pub struct Error {
     message: String,
     context: Vec<(&'static str, String)>,
     retry_after: Option<Duration>,
+    remedy: Option<Box<str>>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -176,6 +176,7 @@ impl Error {
             message: message.into(),
             context: Vec::new(),
             retry_after: None,
+            remedy: None,
             source: None,
         }
     }
@@ -230,6 +231,18 @@ impl Error {
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
+    }
+
+    /// Says what to do next, where that is more than the kind knows.
+    #[must_use]
+    pub fn advise(mut self, remedy: impl Into<Box<str>>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// One sentence that tells the user what to do next.
+    pub fn remedy(&self) -> &str {
+        self.remedy.as_deref().unwrap_or_else(|| self.kind.remedy())
     }
 
     /// The kind, from which every rule follows.

@@ -17,20 +17,20 @@ fn sources_that_cannot_be_read() {
     });
     insta::assert_snapshot!(told.join("\n\n"), @r#"
     missing.jsonl: exit code 78
-    error: finding the source: there is no such file; relative paths begin at the working folder (path: missing.jsonl): No such file or directory (os error 2)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: finding the source: there is no such file (path: missing.jsonl): No such file or directory (os error 2)
+      try: correct the path; a relative one begins at the working folder
 
     folder: exit code 78
-    error: finding the source: this is a folder; name its files, for example with *.jsonl (path: folder)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: finding the source: this is a folder (path: folder)
+      try: name its files, for example with *.jsonl
 
     missing/*.jsonl: exit code 78
-    error: finding the source: no file matches the pattern; check it, and quote it where the shell would expand it (path: missing/*.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: finding the source: no file matches the pattern (path: missing/*.jsonl)
+      try: check the pattern, and quote it where the shell would expand it
 
     sqlite:missing.db: exit code 78
     error: opening the source: there is no such file (path: missing.db)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: correct what the message names; `docferry show` prints every setting with its origin
     "#);
     assert!(!place.holds("out.jsonl"), "no target is made for a source that is not there");
 }
@@ -73,7 +73,7 @@ fn all_before_a_truncation_is_moved() {
     warning: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): it ends too early
     failed: job file-out.jsonl
     error: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): it ends too early
-      try: all before the damage was moved; mend or replace the input
+      try: all before the damage was moved; mend or replace the input and begin anew with --restart
     "#);
     let moved = String::from_utf8(place.read("out.jsonl")).unwrap();
     assert!(orders(50_000).starts_with(&moved) && moved.ends_with('\n'));
@@ -93,12 +93,12 @@ fn a_line_that_is_not_text_is_a_reject() {
     starting job file-out.jsonl: file:in.jsonl -> file:out.jsonl, 55 B
     rejected 1 document (read: malformed JSON: invalid UTF-8), at in.jsonl, line 3, byte 22
     failed: job file-out.jsonl
-    error: 1 of 5 documents were rejected, allowed are 0
-      try: see `docferry rejects list JOB`; allow some with --max-rejects
+    error: 1 of 5 documents rejected, --max-rejects allows 0
+      try: `docferry rejects list file-out.jsonl` prints them; --max-rejects allows some
     "#);
     assert_eq!(place.read("out.jsonl"), [LINES, LINES].concat().as_bytes());
     insta::assert_snapshot!(place.succeed("rejects list file-out.jsonl").out, @r#"
-    job file-out.jsonl: 1 rejects in .docferry/jobs/file-out.jsonl/rejects.jsonl
+    job file-out.jsonl: 1 reject in .docferry/jobs/file-out.jsonl/rejects.jsonl
               1  read: malformed JSON: invalid UTF-8
     in.jsonl, line 3, byte 22: read: malformed JSON: invalid UTF-8, at its byte 7 (10 B)
     "#);
@@ -127,8 +127,8 @@ fn a_document_beyond_the_limit_is_rejected_while_it_passes() {
     starting job file-out.jsonl: file:in.jsonl -> file:out.jsonl, 300.0 MiB in 5 partitions
     rejected 1 document (read: larger than max_document (16777216 bytes)), at in.jsonl, line 2, byte 11
     failed: job file-out.jsonl
-    error: 1 of 3 documents were rejected, allowed are 0
-      try: see `docferry rejects list JOB`; allow some with --max-rejects
+    error: 1 of 3 documents rejected, --max-rejects allows 0
+      try: `docferry rejects list file-out.jsonl` prints them; --max-rejects allows some
     "#);
     assert_eq!(place.read("out.jsonl"), LINES.as_bytes());
     let peak = summary(&place, "file-out.jsonl")["peak_memory"].as_u64().unwrap() as usize;
@@ -151,18 +151,18 @@ fn mistakes_in_a_strategy_are_told_all_at_once_with_the_nearest_name() {
       strategy.toml:6:1: transform[0].renam: unknown setting; did you mean "rename"?
       strategy.toml:9:1: target.connector: unknown connector "sqlit", known are file, sqlite, memory, null; did you mean "sqlite"?
       strategy.toml:12:1: run.max_rejects: must be a count such as 100, or a share such as "1%", found "many"
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: correct what the message names; `docferry show` prints every setting with its origin
     "#);
     place.write("broken.toml", "[source\nconnector = \"file\"\n");
     insta::assert_snapshot!(place.docferry("migrate --strategy broken.toml").messages(), @r#"
     exit code 78
     error: reading the settings: broken.toml:1:8: syntax: unclosed table, expected `]`
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: correct what the message names; `docferry show` prints every setting with its origin
     "#);
     insta::assert_snapshot!(place.docferry("migrate --strategy quickstat").messages(), @r#"
     exit code 78
     error: reading the settings: flag --strategy: unknown strategy "quickstat", shipped are quickstart, movies-to-sqlite, movies-to-jsonl, flights-to-sqlite, flights-to-jsonl; a file of your own is a path with .toml; did you mean "quickstart"?
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: correct what the message names; `docferry show` prints every setting with its origin
     "#);
 }
 
@@ -186,28 +186,28 @@ fn targets_that_cannot_be_written() {
     });
     insta::assert_snapshot!(told.join("\n\n"), @r#"
     missing/out.jsonl: exit code 78
-    error: checking the target: its folder does not exist; create it first (path: missing/out.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: checking the target: its folder does not exist (path: missing/out.jsonl)
+      try: create the folder first
 
     a-file/out.jsonl: exit code 78
-    error: checking the target: it cannot be written; check its permissions (path: a-file/out.jsonl): Not a directory (os error 20)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: checking the target: it cannot be written (path: a-file/out.jsonl): Not a directory (os error 20)
+      try: check the path and its permissions
 
     a-file: exit code 78
-    error: checking the target: this is a file, and a path without an extension is a folder; add one such as .jsonl (path: a-file)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: checking the target: this is a file, and a path without an extension is a folder (path: a-file)
+      try: add an extension such as .jsonl, or name a folder
 
     folder.jsonl: exit code 78
-    error: checking the target: this is a folder, and a path with an extension is one file; name a file inside it (path: folder.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: checking the target: this is a folder, and a path with an extension is one file (path: folder.jsonl)
+      try: name a file inside it
 
     sqlite:missing/out.db: exit code 78
     error: checking the target: the folder of the database does not exist (folder: missing)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: create the folder first
 
     sqlite:folder.db: exit code 78
     error: checking the target: is a folder, not a database file (path: folder.db)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: correct what the message names; `docferry show` prints every setting with its origin
     "#);
 }
 
@@ -218,15 +218,16 @@ fn a_target_that_is_not_this_jobs_stays_as_it_is() {
     place.write("out.jsonl", "mine\n");
     insta::assert_snapshot!(place.docferry("migrate --from in.jsonl --to out.jsonl").messages(), @r#"
     exit code 78
-    error: preparing the target: the target exists and no record of this job names it; use --overwrite or another path (path: out.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: preparing the target: the target exists and no record of this job names it as it is (path: out.jsonl)
+      try: name another target, or replace this one with --overwrite
     "#);
     assert_eq!(place.read("out.jsonl"), b"mine\n");
+    assert!(!place.holds(".docferry"), "a run that never began is no job");
     place.database("out.db").execute_batch("CREATE TABLE documents (id TEXT PRIMARY KEY, document TEXT); INSERT INTO documents VALUES ('1', '{}')").unwrap();
     insta::assert_snapshot!(place.docferry("migrate --from in.jsonl --to sqlite:out.db").messages(), @r#"
     exit code 78
-    error: preparing the target: the table holds rows that are not this job's; --overwrite keeps them and replaces those with the same id (path: out.db, table: documents)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: preparing the target: the table holds rows that are not this job's (path: out.db, table: documents)
+      try: name another table, or write to this one with --overwrite: its rows stay, and those with the same id are replaced
     "#);
     let rows: u32 =
         place.database("out.db").query_row("SELECT count(*) FROM documents", [], |row| row.get(0)).unwrap();
@@ -241,7 +242,7 @@ fn a_source_is_never_its_own_target() {
     insta::assert_snapshot!(ran.messages(), @r#"
     exit code 78
     error: opening the target: source and target are the same; docferry does not write onto what it reads (target: file:in.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: name another target
     "#);
     let mut names = vec!["in.jsonl", "./in.jsonl"];
     #[cfg(unix)]
@@ -288,7 +289,10 @@ fn a_full_standard_output_is_told() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_docferry"));
     command.args(["migrate", "--from", "in.jsonl", "--to", "-"]).env_clear().current_dir(place.path(""));
     let output = command.stdout(full).output().unwrap();
-    assert_eq!(output.status.code(), Some(75), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{told}");
+    let remedy = told.lines().last().unwrap();
+    assert!(remedy.contains("it begins anew") && !remedy.contains("--resume"), "{remedy}");
 }
 
 #[cfg(unix)]
@@ -304,16 +308,16 @@ fn a_resume_of_what_has_changed_names_what_differs() {
     place.write("in.jsonl", source.replacen("7.50", "8.50", 1));
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
     exit code 78
-    error: resuming the job: the job has changed since its checkpoint: the source was in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 67108864 bytes; the source is in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 67108864 bytes; undo the change, or begin anew with --restart
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: resuming the job: the job has changed since its checkpoint: the source was in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 67108864 bytes; the source is in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 67108864 bytes
+      try: undo the change, or begin anew with --restart
     "#);
     place.write("in.jsonl", &source);
 
     strategy(&place, "remove = [\"total\"]");
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
     exit code 78
-    error: resuming the job: the job has changed since its checkpoint: the id rule, the steps or the target's layout have changed; undo the change, or begin anew with --restart
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: resuming the job: the job has changed since its checkpoint: the id rule, the steps or the target's layout have changed
+      try: undo the change, or begin anew with --restart
     "#);
     strategy(&place, "remove = [\"open\"]");
 
@@ -321,14 +325,14 @@ fn a_resume_of_what_has_changed_names_what_differs() {
     place.write("out.jsonl", &written[..10]);
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
     exit code 78
-    error: preparing the target: the target has changed since the checkpoint; bring it back, or begin anew with --restart (path: out.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: preparing the target: the target has changed since the checkpoint (path: out.jsonl)
+      try: bring it back, or begin anew with --restart and --overwrite
     "#);
     fs::remove_file(place.path("out.jsonl")).unwrap();
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
     exit code 78
-    error: resuming the job: the job has changed since its checkpoint: the target was [folder]/out.jsonl, is missing; undo the change, or begin anew with --restart
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: resuming the job: the job has changed since its checkpoint: the target [folder]/out.jsonl is missing
+      try: undo the change, or begin anew with --restart
     "#);
 
     place.write("out.jsonl", &written);
@@ -350,8 +354,8 @@ fn a_resume_into_another_database_is_refused() {
     fs::copy(place.path("other.db"), place.path("out.db")).unwrap();
     insta::assert_snapshot!(place.docferry(&format!("migrate {ends} --resume")).messages(), @r#"
     exit code 78
-    error: resuming the job: the job has changed since its checkpoint: the target was sqlite [hash] table documents, is sqlite [hash] table documents; undo the change, or begin anew with --restart
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+    error: resuming the job: the job has changed since its checkpoint: another target stands at [folder]/out.db, table documents: it was sqlite [hash] table documents, it is sqlite [hash] table documents
+      try: undo the change, or begin anew with --restart
     "#);
 }
 
@@ -377,8 +381,8 @@ fn standard_input_cannot_be_resumed() {
     );
     insta::assert_snapshot!(ran.messages(), @r#"
     exit code 64
-    error: resuming the job: this source cannot be read or written from the middle; run without --resume
-      try: see `docferry --help`
+    error: resuming the job: this source cannot be gone on with from the middle
+      try: run without --resume
     "#);
     assert!(!place.holds("out.jsonl"));
 }
@@ -394,7 +398,7 @@ fn a_job_in_the_hands_of_another_run_is_left_alone() {
     insta::assert_snapshot!(place.docferry(line).messages(), @r#"
     exit code 73
     error: locking the job: another run of this job is going on (path: .docferry/jobs/job/lock)
-      try: wait until the other run of this job has ended, or stop it; --job NAME names another job
+      try: wait until it has ended, or stop it; if it is another migration, --job NAME gives this one a name of its own
     "#);
     assert!(!place.holds("out.jsonl"));
     assert!(place.succeed("jobs").out.starts_with("job  running"));

@@ -87,7 +87,7 @@ fn a_strategy_of_init_runs_and_its_job_is_listed_with_its_rejects() {
     let (_, jobs, _) = run("jobs");
     assert!(jobs.starts_with("mine  finished    3 documents, 1 rejected"), "{jobs}");
     let (_, rejects, _) = run("rejects list mine");
-    assert!(rejects.starts_with("job mine: 1 rejects in .docferry/jobs/mine/rejects.jsonl\n"), "{rejects}");
+    assert!(rejects.starts_with("job mine: 1 reject in .docferry/jobs/mine/rejects.jsonl\n"), "{rejects}");
     let (_, letters, _) = run("rejects list mine --json");
     assert_eq!(letters.lines().count(), 1);
     let summary = fs::read_to_string(folder.path().join(".docferry/jobs/mine/summary.json")).unwrap();
@@ -98,6 +98,32 @@ fn a_strategy_of_init_runs_and_its_job_is_listed_with_its_rejects() {
     );
     let (code, stdout, _) = run("verify --strategy mine.toml");
     assert_eq!(code, 0, "{stdout}");
+}
+
+#[test]
+fn any_file_name_can_be_written_in_a_uri() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["what?.jsonl", "100%.jsonl", "a+b.jsonl", "orders:2024.jsonl", "[x].jsonl"];
+    for name in names {
+        fs::write(folder.path().join(name), format!("{{\"id\":\"{name}\"}}\n")).unwrap();
+    }
+    for (uri, name) in [
+        ("what?.jsonl", "what?.jsonl"),
+        ("file:what%3F.jsonl", "what?.jsonl"),
+        ("100%.jsonl", "100%.jsonl"),
+        ("file:100%25.jsonl", "100%.jsonl"),
+        ("file:a+b.jsonl", "a+b.jsonl"),
+        ("./orders:2024.jsonl", "orders:2024.jsonl"),
+        ("file:orders:2024.jsonl", "orders:2024.jsonl"),
+        ("[x].jsonl", "[x].jsonl"),
+    ] {
+        let line = format!("migrate -q --from {uri} --to -");
+        let (code, stdout, stderr) = ended(&mut docferry(folder.path(), &line));
+        assert_eq!((code, stdout), (0, format!("{{\"id\":\"{name}\"}}\n")), "{uri}: {stderr}");
+    }
+    let (code, _, stderr) = ended(&mut docferry(folder.path(), "migrate --from orders:2024.jsonl --to -"));
+    assert_eq!(code, 78);
+    assert!(stderr.contains("unknown connector \"orders\""), "{stderr}");
 }
 
 #[test]

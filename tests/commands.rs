@@ -138,6 +138,39 @@ fn jobs_tell_what_became_of_each() {
 }
 
 #[test]
+fn one_is_no_plural() {
+    let place = Place::new();
+    place.write("in.jsonl", "{\"id\":\"1\",\"a\":1,\"a\":2}\n");
+    let to = "--from in.jsonl --to sqlite:out.db --job one";
+    let mut told = place.succeed(&format!("migrate {to}")).err;
+    told += &place.succeed(&format!("migrate {to} --restart")).err;
+    told += &place.succeed(&format!("migrate {to}")).err;
+    place.write("more.jsonl", place.read("in.jsonl").repeat(2));
+    told += &place.succeed("migrate --from more.jsonl --to more.out.jsonl --limit 1").err;
+    told += &place.succeed("migrate --from more.jsonl --to more.out.jsonl --resume").err;
+    told += &place.succeed(&format!("verify {to}")).out;
+    told += &place.succeed("jobs").out;
+    told += &place.succeed("jobs one").out;
+    place.write("bad.jsonl", "{\n");
+    told += &place.docferry("migrate --from bad.jsonl --to bad.out.jsonl --job bad").err;
+    told += &place.docferry("rejects list bad").out;
+    // A rate is no count: `1 documents/s`.
+    let counts = told.replace("documents/s", "rate").replace("documents per", "rate");
+    let is_wrong = |words: &[&str]| {
+        words[0].trim_start_matches('(') == "1" && words[1].trim_end_matches([',', ';']).ends_with('s')
+    };
+    for line in counts.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert!(!words.windows(2).any(is_wrong), "{line}");
+    }
+    for said in
+        ["1 document holds a key twice", "1 document is done", "1 reject in", "had finished with 1 document;"]
+    {
+        assert!(counts.contains(said), "no {said:?} in {counts}");
+    }
+}
+
+#[test]
 fn events_are_json_lines_with_names_that_stay() {
     const NAMES: [&str; 12] = [
         "started",
@@ -191,6 +224,63 @@ fn the_first_command_works_in_an_empty_folder() {
         .unwrap();
     assert_eq!(rows, 5_000);
     place.succeed("verify --strategy quickstart");
+}
+
+/// Commands that are printed are pasted: a shell finds in them the very words that were meant.
+#[cfg(unix)]
+#[test]
+fn what_is_printed_to_be_pasted_survives_a_shell() {
+    let place = Place::new();
+    let name = "it's a $HOME `test`";
+    let said = Ran::of(place.command().args(["init", name])).out;
+    let commands = said.lines().filter_map(|line| line.split_once(": docferry ").map(|(_, command)| command));
+    let text = String::from_utf8(place.read(&format!("{name}.toml"))).unwrap();
+    let in_file = text.lines().filter_map(|line| line.strip_prefix("#   docferry "));
+    let in_file = in_file.map(|line| line.split("     ").next().unwrap());
+    let commands: Vec<&str> = commands.chain(in_file).collect();
+    assert_eq!(commands.len(), 5, "{said}{text}");
+    for command in commands {
+        assert_eq!(shell_words(command).last(), Some(&format!("{name}.toml")), "{command}");
+    }
+
+    place.write("in.jsonl", orders(3) + "{\n");
+    let ran = Ran::of(place.command().args(["migrate", "--from", "in.jsonl", "--state", "my state"]).args([
+        "--to",
+        "sqlite:it's.db?table=a'b",
+        "--job",
+        "job",
+    ]));
+    let look = shell_words(ran.row("look at it"));
+    assert_eq!(look, ["sqlite3", "it's.db", "SELECT id FROM \"a'b\" LIMIT 5"]);
+    let remedy = ran.err.lines().last().unwrap().split('`').nth(1).unwrap();
+    let words = shell_words(remedy);
+    let again = Ran::of(place.command().args(&words[1..]));
+    assert!(again.out.starts_with("job job: "), "{remedy}: {}{}", again.out, again.err);
+    assert!(Ran::of(place.command().args(["init", "a\nb"])).code == 64);
+}
+
+/// The words that a shell makes of a command.
+#[cfg(unix)]
+fn shell_words(command: &str) -> Vec<String> {
+    let script = format!("printf '%s\\0' {command}");
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_terminator('\0').map(str::to_owned).collect()
+}
+
+#[test]
+fn an_id_that_is_made_is_the_last_field() {
+    for (name, variable) in [("movies", "MOVIES"), ("flights", "FLIGHTS")] {
+        let place = Place::new();
+        place.write("in.json", "[\n{\"a\": 1.10, \"b\":\"x\"},\n{\"id\":\"old\",\"a\":2}\n]\n");
+        let mut command = place.command();
+        command.args(["migrate", "--strategy", &format!("{name}-to-jsonl")]);
+        let ran = Ran::of(command.env(variable, "in.json").env("TARGET", "out.jsonl"));
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let written = String::from_utf8(place.read("out.jsonl")).unwrap();
+        let expected = "{\"a\": 1.10, \"b\":\"x\",\"id\":\"in.json@2\"}\n{\"id\":\"in.json@24\",\"a\":2}\n";
+        assert_eq!(written, expected);
+    }
 }
 
 #[test]

@@ -29,6 +29,11 @@ mod resize;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
+#[cfg(unix)]
+mod signals;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod two_runs;
 #[cfg(test)]
 mod verify;

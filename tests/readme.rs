@@ -1,11 +1,15 @@
 //! What the README tells people to type exists.
 //!
 //! A page of instructions is right on the day it is written. So every `docferry` line of the README and of the page on strategies is
-//! parsed by docferry itself, every strategy that they name is loaded, and every link leads to a file.
+//! parsed by docferry itself, every strategy that they name is loaded, every link leads to a file, and every licence that the package
+//! names is there.
 
 use crate::place::{Place, orders};
 use std::fs;
 use std::path::Path;
+
+/// What people are told to read.
+const PAGES: [&str; 4] = ["README.md", "docs/strategies.md", "docs/resume.md", "docs/memory-and-lanes.md"];
 
 #[test]
 fn every_command_is_understood() {
@@ -58,7 +62,7 @@ fn every_example_of_a_strategy_loads() {
 
 #[test]
 fn every_link_leads_to_a_file() {
-    for page in ["README.md", "docs/strategies.md", "docs/resume.md"] {
+    for page in PAGES {
         let folder = root().join(page).parent().unwrap().to_owned();
         for target in
             read(page).split("](").skip(1).filter_map(|rest| rest.split(')').next().map(str::to_owned))
@@ -67,6 +71,32 @@ fn every_link_leads_to_a_file() {
             let is_local = !file.is_empty() && !file.contains("://");
             assert!(!is_local || folder.join(file).try_exists().unwrap(), "{page}: {target}");
         }
+    }
+}
+
+#[test]
+fn every_licence_that_the_package_names_is_there() {
+    assert!(read("Cargo.toml").contains("license = \"MIT OR Apache-2.0\""));
+    assert!(
+        read("LICENSE-MIT").starts_with("MIT License")
+            && read("LICENSE-APACHE").contains("Version 2.0, January 2004")
+    );
+}
+
+/// What the page on memory says of defaults is what `show` prints.
+#[test]
+fn the_knobs_begin_where_the_page_says() {
+    let page = read("docs/memory-and-lanes.md");
+    let shown = Place::new().succeed("show --from null: --to null:").out;
+    for (knob, value, said) in [
+        ("requests_in_flight", "8", "| 8 "),
+        ("batch_documents", "2000", "| 2 000 "),
+        ("request_documents", "10000", "| 10 000 "),
+        ("credits", "33554432", "| 32 MiB "),
+        ("max_document", "16777216", "(16 MiB)"),
+    ] {
+        assert!(shown.contains(&format!("run.{knob} = {value} ")), "{knob}: {shown}");
+        assert!(page.lines().any(|line| line.contains(knob) && line.contains(said)), "{knob}: {said}");
     }
 }
 
@@ -86,7 +116,7 @@ fn the_developing_box_is_what_is_run_on_a_clean_clone() {
 /// Lines of the pages that begin with `docferry`, without that word.
 fn commands() -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    for page in ["README.md", "docs/strategies.md", "docs/resume.md"] {
+    for page in PAGES {
         for language in ["sh", "console", ""] {
             for block in blocks(page, language) {
                 for line in block.lines() {

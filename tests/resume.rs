@@ -97,6 +97,135 @@ fn a_reject_file_that_can_grow_no_more_holds_whole_lines() {
 }
 
 #[test]
+fn two_targets_that_meet_in_one_name_are_told_apart() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(50));
+    std::fs::create_dir(place.path("p")).unwrap();
+    for (first, second, name) in [
+        ("p/o.jsonl", "p-o.jsonl", "file-p-o.jsonl"),
+        ("sqlite:x.db?table=a", "sqlite:x.db?table=b", "sqlite-x.db"),
+        ("sqlite:p/y.db", "sqlite:p-y.db", "sqlite-p-y.db"),
+    ] {
+        for limit in ["", " --limit 20"] {
+            place.succeed(&format!("migrate --from in.jsonl --to {first}{limit} --restart"));
+            for flag in ["", " --resume"] {
+                let ran = place.docferry(&format!("migrate --from in.jsonl --to {second}{flag}"));
+                assert_eq!(ran.code, 78, "{second}{flag}: {}", ran.err);
+                let says = format!("the name {name} is of a job that writes to [folder]/");
+                assert!(ran.err.contains(&says) && ran.err.contains("--job NAME"), "{}", ran.err);
+            }
+            // The first one's record is as it was.
+            place.succeed(&format!("migrate --from in.jsonl --to {first} --resume"));
+        }
+        place.succeed(&format!("migrate --job own --from in.jsonl --to {second} --restart"));
+        place.succeed(&format!("migrate --job own --from in.jsonl --to {second}"));
+        place.succeed(&format!("verify --from in.jsonl --to {first}"));
+        place.succeed(&format!("verify --from in.jsonl --to {second}"));
+    }
+}
+
+#[test]
+fn a_shortened_reject_file_is_refused_before_the_target_is_touched() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(20) + "{\n" + &orders(50));
+    place.succeed("migrate --from in.jsonl --to out.jsonl --limit 30 --max-rejects 1");
+    let rejects = ".docferry/jobs/file-out.jsonl/rejects.jsonl";
+    let letters = place.read(rejects);
+    // What a run that was killed leaves behind the noted length: a resume that begins cuts it off.
+    let longer = [place.read("out.jsonl"), b"{\"id\":\"lost\"}\n".to_vec()].concat();
+    place.write("out.jsonl", &longer);
+    place.write(rejects, "");
+    let resume = "migrate --from in.jsonl --to out.jsonl --resume --max-rejects 1";
+    let ran = place.docferry(resume);
+    assert_eq!(ran.code, 78, "{}", ran.err);
+    assert!(ran.err.contains("opening the reject file: it holds 0 bytes"), "{}", ran.err);
+    assert_eq!(place.read("out.jsonl"), longer);
+    place.write(rejects, letters);
+    place.succeed(resume);
+    assert_eq!(place.read("out.jsonl"), [orders(20), orders(50)].concat().into_bytes());
+}
+
+/// Ids are made of positions, so the rows that both halves of a run leave show whether a place kept its name.
+#[test]
+fn another_spelling_of_the_sources_path_is_no_change() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("data")).unwrap();
+    place.write("data/in.jsonl", "{\"a\":1}\n".repeat(50));
+    place.succeed("migrate --from data/in.jsonl --to sqlite:from.db?id_field=a");
+    let absolute = place.path("data/in.jsonl").display().to_string();
+    let spellings = ["data/in.jsonl", "./data/in.jsonl", "data/./in.jsonl", absolute.as_str()];
+    for first in spellings {
+        for second in spellings {
+            let strategy = |path: &str| {
+                let text = format!(
+                    "[source]\nuri = \"{path}\"\n[id]\nfrom = \"position\"\n[target]\nuri = \"sqlite:out.db\"\n"
+                );
+                place.write("s.toml", text);
+            };
+            strategy(first);
+            place.succeed("migrate --strategy s.toml --limit 20 --restart");
+            strategy(second);
+            place.succeed("migrate --strategy s.toml --resume");
+            let rows: u32 = place
+                .database("out.db")
+                .query_row("SELECT count(*) FROM documents", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(rows, 50, "{first} {second}");
+            place.succeed("verify --strategy s.toml");
+        }
+    }
+    place.succeed("migrate --from sqlite:from.db --to back.jsonl --limit 1");
+    place.succeed("migrate --from sqlite:./from.db --to back.jsonl --resume");
+}
+
+#[test]
+fn what_is_given_twice_is_read_once_however_it_is_spelled() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(5));
+    place.write(
+        "s.toml",
+        "[source]\nconnector = \"file\"\npath = [\"in.jsonl\", \"./in.jsonl\", \"*.jsonl\"]\n[target]\nuri = \"sqlite:out.db\"\n",
+    );
+    let ran = place.succeed("migrate --strategy s.toml");
+    assert!(ran.row("read").starts_with("5 documents"), "{}", ran.err);
+}
+
+#[test]
+fn a_target_that_was_exchanged_under_one_name_is_not_called_missing() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(50));
+    place.succeed("migrate --job one --from in.jsonl --to a.jsonl --limit 20");
+    let ran = place.docferry("migrate --job one --from in.jsonl --to b.jsonl --resume");
+    assert_eq!(ran.code, 78);
+    let says = "the name one is of a job that writes to [folder]/a.jsonl, not to [folder]/b.jsonl";
+    assert!(ran.err.contains(says) && !ran.err.contains("missing"), "{}", ran.err);
+    // However it is spelled, it is the same one.
+    place.succeed("migrate --job one --from in.jsonl --to ./a.jsonl --resume");
+    std::fs::remove_file(place.path("a.jsonl")).unwrap();
+    let ran = place.docferry("migrate --job one --from in.jsonl --to a.jsonl --resume");
+    assert!(ran.err.contains("the target [folder]/a.jsonl is missing"), "{}", ran.err);
+}
+
+/// Two runs in one pipe have one working folder, and need not wait for each other.
+#[cfg(unix)]
+#[test]
+fn docferry_twice_in_one_pipe() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(500));
+    let docferry = env!("CARGO_BIN_EXE_docferry");
+    let script = format!(
+        "'{docferry}' migrate -q --from in.jsonl --to - | '{docferry}' migrate -q --from - --to - | '{docferry}' migrate -q --from - --to out.jsonl"
+    );
+    let status = Command::new("sh").args(["-c", &script]).current_dir(place.path("")).status().unwrap();
+    assert!(status.success());
+    assert_eq!(place.read("out.jsonl"), orders(500).into_bytes());
+    let jobs = place.succeed("jobs").out;
+    for name in ["file-out.jsonl ", "stdout-from-in.jsonl ", "stdout-from-stdin "] {
+        assert!(jobs.contains(name), "{jobs}");
+    }
+}
+
+#[test]
 fn another_layout_of_the_target_is_refused() {
     let place = Place::new();
     place.write("in.jsonl", orders(50));

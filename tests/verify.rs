@@ -150,6 +150,6 @@ fn a_target_that_is_not_there_is_no_difference_but_a_mistake() {
     insta::assert_snapshot!(ran.messages(), @r#"
     exit code 78
     error: reading the target back: it does not exist (target: file:nothing.jsonl)
-      try: correct the setting or the path that the message names and run again; `docferry show` prints every setting with its origin
+      try: migrate first, or correct the target
     "#);
 }

@@ -58,9 +58,10 @@ impl CheckpointStore {
                     (_, Some(text)) => {
                         return Err(Error::configuration(
                             "reading the checkpoint",
-                            format!("{text}, and so is or lacks {PREVIOUS}; --restart begins anew"),
+                            format!("{text}, and {PREVIOUS} is damaged too or not there"),
                         )
-                        .with("path", self.folder.display()));
+                        .with("path", self.folder.display())
+                        .advise("begin anew with --restart"));
                     }
                 }
             }
@@ -134,9 +135,10 @@ fn read(path: &Path) -> Result<Content> {
     if version.is_some_and(|version| version > u64::from(CHECKPOINT_VERSION)) {
         return Err(Error::configuration(
             "reading the checkpoint",
-            "it was written by a later version of docferry; use that version, or --restart",
+            "it was written by a later version of docferry",
         )
-        .with("path", path.display()));
+        .with("path", path.display())
+        .advise("go on with that version, or begin anew with --restart"));
     }
     match serde_json::from_str(line) {
         Ok(checkpoint) => Ok(Content::Whole(Box::new(checkpoint))),

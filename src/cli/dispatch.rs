@@ -50,8 +50,9 @@ fn command(cli: &Cli, matches: &ArgMatches, out: &mut dyn Write) -> anyhow::Resu
     }
 }
 
-/// A blocking call that has not returned by now (a read of a pipe that nobody writes to) is left behind when the process ends.
-const PARTING: Duration = Duration::from_secs(2);
+/// A blocking call that has not returned by now (a read of a pipe that nobody writes to) is left behind when the process ends. All that
+/// counts is durable by then; the moment is for calls that are about to return.
+const PARTING: Duration = Duration::from_millis(200);
 
 /// Runs a command that moves documents to its end.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> crate::error::Result<T> {

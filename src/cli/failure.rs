@@ -11,15 +11,16 @@ pub(super) fn report(failure: &anyhow::Error, is_json: bool) -> u8 {
         // Whoever read our output (`head`) has seen enough.
         return 0;
     }
-    let kind = failure.downcast_ref::<Error>().map_or(ErrorKind::Io, Error::kind);
+    let error = failure.downcast_ref::<Error>();
+    let kind = error.map_or(ErrorKind::Io, Error::kind);
+    let remedy = error.map_or(kind.remedy(), Error::remedy);
     let text = if is_json {
-        let fields = json!({ "kind": format!("{kind:?}"), "message": format!("{failure:#}"), "remedy": kind.remedy(), "exit_code": kind.exit_code() });
+        let fields = json!({ "kind": format!("{kind:?}"), "message": format!("{failure:#}"), "remedy": remedy, "exit_code": kind.exit_code() });
         format!("{}\n", stamped("error", fields))
     } else {
         // An `Error` prints its own causes.
-        let message =
-            failure.downcast_ref::<Error>().map_or_else(|| format!("{failure:#}"), Error::to_string);
-        format!("error: {message}\n  try: {}\n", kind.remedy())
+        let message = error.map_or_else(|| format!("{failure:#}"), Error::to_string);
+        format!("error: {message}\n  try: {remedy}\n")
     };
     // Where standard error is closed too, the exit code still speaks.
     let _ = io::stderr().lock().write_all(text.as_bytes());

@@ -6,7 +6,7 @@ use crate::checkpoint::store::{CheckpointStore, NEWEST};
 use crate::config::job_folder;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Checkpoint;
-use crate::model::units::{Bytes, Count};
+use crate::model::units::{Bytes, Count, Counted};
 use crate::report::record::SUMMARY;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -48,7 +48,9 @@ pub(super) fn folder_of(state: &Path, name: &str) -> Result<PathBuf> {
         [] => "there are none".to_owned(),
         names => format!("there are {}", names.join(", ")),
     };
-    Err(Error::configuration(OPERATION, format!("no job {name:?}; {hint}")).with("state", state.display()))
+    Err(Error::configuration(OPERATION, format!("no job {name:?}; {hint}"))
+        .with("state", state.display())
+        .advise("name a job that is there; --state DIR names another state folder"))
 }
 
 fn all(state: &Path) -> Result<Vec<Found>> {
@@ -137,7 +139,12 @@ impl Found {
         if !self.checkpoint.fingerprint.target.is_empty() {
             writeln!(out, "  target        {}", self.checkpoint.fingerprint.target)?;
         }
-        writeln!(out, "  read          {} documents, {}", Count(counters.read), Bytes(counters.bytes_read))?;
+        writeln!(
+            out,
+            "  read          {}, {}",
+            Counted(counters.read, "document"),
+            Bytes(counters.bytes_read)
+        )?;
         writeln!(out, "  dropped       {}", Count(counters.dropped))?;
         writeln!(out, "  rejected      {}", Count(counters.rejected))?;
         writeln!(out, "  written       {}", Count(counters.written))?;
@@ -198,7 +205,7 @@ fn print(jobs: &[Found], state: &Path, out: &mut dyn Write) -> io::Result<()> {
             0 => String::new(),
             rejected => format!(", {} rejected", Count(rejected)),
         };
-        let documents = format!("{} documents{rejected}", Count(counters.accounted()));
+        let documents = format!("{}{rejected}", Counted(counters.accounted(), "document"));
         let line =
             format!("{:width$}  {:10}  {documents:36}  {}", job.name, job.standing.as_str(), job.when());
         writeln!(out, "{}", line.trim_end())?;

@@ -2,7 +2,7 @@
 
 use super::{Common, jobs};
 use crate::error::Error;
-use crate::model::units::{Bytes, Count};
+use crate::model::units::{Bytes, Count, Counted};
 use crate::rejects::REJECTS_FILE;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -77,14 +77,15 @@ impl Found {
 
     fn print(&self, job: &str, path: &str, out: &mut dyn Write) -> io::Result<()> {
         let total: u64 = self.counts.values().sum();
-        writeln!(out, "job {job}: {} rejects in {path}", Count(total))?;
+        writeln!(out, "job {job}: {} in {path}", Counted(total, "reject"))?;
         let mut counts: Vec<_> = self.counts.iter().collect();
         counts.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), *reason));
         for ((by, reason), count) in counts {
             writeln!(out, "  {:>9}  {by}: {reason}", Count(*count))?;
         }
         if self.unreadable > 0 {
-            writeln!(out, "  {:>9}  lines that cannot be read", Count(self.unreadable))?;
+            let lines = if self.unreadable == 1 { "line" } else { "lines" };
+            writeln!(out, "  {:>9}  {lines} that cannot be read", Count(self.unreadable))?;
         }
         for letter in &self.first {
             let offset = letter.offset.map(|offset| format!(", at its byte {offset}")).unwrap_or_default();
@@ -126,7 +127,7 @@ mod tests {
     job orders: 4 rejects in rejects.jsonl
               3  transform: total is not a number
               1  read: unexpected end
-              1  lines that cannot be read
+              1  line that cannot be read
     a.jsonl, line 1: transform: total is not a number (520 B)
     a.jsonl, line 2: transform: total is not a number (520 B)
     and 2 more; --limit N prints more, --json all of them

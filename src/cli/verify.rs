@@ -5,7 +5,7 @@ use crate::config::asked::Asked;
 use crate::config::environment::Environment;
 use crate::config::resolve;
 use crate::error::ErrorKind;
-use crate::model::units::Count;
+use crate::model::units::{Count, Counted};
 use crate::run::{self, Verification};
 use serde_json::json;
 use std::io::{self, Write};
@@ -41,8 +41,8 @@ fn print(found: &Verification, out: &mut dyn Write) -> io::Result<()> {
         "{}",
         if found.equal { "source and target are equal" } else { "source and target differ" }
     )?;
-    writeln!(out, "  source        {} documents{left_out}", Count(found.source_documents))?;
-    writeln!(out, "  target        {} documents", Count(found.target_documents))?;
+    writeln!(out, "  source        {}{left_out}", Counted(found.source_documents, "document"))?;
+    writeln!(out, "  target        {}", Counted(found.target_documents, "document"))?;
     writeln!(
         out,
         "  content       {content} (sums {:032x} and {:032x})",

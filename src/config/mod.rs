@@ -66,8 +66,9 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
     let sink = endpoint::sink(&mut root, asked.to.as_ref());
     let chain = Chain::from_settings(&mut root);
     let pace = Pace::read(&mut root, asked, environment);
-    let target = sink.as_ref().map_or("", |(_, name)| name.as_str());
-    let place = Place::read(asked, stem.as_deref(), target);
+    let source_name = source.as_ref().map_or("", |(_, name)| name.as_str());
+    let target_name = sink.as_ref().map_or("", |(_, name)| name.as_str());
+    let place = Place::read(asked, stem.as_deref(), source_name, target_name);
 
     let (mut resolved, found) = root.finish();
     problems.extend(found);

@@ -1,7 +1,8 @@
 //! `scheme:path?name=value&name=value`: an endpoint on one line.
 //!
 //! The scheme is a connector's name, the path fills the connector's location, the rest are its settings under the names that a
-//! strategy uses; a name given twice is a list. With a scheme, path and values are percent-decoded. Without one the text is a
+//! strategy uses; a name given twice is a list. With a scheme, path, names and values are percent-decoded: there a `?` in the path is written
+//! `%3F`. A `+` is no blank, for these are no forms. Without a scheme the text is a
 //! path for the file connector and taken verbatim: any file name can be given, and `?` and `*` stay free for patterns.
 
 use super::document::Entries;
@@ -115,6 +116,9 @@ mod tests {
         assert_eq!(ok("C:\\100%.json"), r#"connector="file" path="C:\\100%.json""#);
         assert_eq!(ok("file:a:b"), r#"connector="file" path="a:b""#);
         assert_eq!(ok("null:"), r#"connector="null""#);
+        assert_eq!(ok("file:what%3F+100%25.jsonl"), r#"connector="file" path="what?+100%.jsonl""#);
+        assert_eq!(ok("sqlite:a?table=b%26c%3Dd?e"), r#"connector="sqlite" path="a" table="b&c=d?e""#);
+        assert_eq!(ok("./orders:2024.jsonl"), r#"connector="file" path="./orders:2024.jsonl""#);
     }
 
     #[test]

@@ -96,6 +96,12 @@ pub trait Sink: Send + Sync {
     /// The target's identity, which a resume compares: a database's own uuid, a file's path. `None`: it does not exist yet.
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>>>;
 
+    /// Where the target is, whether or not it exists: the same text however its path was spelled, and never that of another target.
+    /// Empty where the identity says it all.
+    fn place(&self) -> String {
+        String::new()
+    }
+
     /// The checkpoint that the target itself holds for `job`: it wins over the one in the state folder.
     fn stored<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>> {
         let _ = job;

@@ -27,6 +27,10 @@ pub struct JobFingerprint {
     pub transform: String,
     /// The target's identity (a database's own uuid, a file's path).
     pub target: String,
+    /// Where the target is, for a person ([`Sink::place`](crate::connector::Sink::place)); empty where it is nowhere. Not compared by
+    /// itself: a database that was moved keeps its identity.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub place: String,
 }
 
 /// How many documents met which end. Sums over the finished part of the source.

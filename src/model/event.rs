@@ -127,8 +127,10 @@ pub enum Ending {
     Failed {
         /// The failure.
         error: String,
-        /// Its kind, from which exit code and remedy follow.
+        /// Its kind, from which the exit code follows.
         kind: ErrorKind,
+        /// What to do next.
+        remedy: String,
     },
 }
 
@@ -194,4 +196,6 @@ pub struct Summary {
     pub knobs: Knobs,
     /// How often the tuner turned a knob.
     pub decisions: u64,
+    /// Whether a later run can go on where this one stopped.
+    pub is_resumable: bool,
 }

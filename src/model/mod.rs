@@ -3,7 +3,7 @@
 //! [`document`] says what a document is: exact bytes in a contiguous buffer. [`json`] reads those bytes without
 //! changing them. [`batch`] and [`partition`] say where documents come from, [`request`] where they go,
 //! [`checkpoint`] what is known durable, [`buffers`] keeps memory for the next batch. [`knobs`], [`sample`] and [`decision`] are the words of the tuner's loop,
-//! [`meter`] the counters it is measured with, [`event`] everything the outside may know.
+//! [`meter`] the counters it is measured with, [`event`] everything the outside may know, [`shell`] a command that it may paste.
 
 pub mod batch;
 pub mod buffers;
@@ -19,6 +19,7 @@ pub mod reject;
 pub mod request;
 pub mod sample;
 pub mod settings;
+pub mod shell;
 pub mod units;
 
 use std::future::Future;

@@ -84,6 +84,16 @@ impl fmt::Display for Count {
     }
 }
 
+/// A count of things, by the name of one of them: `1 document`, `1 234 documents`.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted(pub u64, pub &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{}", Count(self.0), self.1, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +112,7 @@ mod tests {
     fn counts_are_grouped() {
         assert_eq!(Count(1_234_567).to_string(), "1 234 567");
         assert_eq!(Count(12).to_string(), "12");
+        let counted = [0, 1, 2_000].map(|count| Counted(count, "document").to_string());
+        assert_eq!(counted, ["0 documents", "1 document", "2 000 documents"]);
     }
 }

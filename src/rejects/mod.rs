@@ -14,7 +14,7 @@ use crate::model::partition::Partition;
 use crate::model::reject::{Reject, RejectedBy};
 use base64::Engine;
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -99,28 +99,43 @@ pub struct RejectLog {
 }
 
 impl RejectLog {
+    /// Refuses what [`RejectLog::open`] would refuse, and changes nothing.
+    pub fn check(folder: &Path, length: u64) -> Result<()> {
+        Self::at(folder, length).find(File::options().read(true)).map(drop)
+    }
+
     /// Opens the file in `folder` and cuts it to `length`, which an earlier run's checkpoint holds (0 for a fresh run).
     pub fn open(folder: &Path, length: u64) -> Result<RejectLog> {
-        let path = folder.join(REJECTS_FILE);
-        let mut log =
-            RejectLog { path, file: None, buffer: Vec::new(), length, synced: length, is_torn: false };
-        match File::options().read(true).append(true).open(&log.path) {
-            Ok(mut file) => {
-                let found = file.metadata().map_err(|cause| log.error(cause))?.len();
-                if found < length {
-                    return Err(log.shorter(found));
-                }
-                if !ends_a_line(&mut file, length).map_err(|cause| log.error(cause))? {
-                    return Err(log.reordered());
-                }
-                file.set_len(length).map_err(|cause| log.error(cause))?;
-                log.file = Some(file);
-            }
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && length == 0 => {}
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Err(log.shorter(0)),
-            Err(cause) => return Err(log.error(cause)),
+        let mut log = Self::at(folder, length);
+        log.file = log.find(File::options().read(true).append(true))?;
+        if let Some(file) = &log.file {
+            file.set_len(length).map_err(|cause| log.error(cause))?;
         }
         Ok(log)
+    }
+
+    fn at(folder: &Path, length: u64) -> RejectLog {
+        let path = folder.join(REJECTS_FILE);
+        RejectLog { path, file: None, buffer: Vec::new(), length, synced: length, is_torn: false }
+    }
+
+    /// The file, if there is one; one that is not what the checkpoint speaks of is refused.
+    fn find(&self, options: &OpenOptions) -> Result<Option<File>> {
+        match options.open(&self.path) {
+            Ok(mut file) => {
+                let found = file.metadata().map_err(|cause| self.error(cause))?.len();
+                if found < self.length {
+                    return Err(self.shorter(found));
+                }
+                if !ends_a_line(&mut file, self.length).map_err(|cause| self.error(cause))? {
+                    return Err(self.reordered());
+                }
+                Ok(Some(file))
+            }
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && self.length == 0 => Ok(None),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Err(self.shorter(0)),
+            Err(cause) => Err(self.error(cause)),
+        }
     }
 
     /// Appends lines that [`dead_letter`] made. After a failure nothing of them is left, and all lines before them are.
@@ -208,12 +223,10 @@ impl RejectLog {
         Error::new(
             ErrorKind::Configuration,
             "opening the reject file",
-            format!(
-                "it holds {found} bytes, the checkpoint says {}; it was changed since; --restart begins anew",
-                self.length
-            ),
+            format!("it holds {found} bytes, the checkpoint says {}; it was changed since", self.length),
         )
         .with("path", self.path.display())
+        .advise("bring it back, or begin anew with --restart")
     }
 }
 
@@ -313,6 +326,10 @@ mod tests {
         let mut again = RejectLog::open(folder.path(), 4).unwrap();
         again.append(b"three\n").unwrap();
         again.write_through().unwrap();
+        assert_eq!(std::fs::read(folder.path().join(REJECTS_FILE)).unwrap(), b"one\nthree\n");
+        for check in [4, 10, 11] {
+            assert_eq!(RejectLog::check(folder.path(), check).is_ok(), check <= 10);
+        }
         assert_eq!(std::fs::read(folder.path().join(REJECTS_FILE)).unwrap(), b"one\nthree\n");
         for length in [2, 99] {
             assert_eq!(RejectLog::open(folder.path(), length).unwrap_err().kind(), ErrorKind::Configuration);

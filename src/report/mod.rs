@@ -90,9 +90,7 @@ impl<W: Write + Send> View for Quiet<W> {
     fn show(&mut self, event: &Event) -> io::Result<()> {
         match event {
             Event::Finished(summary) => match &summary.ending {
-                Ending::Failed { error, kind } => {
-                    writeln!(self.0, "error: {error}\n  try: {}", kind.remedy())
-                }
+                Ending::Failed { error, remedy, .. } => writeln!(self.0, "error: {error}\n  try: {remedy}"),
                 _ => Ok(()),
             },
             _ => Ok(()),

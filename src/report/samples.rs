@@ -63,6 +63,7 @@ pub(super) fn summary() -> Summary {
         rejects_file: Some(".docferry/jobs/orders/rejects.jsonl".into()),
         knobs: KNOBS,
         decisions: 1,
+        is_resumable: true,
     }
 }
 

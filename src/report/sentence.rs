@@ -3,7 +3,7 @@
 use super::Verbosity;
 use crate::model::event::{Event, Progress, Started};
 use crate::model::sample::Sample;
-use crate::model::units::{Bytes, Count, Elapsed};
+use crate::model::units::{Bytes, Count, Counted, Elapsed};
 use std::time::Duration;
 
 /// What an event says to a person who wants this much, if anything.
@@ -83,6 +83,7 @@ fn beginning(started: &Started) -> String {
     let verb = if started.is_resume { "resuming" } else { "starting" };
     let done = match started.resumed.accounted() {
         0 => String::new(),
+        1 => "; 1 document is done".to_owned(),
         documents => format!("; {} are done", documents_of(documents)),
     };
     format!("{verb} job {job}: {source} -> {target}{size}{partitions}{done}")
@@ -106,5 +107,5 @@ fn measured(sample: &Sample) -> String {
 }
 
 fn documents_of(count: u64) -> String {
-    format!("{} document{}", Count(count), if count == 1 { "" } else { "s" })
+    Counted(count, "document").to_string()
 }

@@ -2,7 +2,7 @@
 
 use super::json::{knobs, seconds};
 use crate::model::event::{Ending, Summary};
-use crate::model::units::{Bytes, Count, Elapsed};
+use crate::model::units::{Bytes, Count, Counted, Elapsed};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::Duration;
@@ -19,8 +19,13 @@ pub fn table(summary: &Summary) -> String {
     }
     let _ = match &summary.ending {
         Ending::Complete => Ok(()),
-        Ending::Interrupted { .. } => writeln!(text, "to go on: run the same command with --resume"),
-        Ending::Failed { error, kind } => writeln!(text, "error: {error}\n  try: {}", kind.remedy()),
+        Ending::Interrupted { .. } if summary.is_resumable => {
+            writeln!(text, "to go on: run the same command with --resume")
+        }
+        Ending::Interrupted { .. } => {
+            writeln!(text, "it cannot be gone on with; the same command begins anew")
+        }
+        Ending::Failed { error, remedy, .. } => writeln!(text, "error: {error}\n  try: {remedy}"),
     };
     text
 }
@@ -43,7 +48,7 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
     let Summary { counters, resumed, .. } = summary;
     let documents = |count: u64| Count(count).to_string();
     let mut rows = vec![
-        ("read", format!("{} documents, {}", Count(counters.read), Bytes(counters.bytes_read))),
+        ("read", format!("{}, {}", Counted(counters.read, "document"), Bytes(counters.bytes_read))),
         ("transformed", documents(counters.written + counters.superseded)),
         ("dropped", documents(counters.dropped)),
         ("rejected", rejected(summary)),
@@ -56,11 +61,15 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
     if counters.duplicate_keys > 0 {
         rows.push((
             "same key",
-            format!("{} documents hold a key twice; the last one counts", Count(counters.duplicate_keys)),
+            match counters.duplicate_keys {
+                1 => "1 document holds a key twice; the last one counts".to_owned(),
+                many => format!("{} documents hold a key twice; the last one counts", Count(many)),
+            },
         ));
     }
     if resumed.accounted() > 0 {
-        rows.push(("resumed", format!("{} documents were done by earlier runs", Count(resumed.accounted()))));
+        let done = Counted(resumed.accounted(), "document");
+        rows.push(("resumed", format!("{done} done by earlier runs")));
     }
     let (documents_per_second, bytes_per_second) = throughput(summary);
     rows.push((
@@ -115,10 +124,7 @@ fn requests(summary: &Summary) -> Vec<(&'static str, String)> {
 fn tuner(summary: &Summary) -> String {
     let knobs = &summary.knobs;
     let pools = format!("pools {}/{}/{}", knobs.readers, knobs.transformers, knobs.requests_in_flight);
-    match summary.decisions {
-        1 => format!("1 decision, {pools} at the end"),
-        many => format!("{many} decisions, {pools} at the end"),
-    }
+    format!("{}, {pools} at the end", Counted(summary.decisions, "decision"))
 }
 
 /// The outcome for programs; versioned by `version`.
@@ -200,8 +206,8 @@ mod tests {
       rejected      2, kept in .docferry/jobs/orders/rejects.jsonl
       written       1 999 848, 953.6 MiB, to sqlite:orders.db
       superseded    50
-      same key      1 documents hold a key twice; the last one counts
-      resumed       500 000 documents were done by earlier runs
+      same key      1 document holds a key twice; the last one counts
+      resumed       500 000 documents done by earlier runs
       throughput    75 000 documents/s, 37.2 MiB/s
       requests      15 000, 3 throttled, 1 sent again, 1 234 RU
       latency       p50 1.20 ms, p95 4.80 ms, p99 12.30 ms, max 250.00 ms

@@ -10,7 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint, JobFingerprint};
 use crate::model::event::Event;
 use crate::model::partition::Partition;
-use crate::model::units::Count;
+use crate::model::units::Counted;
+use crate::rejects::RejectLog;
+use crate::run::changes::{refuse_changes, refuse_other_target};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A run that may begin.
@@ -32,36 +34,34 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
     let source_lines = source.check().await?;
     let partitions = source.partitions().await?;
     sink.check().await?;
-    if let Some(target) = sink.identity().await?
-        && source.is_target(&target)
-    {
+    let target = sink.identity().await?.unwrap_or_default();
+    if !target.is_empty() && source.is_target(&target) {
         let message = "source and target are the same; docferry does not write onto what it reads";
-        return Err(Error::configuration("opening the target", message).with("target", &job.target_name));
+        return Err(Error::configuration("opening the target", message)
+            .with("target", &job.target_name)
+            .advise("name another target"));
     }
-    std::fs::create_dir_all(&job.state).map_err(|cause| {
-        Error::io("making the state folder", cause)
-            .with("path", job.state.display())
-            .with_kind(ErrorKind::Configuration)
-    })?;
     let lock = JobLock::take(&job.state)?;
-    let store = super::store_of(job);
-    let previous = earlier(job, &store, sink, events).await?;
-    let is_resume = decide(job, previous.as_ref(), events)?;
-
     let fingerprint = JobFingerprint {
         source: source_lines,
         transform: format!("{} max_document {} {}", job.chain.fingerprint(), job.max_document, sink.layout()),
-        target: sink.identity().await?.unwrap_or_default(),
+        target,
+        place: sink.place(),
     };
-    if let Some(previous) = previous.as_ref().filter(|_| is_resume) {
+    let store = super::store_of(job);
+    let previous = earlier(job, &store, &fingerprint, events).await?;
+    let is_resume = decide(job, previous.as_ref(), events)?;
+    let resumed = previous.as_ref().filter(|_| is_resume);
+    if let Some(previous) = resumed {
         refuse_changes(&previous.fingerprint, &fingerprint)?;
     }
     let run = super::run_name();
-    if let Some(finished) = previous.as_ref().filter(|previous| is_resume && previous.finished) {
+    if let Some(finished) = resumed.filter(|previous| previous.finished) {
         // Nothing is touched: the target has its end already.
         let first = finished.clone();
         return Ok(Beginning { _lock: lock, first, partitions, is_resume, store, run });
     }
+    RejectLog::check(&job.state, resumed.map_or(0, |previous| previous.rejects_length))?;
     let prepare = Prepare {
         job: &job.name,
         run: &run,
@@ -90,7 +90,7 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
 }
 
 /// Whether a run of this job can be continued by a later one.
-fn can_resume(job: &Job) -> bool {
+pub(super) fn can_resume(job: &Job) -> bool {
     job.source.capabilities().resumable && job.sink.capabilities().resumable
 }
 
@@ -100,8 +100,8 @@ fn refuse_unresumable(job: &Job, source: &dyn Source, sink: &dyn Sink) -> Result
         return Ok(());
     }
     let refuse = |what: &str| {
-        let message = format!("{what} cannot be read or written from the middle; run without --resume");
-        Err(Error::new(ErrorKind::Usage, "resuming the job", message))
+        let message = format!("{what} cannot be gone on with from the middle");
+        Err(Error::new(ErrorKind::Usage, "resuming the job", message).advise("run without --resume"))
     };
     if !source.capabilities().resumable {
         return refuse("this source");
@@ -112,11 +112,11 @@ fn refuse_unresumable(job: &Job, source: &dyn Source, sink: &dyn Sink) -> Result
     Ok(())
 }
 
-/// The newest checkpoint of the job: the target's own wins, because it was committed with the data.
+/// The newest checkpoint of the job: the target's own wins, because it was committed with the data. One of another target is refused.
 async fn earlier(
     job: &Job,
     store: &CheckpointStore,
-    sink: &dyn Sink,
+    now: &JobFingerprint,
     events: &UnboundedSender<Event>,
 ) -> Result<Option<Checkpoint>> {
     let loaded = match store.load() {
@@ -127,7 +127,10 @@ async fn earlier(
     if let Some(message) = loaded.warning {
         let _ = events.send(Event::Warning { message });
     }
-    let stored = sink.stored(&job.name).await?;
+    let stored = job.sink.stored(&job.name).await?;
+    for found in stored.iter().chain(&loaded.checkpoint) {
+        refuse_other_target(job, &found.fingerprint, now)?;
+    }
     // Also where it is the older one: a power loss may take the last commits from a database and leave the state folder.
     Ok(match (stored, loaded.checkpoint) {
         (Some(stored), _) => Some(stored),
@@ -139,57 +142,26 @@ async fn earlier(
 fn decide(job: &Job, previous: Option<&Checkpoint>, events: &UnboundedSender<Event>) -> Result<bool> {
     let say = |message: String| drop(events.send(Event::Warning { message }));
     let Some(previous) = previous else { return Ok(false) };
-    let documents = Count(previous.counters.accounted());
+    let documents = Counted(previous.counters.accounted(), "document");
     match (job.begin, previous.finished) {
         (Begin::Start, false) if !can_resume(job) => {
             say(format!("an earlier run of job {} cannot be gone on with; it begins anew", job.name));
             Ok(false)
         }
         (Begin::Start, false) => {
-            let message = format!(
-                "an earlier run of job {} came as far as {documents} documents and did not finish",
-                job.name
-            );
+            let message =
+                format!("an earlier run of job {} came as far as {documents} and did not finish", job.name);
             Err(Error::new(ErrorKind::Unfinished, "beginning the job", message))
         }
         (Begin::Start, true) => {
-            say(format!("job {} had finished with {documents} documents; it begins anew", job.name));
+            say(format!("job {} had finished with {documents}; it begins anew", job.name));
             Ok(false)
         }
         (Begin::Restart, _) => Ok(false),
         (Begin::Resume, true) => {
-            say(format!(
-                "job {} had finished with {documents} documents; there is nothing left to do",
-                job.name
-            ));
+            say(format!("job {} had finished with {documents}; there is nothing left to do", job.name));
             Ok(true)
         }
         (Begin::Resume, false) => Ok(true),
     }
-}
-
-/// Refuses a resume where source, transform or target are not what the checkpoint says, and names what differs.
-fn refuse_changes(before: &JobFingerprint, now: &JobFingerprint) -> Result<()> {
-    let mut changes = Vec::new();
-    for line in before.source.iter().filter(|line| !now.source.contains(line)) {
-        changes.push(format!("the source was {line}"));
-    }
-    for line in now.source.iter().filter(|line| !before.source.contains(line)) {
-        changes.push(format!("the source is {line}"));
-    }
-    if before.transform != now.transform {
-        changes.push("the id rule, the steps or the target's layout have changed".to_owned());
-    }
-    if before.target != now.target {
-        let found = if now.target.is_empty() { "missing" } else { &now.target };
-        changes.push(format!("the target was {}, is {found}", before.target));
-    }
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "the job has changed since its checkpoint: {}; undo the change, or begin anew with --restart",
-        changes.join("; ")
-    );
-    Err(Error::configuration("resuming the job", message))
 }

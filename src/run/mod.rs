@@ -1,21 +1,27 @@
 //! Assembly: the only room that knows every other. It takes a [`Job`] apart, hands each room its share, and awaits them.
 
 mod begin;
+mod changes;
+mod signals;
 mod verify;
 mod watch;
 
 pub use verify::{Verification, verify};
 
 use crate::checkpoint::store::CheckpointStore;
+use crate::config::STATE_FOLDER;
 use crate::config::job::Job;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::{Checkpoint, Counters};
 use crate::model::event::{Ending, Event, Started, Summary};
 use crate::model::meter::Meter;
+use crate::model::shell::word;
+use crate::model::units::{Count, Counted};
 use crate::observe::host::Host;
 use crate::pipeline::{Ended, Options, Parts, Pipeline, Stop, StopReason};
 use crate::rejects::{REJECTS_FILE, RejectLog};
 use begin::Beginning;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
@@ -27,7 +33,7 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     let began = Instant::now();
     // From the first moment: a target that takes seconds to open must not make a polite signal a deadly one.
     let stop = Arc::new(Stop::default());
-    let signals = AbortOnDrop(tokio::spawn(watch::signals(Arc::clone(&stop))));
+    signals::listen(Arc::clone(&stop)).await?;
     let beginning = begin::begin(&job, &events).await?;
     let Beginning { _lock, first, partitions, is_resume, store, run } = beginning;
     let meter = Arc::new(Meter::default());
@@ -64,7 +70,6 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     let watching =
         watch::Watch::new(&job, Arc::clone(&meter), pipeline.counters(), knobs, events.clone(), total_bytes);
     let (ended, watched) = watching.during(pipeline.run()).await;
-    drop(signals);
     let mut summary = summary(&job, run, &meter, &ended);
     (summary.resumed, summary.elapsed) = (resumed, began.elapsed());
     (summary.knobs, summary.decisions) = (watched.knobs, watched.decisions);
@@ -127,6 +132,7 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         request_units: meter.milli_request_units.get() as f64 / 1000.0,
         knobs: job.knobs,
         decisions: 0,
+        is_resumable: begin::can_resume(job),
         counters: ended.counters,
         hottest_lane: ended.hottest_lane.map(|(lane, share)| (format!("lane {lane}"), share)),
         rejects_file: (ended.counters.rejected > 0).then_some(rejects),
@@ -134,43 +140,65 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
     }
 }
 
-/// A task that ends with the run that it belongs to, however that ends.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// How a run that moved documents ended.
 fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
-    let failed = |kind: ErrorKind, error: String| Ending::Failed { error, kind };
+    let failed = |error: &Error| Ending::Failed {
+        error: error.to_string(),
+        kind: error.kind(),
+        remedy: remedy(job, error),
+    };
+    let found =
+        |kind: ErrorKind, error: String| Ending::Failed { error, kind, remedy: kind.remedy().to_owned() };
     match ended.stopped {
         Some(StopReason::Signal(signal)) => return Ending::Interrupted { signal },
-        Some(StopReason::Failure(error)) => return failed(error.kind(), error.to_string()),
+        Some(StopReason::Failure(error)) => return failed(&error),
         None => {}
     }
     if let Some(damage) = ended.damage {
-        return failed(damage.kind(), damage.to_string());
+        return failed(&damage);
     }
     let counters = &summary.counters;
     if counters.accounted() < counters.read {
         let message = format!(
-            "{} of {} documents read were never accounted for",
-            counters.read - counters.accounted(),
-            counters.read
+            "{} read, {} accounted for",
+            Counted(counters.read, "document"),
+            Count(counters.accounted())
         );
-        return failed(ErrorKind::Internal, message);
+        return found(ErrorKind::Internal, message);
     }
     if !job.max_rejects.allows(counters.rejected, counters.read) {
         let message = format!(
-            "{} of {} documents were rejected, allowed are {}",
-            counters.rejected, counters.read, job.max_rejects
+            "{} of {} rejected, --max-rejects allows {}",
+            Count(counters.rejected),
+            Counted(counters.read, "document"),
+            job.max_rejects
         );
-        return failed(ErrorKind::Rejects, message);
+        let remedy = format!("`{}` prints them; --max-rejects allows some", rejects_command(job));
+        return Ending::Failed { error: message, kind: ErrorKind::Rejects, remedy };
     }
     Ending::Complete
+}
+
+/// What to do after a failure that stopped a run.
+fn remedy(job: &Job, error: &Error) -> String {
+    match error.kind() {
+        // What is mended has changed, and a resume would refuse it.
+        ErrorKind::InvalidInput => {
+            "all before the damage was moved; mend or replace the input and begin anew with --restart".to_owned()
+        }
+        // The remedies of what passes speak of --resume.
+        kind if !begin::can_resume(job) && kind.exit_code() == ErrorKind::Io.exit_code() => {
+            "see the cause and run the same command again; it begins anew, for what comes or goes through a pipe cannot be gone on with".to_owned()
+        }
+        _ => error.remedy().to_owned(),
+    }
+}
+
+/// The command that prints a job's rejects.
+fn rejects_command(job: &Job) -> String {
+    let state = job.state.ancestors().nth(2).filter(|state| *state != Path::new(STATE_FOLDER));
+    let state = state.map(|state| format!(" --state {}", word(&state.display().to_string())));
+    format!("docferry rejects list {}{}", job.name, state.unwrap_or_default())
 }
 
 /// The process's exit code for an outcome.

@@ -52,11 +52,14 @@ pub async fn verify(job: Job) -> Result<Verification> {
     expected.read(&*job.source, max_document).await?;
     if job.sink.identity().await?.is_none() {
         return Err(Error::configuration("reading the target back", "it does not exist")
-            .with("target", &job.target_name));
+            .with("target", &job.target_name)
+            .advise("migrate first, or correct the target"));
     }
     let Some(target) = job.sink.read_back() else {
         let message = "this target cannot be read back";
-        return Err(Error::configuration("reading the target back", message).with("target", &job.target_name));
+        return Err(Error::configuration("reading the target back", message)
+            .with("target", &job.target_name)
+            .advise("write to a file or a database where it is to be verified"));
     };
     target.check().await?;
     let nothing = Chain::empty();

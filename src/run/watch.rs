@@ -1,5 +1,5 @@
-//! What happens beside the pipeline while it runs: progress a few times a second, a sample and the tuner's judgement once a
-//! second, and the signals that ask it to stop.
+//! What happens beside the pipeline while it runs: progress a few times a second, and a sample and the tuner's judgement once a
+//! second.
 
 use crate::config::job::Job;
 use crate::model::checkpoint::Counters;
@@ -8,7 +8,6 @@ use crate::model::knobs::{Bounds, Knobs};
 use crate::model::meter::Meter;
 use crate::observe::Observer;
 use crate::observe::host::Host;
-use crate::pipeline::{Stop, StopReason};
 use crate::tuner::Tuner;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -153,40 +152,4 @@ impl<C: Fn() -> Counters> Watch<C> {
 fn useful(mut bounds: Bounds, cores: usize) -> Bounds {
     bounds.most.transformers = bounds.most.transformers.min(cores).max(bounds.least.transformers);
     bounds
-}
-
-/// Turns the first SIGINT or SIGTERM into a graceful stop, and ends the process at the second. The job is resumable either way.
-pub(super) async fn signals(stop: Arc<Stop>) {
-    let first = next_signal().await;
-    stop.stop(StopReason::Signal(first));
-    let second = next_signal().await;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a second signal means now; what is not in a checkpoint is replayed"
-    )]
-    std::process::exit(if second == "SIGINT" { 130 } else { 143 });
-}
-
-#[cfg(unix)]
-async fn next_signal() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind);
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (listen(SignalKind::interrupt()), listen(SignalKind::terminate()))
-    else {
-        // Without a listener the system's default holds: the process ends at once.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
-    }
-}
-
-#[cfg(not(unix))]
-async fn next_signal() -> &'static str {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => "SIGINT",
-        Err(_) => std::future::pending().await,
-    }
 }

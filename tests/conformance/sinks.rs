@@ -224,6 +224,8 @@ pub(crate) async fn a_foreign_target_is_refused(target: &Target) {
     sink.finish().await.unwrap();
     let Some(before) = contents(&*sink).await else { return };
 
+    // That run has ended: a target may be held for as long as it is written to.
+    drop(sink);
     let sink = (target.open)();
     let mut foreign = theirs.clone();
     foreign.fingerprint.target = "elsewhere".to_owned();
@@ -231,11 +233,12 @@ pub(crate) async fn a_foreign_target_is_refused(target: &Target) {
     for previous in [None, Some(&foreign)] {
         let refusal = prepare(&*sink, "ours", Start::Fresh, previous).await.unwrap_err();
         assert_eq!(refusal.kind(), ErrorKind::Configuration, "{refusal}");
-        assert!(refusal.to_string().contains("--overwrite"), "{refusal}");
+        assert!(refusal.remedy().contains("--overwrite"), "{refusal}");
     }
     assert_eq!(contents(&*sink).await.unwrap(), before, "a refusal changes nothing");
     prepare(&*sink, "ours", Start::Fresh, Some(&theirs)).await.unwrap();
 
+    drop(sink);
     let sink = (target.open)();
     let ours = Prepare {
         job: "another job",

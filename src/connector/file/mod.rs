@@ -15,6 +15,7 @@
 //!
 //! ```text
 //!   target    a path -> files                                   where they are, and may they be written
+//!   lock      a target -> this run's alone                      nobody else writes to it
 //!   prepare   files and the last mark -> where the run begins   whose they are
 //!   sheet     documents -> bytes (frames, where compressed)     how they are laid out
 //!   part      one file: append, accept, sync                    what of it counts
@@ -31,6 +32,7 @@ mod format;
 mod frames;
 mod lines;
 mod locate;
+mod lock;
 mod mark;
 mod names;
 mod oversize;

@@ -2,7 +2,8 @@
 //!
 //! A partition is named `name:offset`: the offset at which it begins makes the parts of one file unequal, and the last colon always
 //! stands before it, so the name can be read back. A name is as short as it can be without two inputs sharing one, so that moving a
-//! folder to another machine changes no position.
+//! folder to another machine, or spelling its path in another way, changes no position. What a resume compares speaks of inputs under
+//! these names too: as long as they are the same, the positions of a checkpoint mean what they meant.
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
@@ -26,6 +27,11 @@ pub(super) fn short_name(path: &Path, pattern: Option<&str>) -> Option<String> {
         None => Path::new(path.file_name()?),
     };
     name.to_str().map(str::to_owned)
+}
+
+/// The whole path as a name, without what does not change where it leads (`./`).
+pub(super) fn full_name(path: &Path) -> Option<String> {
+    without_dots(path).to_str().map(str::to_owned)
 }
 
 /// Whether `path` would be taken for a pattern.

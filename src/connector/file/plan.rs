@@ -5,7 +5,7 @@
 //! cuts depend on the file and the setting alone; a checkpoint that names them is understood on a machine with other cores.
 
 use crate::connector::file::format::{Compression, Format};
-use crate::connector::file::names::{distinct, is_pattern, partition_id, short_name};
+use crate::connector::file::names::{distinct, full_name, is_pattern, partition_id, short_name};
 use crate::connector::file::streams::read_head;
 use crate::error::{Error, Result};
 use crate::model::partition::{Partition, PartitionId, Position};
@@ -52,7 +52,9 @@ pub(super) enum Place {
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) place: Place,
-    /// Its name in messages.
+    /// Its name in checkpoints.
+    pub(super) name: String,
+    /// Its name in messages: the path as it was given.
     pub(super) shown: String,
     /// Its stored length. A pipe has none.
     pub(super) length: Option<u64>,
@@ -97,14 +99,14 @@ impl Plan {
         let names = distinct(short, full);
         let mut plan = Plan { inputs: Vec::new(), partitions: Vec::new(), slices: HashMap::new() };
         for (found, name) in found.into_iter().zip(names) {
-            let input = Arc::new(look(found, reading)?);
-            plan.cut(&input, &name, reading.partition_bytes);
+            let input = Arc::new(look(found.place, name, reading)?);
+            plan.cut(&input, reading.partition_bytes);
             plan.inputs.push(input);
         }
         Ok(plan)
     }
 
-    fn cut(&mut self, input: &Arc<Input>, name: &str, partition_bytes: Option<u64>) {
+    fn cut(&mut self, input: &Arc<Input>, partition_bytes: Option<u64>) {
         let (plain, length) = (input.plain_format(), input.length.unwrap_or(u64::MAX));
         let step = match (plain, partition_bytes) {
             (Some(Format::Lines), Some(bytes)) => bytes,
@@ -113,7 +115,7 @@ impl Plan {
         let mut start = 0;
         while start < length {
             let end = plain.map(|_| length.min(start.saturating_add(step)));
-            let id = PartitionId(partition_id(name, start));
+            let id = PartitionId(partition_id(&input.name, start));
             let bytes = end.map(|end| end - start);
             self.partitions.push(Partition {
                 id: id.clone(),
@@ -162,9 +164,9 @@ fn candidate(place: Place, short: &str, full: &str) -> Candidate {
 }
 
 fn named(path: &Path, pattern: Option<&str>) -> Result<Candidate> {
-    match (path.to_str(), short_name(path, pattern)) {
-        (Some(full), Some(short)) => Ok(candidate(Place::File(path.to_owned()), &short, full)),
-        (None, _) => Err(unusable("the path is not UTF-8; rename the file", path)),
+    match (full_name(path), short_name(path, pattern)) {
+        (Some(full), Some(short)) => Ok(candidate(Place::File(path.to_owned()), &short, &full)),
+        (None, _) => Err(unusable("the path is not UTF-8", path).advise("rename the file")),
         (_, None) => Err(unusable("the path names no file", path)),
     }
 }
@@ -184,9 +186,8 @@ fn matches(pattern: &str, found: &mut Vec<Candidate>) -> Result<()> {
         }
     }
     if files.is_empty() {
-        return Err(wrong(String::from(
-            "no file matches the pattern; check it, and quote it where the shell would expand it",
-        )));
+        return Err(wrong(String::from("no file matches the pattern"))
+            .advise("check the pattern, and quote it where the shell would expand it"));
     }
     files.sort();
     for path in &files {
@@ -196,22 +197,27 @@ fn matches(pattern: &str, found: &mut Vec<Candidate>) -> Result<()> {
 }
 
 /// Finds out what reading the input will need to know, and that it can be read.
-fn look(found: Candidate, reading: &Reading) -> Result<Input> {
-    let Candidate { place, full, .. } = found;
-    let shown = if place == Place::StandardInput { String::from("standard input") } else { full };
+fn look(place: Place, name: String, reading: &Reading) -> Result<Input> {
+    let shown = match &place {
+        Place::StandardInput => String::from("standard input"),
+        Place::Bundled(_) => format!("bundled:{name}"),
+        Place::File(path) => path.display().to_string(),
+    };
     let compression = reading.compression.or_else(|| Compression::of_name(&shown));
     let format = OnceLock::new();
     if let Some(known) = reading.format.or_else(|| Format::of_source_name(&shown)) {
         let _ = format.set(known);
     }
-    let mut input = Input { place, shown, length: None, compression, format };
+    let mut input = Input { place, name, shown, length: None, compression, format };
     match &input.place {
         Place::StandardInput => {}
         Place::Bundled(bytes) => input.length = Some(bytes.len() as u64),
         Place::File(path) => {
             let metadata = fs::metadata(path).map_err(|cause| unreadable(path, cause))?;
             if metadata.is_dir() {
-                return Err(unusable("this is a folder; name its files, for example with *.jsonl", path));
+                return Err(
+                    unusable("this is a folder", path).advise("name its files, for example with *.jsonl")
+                );
             }
             // Opening a pipe would wait for its writer, and reading would use it up.
             if metadata.is_file() {
@@ -239,10 +245,12 @@ fn unusable(message: &str, path: &Path) -> Error {
 }
 
 fn unreadable(path: &Path, cause: io::Error) -> Error {
-    let message = match cause.kind() {
-        io::ErrorKind::NotFound => "there is no such file; relative paths begin at the working folder",
-        io::ErrorKind::PermissionDenied => "the file may not be read; check its permissions",
-        _ => "the file cannot be read",
+    let (message, advice) = match cause.kind() {
+        io::ErrorKind::NotFound => {
+            ("there is no such file", "correct the path; a relative one begins at the working folder")
+        }
+        io::ErrorKind::PermissionDenied => ("the file may not be read", "check its permissions"),
+        _ => ("the file cannot be read", "see the cause, or name another file"),
     };
-    unusable(message, path).caused_by(cause)
+    unusable(message, path).caused_by(cause).advise(advice)
 }

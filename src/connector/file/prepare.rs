@@ -2,14 +2,16 @@
 //!
 //! Two rules. Nothing is overwritten that this job did not write, unless the user says so; that a file is the job's own is
 //! proven by the mark in the last checkpoint, never by a name alone. And a resume goes on only behind exactly those bytes
-//! that the mark describes; what was written after it was taken is cut off, for those documents will come again.
+//! that the mark describes; what was written after it was taken is cut off, for those documents will come again. Before either is judged
+//! the target is locked, so that what was seen is still so when it is cut.
 
+use crate::connector::file::lock::TargetLock;
 use crate::connector::file::mark::{Mark, PartMark};
 use crate::connector::file::part::{Extent, Part, Shared};
 use crate::connector::file::target::Target;
 use crate::connector::sink::Start;
 use crate::error::{Error, Result};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +25,8 @@ pub(super) const PREPARING: &str = "preparing the target";
 pub(super) struct Prepared {
     /// Its absolute path.
     pub(super) path: String,
+    /// Held as long as the target is written to; standard output has none.
+    pub(super) _lock: Arc<Option<TargetLock>>,
     /// Its files, by lane.
     pub(super) parts: Arc<[Arc<Part>]>,
     /// Their names in a mark, in the same order.
@@ -49,6 +53,7 @@ impl Preparation {
             fs::create_dir_all(path).map_err(|cause| failed(path, cause))?;
         }
         let path = self.target.absolute().map_err(|cause| Error::io(PREPARING, cause))?;
+        let found = self.lock(false)?;
         let recorded = Mark::of(&self.target_state, &path);
         let files = self.target.files().map_err(|cause| failed(Path::new(&path), cause))?;
         match self.start {
@@ -56,6 +61,8 @@ impl Preparation {
             Start::Fresh => refuse_foreign(&files, recorded.as_ref())?,
             Start::Resume => self.refuse_changed(&files, recorded.as_ref())?,
         }
+        // A file that is not there yet is made only now that nothing speaks against it.
+        let lock = if found.is_some() { found } else { self.lock(true)? };
         let kept = recorded.filter(|_| self.start == Start::Resume);
         let noted = |name: &str| kept.as_ref().and_then(|mark| mark.parts.get(name));
         if let Target::Folder { .. } = self.target {
@@ -73,15 +80,34 @@ impl Preparation {
             parts.push(Arc::new(Part::new(file, Arc::clone(&self.shared), extent)));
             names.push(name);
         }
-        Ok(Prepared { path, parts: parts.into(), names: names.into() })
+        Ok(Prepared { path, _lock: Arc::new(lock), parts: parts.into(), names: names.into() })
+    }
+
+    /// Keeps other runs away from the target, if it is there or is to be made.
+    fn lock(&self, make: bool) -> Result<Option<TargetLock>> {
+        let (path, opened) = match &self.target {
+            Target::StandardOutput => return Ok(None),
+            Target::File(path) => {
+                (path, OpenOptions::new().write(true).create(make).truncate(false).open(path))
+            }
+            // Not everywhere can a folder be opened like a file.
+            Target::Folder { .. } if !cfg!(unix) => return Ok(None),
+            Target::Folder { path, .. } => (path, File::open(path)),
+        };
+        match opened {
+            Ok(handle) => TargetLock::take(handle, path).map(Some),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && !make => Ok(None),
+            Err(cause) => Err(failed(path, cause)),
+        }
     }
 
     /// A resume finds what the mark describes; without a mark it finds nothing.
     fn refuse_changed(&self, files: &[PathBuf], recorded: Option<&Mark>) -> Result<()> {
         let changed = |path: &Path| {
-            let message =
-                "the target has changed since the checkpoint; bring it back, or begin anew with --restart";
-            Err(Error::configuration(PREPARING, message).with("path", path.display()))
+            let message = "the target has changed since the checkpoint";
+            Err(Error::configuration(PREPARING, message)
+                .with("path", path.display())
+                .advise("bring it back, or begin anew with --restart and --overwrite"))
         };
         let Some(recorded) = recorded else {
             return match files.iter().find(|file| !is_empty(file)) {
@@ -128,9 +154,10 @@ fn refuse_foreign(files: &[PathBuf], recorded: Option<&Mark>) -> Result<()> {
             None => false,
         };
         if !is_ours {
-            let message =
-                "the target exists and no record of this job names it; use --overwrite or another path";
-            return Err(Error::configuration(PREPARING, message).with("path", file.display()));
+            let message = "the target exists and no record of this job names it as it is";
+            return Err(Error::configuration(PREPARING, message)
+                .with("path", file.display())
+                .advise("name another target, or replace this one with --overwrite"));
         }
     }
     Ok(())

@@ -106,6 +106,11 @@ impl Sink for FileSink {
         }))
     }
 
+    fn place(&self) -> String {
+        // Where the folder cannot be asked, `check` has refused the target already.
+        self.target.absolute().unwrap_or_default()
+    }
+
     fn prepare<'a>(&'a self, prepare: Prepare<'a>) -> BoxFuture<'a, Result<String>> {
         Box::pin(async move {
             let preparation = Preparation {
@@ -138,7 +143,7 @@ impl Sink for FileSink {
     }
 
     fn mark(&self) -> Result<serde_json::Value> {
-        let Prepared { path, parts, names } = self.prepared()?;
+        let Prepared { path, parts, names, .. } = self.prepared()?;
         if self.target == Target::StandardOutput {
             return Ok(serde_json::Value::Null);
         }

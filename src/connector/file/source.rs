@@ -152,7 +152,7 @@ fn open(slice: &Slice, stretch: &Stretch) -> Result<Cursor> {
 }
 
 /// One line that changes when the input does, or when it would be cut into other partitions: a position of one cut means nothing in
-/// another.
+/// another. How a path was spelled is no change.
 fn describe(input: &Input, partition_bytes: Option<u64>) -> Result<String> {
     let format = input.format.get().map_or("auto", |format| format.as_str());
     let compression = input.compression.map_or("auto", Compression::as_str);
@@ -165,7 +165,7 @@ fn describe(input: &Input, partition_bytes: Option<u64>) -> Result<String> {
             File::open(path).and_then(|mut file| fingerprint(&mut file, length))
         }
         (Place::Bundled(bytes), Some(length)) => fingerprint(&mut io::Cursor::new(*bytes), length),
-        _ => return Ok(input.shown.clone()),
+        _ => return Ok(input.name.clone()),
     };
     let hash = hash.map_err(|cause| {
         Error::configuration("looking at the source", "the file cannot be read")
@@ -173,7 +173,7 @@ fn describe(input: &Input, partition_bytes: Option<u64>) -> Result<String> {
             .caused_by(cause)
     })?;
     let length = input.length.unwrap_or_default();
-    Ok(format!("{}, {length} bytes, hash {hash}, {format}, compression {compression}, {cut}", input.shown))
+    Ok(format!("{}, {length} bytes, hash {hash}, {format}, compression {compression}, {cut}", input.name))
 }
 
 /// A cursor that is taken along to a blocking thread for every batch.

@@ -84,30 +84,36 @@ impl Target {
             Target::File(path) => (path, false),
             Target::Folder { path, .. } => (path, true),
         };
-        let wrong = |message: &str| Error::configuration(CHECKING, message).with("path", path.display());
+        let wrong = |message: &str, advice: &'static str| {
+            Error::configuration(CHECKING, message).with("path", path.display()).advise(advice)
+        };
         let written = match fs::metadata(path) {
             Ok(found) if is_folder && found.is_dir() => probe(path),
             Ok(_) if is_folder => {
                 return Err(wrong(
-                    "this is a file, and a path without an extension is a folder; add one such as .jsonl",
+                    "this is a file, and a path without an extension is a folder",
+                    "add an extension such as .jsonl, or name a folder",
                 ));
             }
             Ok(found) if found.is_dir() => {
                 return Err(wrong(
-                    "this is a folder, and a path with an extension is one file; name a file inside it",
+                    "this is a folder, and a path with an extension is one file",
+                    "name a file inside it",
                 ));
             }
             Ok(found) if !found.is_file() => {
-                return Err(wrong("this is not a regular file; write to - and redirect"));
+                return Err(wrong("this is not a regular file", "write to - and redirect"));
             }
             Ok(_) => OpenOptions::new().write(true).open(path).map(drop),
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
             Err(_) if !folder_of(path).is_dir() => {
-                return Err(wrong("its folder does not exist; create it first"));
+                return Err(wrong("its folder does not exist", "create the folder first"));
             }
             Err(_) => probe(folder_of(path)),
         };
-        written.map_err(|cause| wrong("it cannot be written; check its permissions").caused_by(cause))
+        written.map_err(|cause| {
+            wrong("it cannot be written", "check the path and its permissions").caused_by(cause)
+        })
     }
 
     /// The files that exist of the target, in order: what a run may replace.

@@ -183,7 +183,7 @@ fn only_the_jobs_own_file_is_overwritten() {
     std::fs::write(&path, "precious\n").unwrap();
     let error = try_fresh(None, false).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert!(error.to_string().contains("--overwrite"), "{error}");
+    assert!(error.remedy().contains("--overwrite"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious\n");
     try_fresh(None, true).unwrap();
 
@@ -192,6 +192,7 @@ fn only_the_jobs_own_file_is_overwritten() {
     send(&first, 0, &[b"{}".to_vec()]);
     now(first.finish()).unwrap();
     let finished = checkpoint(&first);
+    drop(first);
     std::fs::write(&path, "{1\n").unwrap();
     assert!(try_fresh(Some(&finished), false).is_err());
     let changed =
@@ -215,6 +216,7 @@ fn a_folder_has_a_part_for_every_partition() {
     let noted = checkpoint(&first);
     send(&first, 0, &[b"{\"lost\":1}".to_vec()]);
     send(&first, 1, &[b"{\"lost\":2}".to_vec()]);
+    drop(first);
 
     let second = sink(&path, Format::Lines, Compression::None);
     let identity = prepare(&second, Start::Resume, Some(&noted), false).unwrap();
@@ -228,8 +230,9 @@ fn a_folder_has_a_part_for_every_partition() {
     );
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 2);
     assert!(prepare(&sink(&path, Format::Lines, Compression::None), Start::Fresh, None, false).is_err());
-    prepare(&sink(&path, Format::Lines, Compression::None), Start::Fresh, Some(&checkpoint(&second)), false)
-        .unwrap();
+    let finished = checkpoint(&second);
+    drop(second);
+    prepare(&sink(&path, Format::Lines, Compression::None), Start::Fresh, Some(&finished), false).unwrap();
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
 }
 

@@ -61,9 +61,10 @@ impl Sink for MemorySink {
             if !is_own && !prepare.overwrite && !self.store.is_empty()? {
                 return Err(Error::configuration(
                     "preparing the target",
-                    "the store holds documents that are not this job's; --overwrite writes over them",
+                    "the store holds documents that are not this job's",
                 )
-                .with("target", identity));
+                .with("target", identity)
+                .advise("name another store, or write over them with --overwrite"));
             }
             self.store.open()?;
             Ok(identity.to_owned())

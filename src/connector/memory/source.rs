@@ -9,7 +9,7 @@ use crate::model::BoxFuture;
 use crate::model::batch::{Batch, BatchLimit, Next};
 use crate::model::partition::{Partition, PartitionId, Position, Stretch};
 use crate::model::reject::{Reject, RejectedBy};
-use crate::model::units::Bytes;
+use crate::model::units::{Bytes, Counted};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -111,14 +111,14 @@ impl Source for MemorySource {
             if let Origin::Store(store) = &self.origin {
                 let (versions, sequence) = store.versions()?;
                 return Ok(vec![format!(
-                    "{}: {} documents, sequence {sequence}",
+                    "{}: {}, sequence {sequence}",
                     store.identity(),
-                    versions.len()
+                    Counted(versions.len() as u64, "document")
                 )]);
             }
             let lines = self.shelves()?.into_iter().map(|(name, shelf)| {
                 let hash = shelf.iter().fold(0, |hash, document| xxh3_64_with_seed(document, hash));
-                format!("partition {name}: {} documents, hash {hash:016x}", shelf.len())
+                format!("partition {name}: {}, hash {hash:016x}", Counted(shelf.len() as u64, "document"))
             });
             Ok(lines.collect())
         })

@@ -7,7 +7,7 @@ use crate::model::batch::{Batch, BatchLimit, Next};
 use crate::model::document::{Documents, Operation, Span};
 use crate::model::partition::{Partition, PartitionId, Position, Stretch};
 use crate::model::reject::{Reject, RejectedBy};
-use crate::model::units::Bytes;
+use crate::model::units::{Bytes, Counted};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -41,7 +41,7 @@ impl Source for NullSource {
 
     fn check(&self) -> BoxFuture<'_, Result<Vec<String>>> {
         let hash = xxh3_64(&self.block[..self.length]);
-        let line = format!("null: {} documents, hash {hash:016x}", self.documents);
+        let line = format!("null: {}, hash {hash:016x}", Counted(self.documents, "document"));
         Box::pin(async move { Ok(vec![line]) })
     }
 

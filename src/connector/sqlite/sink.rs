@@ -14,7 +14,9 @@ use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
 use crate::model::request::{Outcome, Request, Route};
+use crate::model::shell::word;
 use crate::model::units::MIB;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
@@ -77,7 +79,7 @@ impl Sink for SqliteSink {
         let TargetOptions { path, table, columns, .. } = &*self.options;
         let columns = columns.iter().map(|column| format!(", {}", quoted(column))).collect::<String>();
         let query = format!("SELECT id{columns} FROM {} LIMIT 5", quoted(table));
-        Some(format!("sqlite3 {} '{query}'", path.display()))
+        Some(format!("sqlite3 {} {}", word(&path.display().to_string()), word(&query)))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<()>> {
@@ -96,6 +98,16 @@ impl Sink for SqliteSink {
             let uuid = custody::uuid(&connection).map_err(failure(OPERATION, &options.path))?;
             Ok(uuid.map(|uuid| identity(&uuid, &options)))
         }))
+    }
+
+    fn place(&self) -> String {
+        let TargetOptions { path, table, .. } = &*self.options;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let path = match (folder.canonicalize(), path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path.clone(),
+        };
+        format!("{}, table {}", path.display(), table.to_ascii_lowercase())
     }
 
     fn stored<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>> {
@@ -179,8 +191,9 @@ fn check_own(survey: &Survey, previous: Option<&str>, options: &TargetOptions) -
     }
     Err(Error::configuration(
         "preparing the target",
-        "the table holds rows that are not this job's; --overwrite keeps them and replaces those with the same id",
+        "the table holds rows that are not this job's",
     )
     .with("path", options.path.display())
-    .with("table", &options.table))
+    .with("table", &options.table)
+    .advise("name another table, or write to this one with --overwrite: its rows stay, and those with the same id are replaced"))
 }

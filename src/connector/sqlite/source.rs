@@ -14,7 +14,7 @@ use crate::model::batch::{Batch, BatchLimit, Next};
 use crate::model::document::{Operation, Span};
 use crate::model::partition::{Partition, Position, Stretch};
 use crate::model::reject::{Reject, RejectedBy};
-use crate::model::units::Bytes;
+use crate::model::units::{Bytes, Counted};
 use rusqlite::{Connection, ErrorCode};
 use std::fmt::{self, Write};
 use std::fs::File;
@@ -70,7 +70,7 @@ impl Source for SqliteSource {
             let plan = self.plan().await?;
             let options = Arc::clone(&self.options);
             let file = blocking(move || fingerprint(&options.path)).await?;
-            Ok(vec![file, format!("table {}: {} rows", plan.table, plan.count)])
+            Ok(vec![file, format!("table {}: {}", plan.table, Counted(plan.count, "row"))])
         })
     }
 
@@ -280,5 +280,7 @@ fn fingerprint(path: &Path) -> Result<String> {
     log.push("-wal");
     let log = Path::new(&log);
     let log_length = if find_file(OPERATION, log)? { log.metadata().map_err(failed)?.len() } else { 0 };
-    Ok(format!("{}: {length} bytes, hash {hash:016x}, log {log_length} bytes", path.display()))
+    // Positions are row ids: a folder that was moved, or a path that is spelled in another way, is no change.
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    Ok(format!("{name}: {length} bytes, hash {hash:016x}, log {log_length} bytes"))
 }

@@ -52,5 +52,6 @@ fn check_folder(operation: &'static str, path: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Error::configuration(operation, "the folder of the database does not exist")
-        .with("folder", folder.display()))
+        .with("folder", folder.display())
+        .advise("create the folder first"))
 }
