@@ -18,8 +18,10 @@
 //! Shutdown: reading stops, requests under way are waited for, what was not sent is dropped (a resume replays it), a last checkpoint is stored.
 
 mod account;
+mod chunk;
 mod commit;
 mod credits;
+mod lane_queue;
 mod lanes;
 mod order;
 mod pace;
@@ -44,7 +46,7 @@ use crate::model::meter::Meter;
 use crate::model::partition::Partition;
 use crate::pipeline::account::Account;
 use crate::pipeline::commit::Committer;
-use crate::pipeline::lanes::Cut;
+use crate::pipeline::lane_queue::Cut;
 use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
 use crate::pipeline::read::ReadBatch;

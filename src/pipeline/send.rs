@@ -5,7 +5,7 @@ use crate::model::checkpoint::Counters;
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::request::{LaneId, Outcome};
 use crate::pipeline::account::{Results, Ticket};
-use crate::pipeline::lanes::{Again, Flight, Piece};
+use crate::pipeline::chunk::{Again, Flight, Piece};
 use crate::pipeline::permits::Permit;
 use crate::pipeline::retry;
 use crate::pipeline::shared::Shared;
