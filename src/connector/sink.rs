@@ -54,6 +54,14 @@ pub struct SinkCapabilities {
     pub request_bytes: usize,
 }
 
+impl SinkCapabilities {
+    /// Whether a document must wait while an older one with its (key, id) is under way. A serial lane has one request under way at
+    /// a time, and so keeps the order by itself.
+    pub fn needs_identities(&self) -> bool {
+        self.keyed && !self.serial
+    }
+}
+
 /// How a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {

@@ -8,12 +8,14 @@
 //! replay the older batch over the newer one's documents, and the older version would win.
 
 use crate::checkpoint::ledger::Ledger;
+use crate::connector::Source;
 use crate::error::Result;
 use crate::model::checkpoint::{Counters, Progress};
 use crate::model::meter::Meter;
 use crate::model::partition::{Partition, PartitionId, PartitionIndex, Position};
+use crate::model::reject::Reject;
 use crate::pipeline::credits::Credit;
-use crate::rejects::RejectLog;
+use crate::rejects::{RejectLog, dead_letter};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +53,14 @@ pub(crate) struct Results {
 }
 
 impl Results {
+    /// Adds a document that was refused: `first` records lie before its batch in `partition`.
+    pub(crate) fn reject(&mut self, reject: &Reject, source: &dyn Source, partition: &Partition, first: u64) {
+        let place = source.locate(partition, reject.at, first + u64::from(reject.ordinal));
+        self.counters.rejected += 1;
+        self.dead_letters.extend_from_slice(&dead_letter(reject, &partition.id.0, &place));
+        self.reasons.push((reject.by.as_str(), reject.reason.clone(), place));
+    }
+
     fn add(&mut self, other: Results) {
         self.counters.add(&other.counters);
         self.dead_letters.extend_from_slice(&other.dead_letters);

@@ -18,7 +18,9 @@ const JOINED_BYTES: usize = 1 << 20;
 pub(crate) struct Cut {
     pub(crate) documents: usize,
     pub(crate) bytes: usize,
+    /// One request is under way at a time.
     pub(crate) serial: bool,
+    /// Of equal (key, id) one is under way at a time.
     pub(crate) keyed: bool,
     /// Requests end where chunks end: the sink's mark must see whole batches.
     pub(crate) whole_chunks: bool,
@@ -110,11 +112,10 @@ impl LaneQueue {
 
     /// Takes documents from the queue; those whose (key, id) is owned step aside.
     fn load_fresh(&mut self, cut: &Cut, load: &mut Load) {
-        let keyed = cut.keyed && !cut.serial;
         while let Some(mut piece) = self.fresh.pop_front() {
             let count = load.fits(&piece, cut);
             let middle = piece.range.start + count;
-            if !keyed {
+            if !cut.keyed {
                 if count > 0 {
                     load.take(Piece { chunk: Arc::clone(&piece.chunk), range: piece.range.start..middle });
                 }
@@ -134,7 +135,7 @@ impl LaneQueue {
             piece.range.start = middle;
             if !piece.range.is_empty() {
                 self.fresh.push_front(piece);
-                if count == 0 || load.is_full(cut) || !keyed {
+                if count == 0 || load.is_full(cut) || !cut.keyed {
                     return;
                 }
             }

@@ -164,7 +164,6 @@ impl Lanes {
         gate: Option<Duration>,
         now: Instant,
     ) {
-        let keyed = self.cut.keyed && !self.cut.serial;
         self.in_flight -= 1;
         let lane = &mut self.lanes[lane as usize];
         lane.in_flight -= 1;
@@ -177,7 +176,7 @@ impl Lanes {
         }
         for piece in done {
             lane.held -= piece.weight();
-            if keyed {
+            if self.cut.keyed {
                 piece.range.clone().for_each(|index| lane.release(piece.chunk.identities[index as usize]));
             }
         }
@@ -282,7 +281,7 @@ mod tests {
     #[test]
     fn a_serial_lane_has_one_request_under_way_and_waits_for_what_failed() {
         let now = Instant::now();
-        let mut lanes = lanes(1, Cut { serial: true, ..CUT }, &[1, 1, 2, 3]);
+        let mut lanes = lanes(1, Cut { serial: true, keyed: false, ..CUT }, &[1, 1, 2, 3]);
         let first = lanes.cut(MANY, now).unwrap();
         assert_eq!(places(&first.pieces), [1, 1, 2], "it needs no care for equal ids");
         assert_eq!(lanes.cut(MANY, now).unwrap_err(), None);

@@ -176,10 +176,7 @@ impl Pipeline {
                 shared.settled.notified().await;
             }
         };
-        tokio::select! {
-            () = watching => {}
-            () = shared.stop.wait() => {}
-        }
+        shared.stop.unless(watching).await;
         if let Some(reason) = shared.stop.reason() {
             shared.event(Event::Stopping { reason });
         }
@@ -257,9 +254,7 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
     let ReadBatch { batch, first, ticket, mut credit } = read;
     let started = std::time::Instant::now();
     let documents = batch.documents.len() as u64;
-    let bytes_read = (batch.documents.buffer.capacity() + size_of_val(batch.documents.spans.as_slice()))
-        as u64
-        + batch.rejects.iter().map(|reject| reject.bytes.len() as u64).sum::<u64>();
+    let bytes_read = batch.held_bytes();
     let workshop = Workshop {
         source: &*shared.source,
         sink: &*shared.sink,
@@ -268,7 +263,7 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
         partition_index: ticket.partition,
         routed: shared.is_routed(),
         lanes: shared.lanes().len(),
-        keyed: shared.is_keyed(),
+        keyed: shared.capabilities.needs_identities(),
         growth: shared.growth(),
     };
     let output = workshop.run(batch, first);
@@ -289,7 +284,7 @@ fn cut_rule(capabilities: &SinkCapabilities, knobs: &Knobs) -> Cut {
         documents: knobs.request_documents.min(capabilities.request_documents),
         bytes: capabilities.request_bytes,
         serial: capabilities.serial,
-        keyed: capabilities.keyed,
+        keyed: capabilities.needs_identities(),
         whole_chunks: capabilities.marked,
     }
 }

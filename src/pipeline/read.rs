@@ -13,7 +13,7 @@ use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
 use crate::pipeline::retry;
 use crate::pipeline::schedule::{Outlook, Work};
-use crate::pipeline::shared::{Delivery, Shared};
+use crate::pipeline::shared::{Delivery, Shared, woken};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -47,27 +47,14 @@ enum Turn {
 pub(crate) async fn dispatch(shared: Arc<Shared>, transform: UnboundedSender<ReadBatch>) {
     let _guard = shared.stop.guard();
     loop {
-        let permit = tokio::select! {
-            permit = shared.readers.acquire() => permit,
-            () = shared.stop.wait() => return,
-        };
+        let Some(permit) = shared.stop.unless(shared.readers.acquire()).await else { return };
         let (work, credit, limit) = loop {
             let until = match shared.turn() {
                 Turn::Read(work, credit, limit) => break (work, credit, limit),
                 Turn::Finished => return,
                 Turn::Wait(until) => until,
             };
-            let timer = async {
-                match until {
-                    Some(until) => tokio::time::sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = shared.read_wake.notified() => {}
-                () = timer => {}
-                () = shared.stop.wait() => return,
-            }
+            let Some(()) = shared.stop.unless(woken(&shared.read_wake, until)).await else { return };
         };
         tokio::spawn(read_one(Arc::clone(&shared), transform.clone(), permit, work, credit, limit));
     }
@@ -227,10 +214,7 @@ async fn next(shared: &Shared, work: &mut Work, limit: BatchLimit) -> Result<Nex
         let retry::Next::After(delay) = retry::next(&error, attempts) else { return Err(error) };
         shared.event_retrying(&error, attempts, delay);
         work.reader = None;
-        tokio::select! {
-            () = tokio::time::sleep(delay) => {}
-            () = shared.stop.wait() => return Err(error),
-        }
+        let Some(()) = shared.stop.unless(tokio::time::sleep(delay)).await else { return Err(error) };
     }
 }
 
@@ -256,9 +240,7 @@ impl Shared {
         transform: &UnboundedSender<ReadBatch>,
     ) {
         let Some(stretch) = work.stretches.front_mut() else { return };
-        let buffered = batch.documents.buffer.capacity() as u64
-            + size_of_val(batch.documents.spans.as_slice()) as u64
-            + batch.rejects.iter().map(|reject| reject.bytes.len() as u64).sum::<u64>();
+        let buffered = batch.held_bytes();
         credit.resize(self.cost(buffered));
         let (from, to) = (stretch.from.clone(), batch.to.clone());
         let first = from.ordinal;

@@ -1,15 +1,13 @@
 //! Sending: one dispatcher that cuts requests from the lanes' queues, and a task for each request under way.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::checkpoint::Counters;
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::request::{LaneId, Outcome};
 use crate::pipeline::account::{Results, Ticket};
 use crate::pipeline::chunk::{Again, Flight, Piece};
 use crate::pipeline::permits::Permit;
 use crate::pipeline::retry;
-use crate::pipeline::shared::Shared;
-use crate::rejects::dead_letter;
+use crate::pipeline::shared::{Shared, woken};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,27 +16,14 @@ use tokio::time::Instant;
 pub(crate) async fn dispatch(shared: Arc<Shared>) {
     let _guard = shared.stop.guard();
     loop {
-        let permit = tokio::select! {
-            permit = shared.requests.acquire() => permit,
-            () = shared.stop.wait() => return,
-        };
+        let Some(permit) = shared.stop.unless(shared.requests.acquire()).await else { return };
         let flight = loop {
             let cut = shared.lanes().cut(shared.requests.limit(), Instant::now());
             let wake = match cut {
                 Ok(flight) => break flight,
                 Err(wake) => wake,
             };
-            let timer = async {
-                match wake {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = shared.send_wake.notified() => {}
-                () = timer => {}
-                () = shared.stop.wait() => return,
-            }
+            let Some(()) = shared.stop.unless(woken(&shared.send_wake, wake)).await else { return };
         };
         tokio::spawn(send(Arc::clone(&shared), permit, flight));
     }
@@ -155,7 +140,8 @@ impl Shared {
                     Fate::Rejected(reason) => {
                         let bytes = piece.chunk.documents.bytes(index as usize);
                         let reject = Reject::new(RejectedBy::Target, reason, span, bytes);
-                        self.refused(&reject, piece, results);
+                        let partition = &self.partitions[piece.chunk.partition as usize];
+                        results.reject(&reject, &*self.source, partition, ticket.first());
                     }
                 }
             }
@@ -163,15 +149,6 @@ impl Shared {
         }
         settlements.retain(|(_, documents, _)| *documents > 0);
         settlements
-    }
-
-    fn refused(&self, reject: &Reject, piece: &Piece, results: &mut Results) {
-        let partition = &self.partitions[piece.chunk.partition as usize];
-        let first = piece.chunk.ticket.first();
-        let place = self.source.locate(partition, reject.at, first + u64::from(reject.ordinal));
-        results.counters = Counters { rejected: results.counters.rejected + 1, ..results.counters };
-        results.dead_letters.extend_from_slice(&dead_letter(reject, &partition.id.0, &place));
-        results.reasons.push((reject.by.as_str(), reject.reason.clone(), place));
     }
 }
 

@@ -92,6 +92,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Waits until something that a dispatcher waits for has happened, or `until` has come.
+pub(crate) async fn woken(wake: &Notify, until: Option<Instant>) {
+    match until {
+        // Which of the two it was makes no difference: the dispatcher looks again.
+        Some(until) => drop(tokio::time::timeout_at(until, wake.notified()).await),
+        None => wake.notified().await,
+    }
+}
+
 impl Shared {
     pub(crate) fn new(
         parts: Parts,
@@ -201,12 +210,7 @@ impl Shared {
 
     /// Several lanes, or documents whose (key, id) must be told apart: the sink is asked for each document.
     pub(crate) fn is_routed(&self) -> bool {
-        self.is_keyed() || self.lanes().len() > 1
-    }
-
-    /// Equal (key, id) must be told apart.
-    pub(crate) fn is_keyed(&self) -> bool {
-        self.capabilities.keyed && !self.capabilities.serial
+        self.capabilities.needs_identities() || self.lanes().len() > 1
     }
 
     /// Whether transform makes new buffers.
@@ -270,7 +274,7 @@ impl Shared {
         let Delivery { ticket, output, credit, bytes_read } = delivery;
         let partition = ticket.partition;
         let mut identities = Vec::new();
-        if self.is_keyed() {
+        if self.capabilities.needs_identities() {
             identities = output.chunks.iter().flat_map(|chunk| chunk.identities.iter().copied()).collect();
         }
         let mut credit = credit;
