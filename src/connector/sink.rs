@@ -117,7 +117,8 @@ pub trait Sink: Send + Sync {
     }
 
     /// The lanes, by [`LaneId`](crate::model::request::LaneId). Called after `prepare`, and again after a lane answered
-    /// [`ErrorKind::LaneClosed`](crate::error::ErrorKind::LaneClosed): the list may have grown, and never shrinks.
+    /// [`ErrorKind::LaneClosed`](crate::error::ErrorKind::LaneClosed): the list may have grown, and never shrinks. A closed lane's keys go to lanes that the list did not hold
+    /// before, and from then on [`Sink::route`] does not name the closed one. The lanes of a serial sink stay as they are.
     fn lanes(&self) -> Vec<Arc<dyn Lane>>;
 
     /// The settings that decide what a document looks like in the target, as a short text: a resume compares it.

@@ -43,9 +43,23 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// All documents of a chunk.
+    pub(crate) fn whole(chunk: Arc<Chunk>) -> Piece {
+        let range = 0..chunk.documents.len() as u32;
+        Piece { chunk, range }
+    }
+
+    fn spans(&self) -> &[Span] {
+        &self.chunk.documents.spans[self.range.start as usize..self.range.end as usize]
+    }
+
+    /// Bytes of its largest document.
+    pub(crate) fn largest(&self) -> u64 {
+        self.spans().iter().map(|span| u64::from(span.length)).max().unwrap_or(0)
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
-        let spans = &self.chunk.documents.spans[self.range.start as usize..self.range.end as usize];
-        spans.iter().map(|span| u64::from(span.length)).sum()
+        self.spans().iter().map(|span| u64::from(span.length)).sum()
     }
 
     /// What it holds of the credits.

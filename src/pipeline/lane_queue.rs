@@ -3,9 +3,10 @@
 //! What comes back to be sent again, or has waited for its turn, goes before everything fresh. A request is filled until the next document
 //! would make it too large; what has failed before goes alone, so that it fails alone.
 
+use crate::model::request::LaneId;
 use crate::pipeline::chunk::Piece;
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use crate::pipeline::owners::Owners;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -26,13 +27,11 @@ pub(crate) struct Cut {
     pub(crate) whole_chunks: bool,
 }
 
+/// What waits for one lane.
 #[derive(Debug, Default)]
 pub(super) struct LaneQueue {
-    pub(super) fresh: VecDeque<Piece>,
-    /// They own their (key, id).
-    pub(super) ready: VecDeque<Ready>,
-    /// Who waits for the owner of a (key, id).
-    owned: HashMap<u64, VecDeque<Piece>, BuildHasherDefault<Identity>>,
+    fresh: VecDeque<Piece>,
+    ready: VecDeque<Ready>,
     pub(super) in_flight: usize,
     /// Bytes from the push until the end of each document.
     pub(super) held: u64,
@@ -43,24 +42,74 @@ pub(super) struct LaneQueue {
     pub(super) documents: u64,
 }
 
+/// Documents that may be sent at once: where the sink is keyed they own their (key, id).
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) pieces: Vec<Piece>,
+    /// How often they have failed.
     pub(super) attempts: u32,
     pub(super) not_before: Option<Instant>,
 }
 
 impl LaneQueue {
-    pub(super) fn evacuate(&mut self) -> Vec<Piece> {
-        let mut pieces: Vec<Piece> = self.ready.drain(..).flat_map(|ready| ready.pieces).collect();
-        pieces.extend(self.owned.drain().flat_map(|(_, waiting)| waiting));
-        pieces.extend(self.fresh.drain(..));
-        self.held = 0;
-        self.documents -= pieces.iter().map(|piece| piece.range.len() as u64).sum::<u64>();
+    /// Queues documents behind everything else.
+    pub(super) fn push(&mut self, piece: Piece) {
+        self.take_charge(&piece);
+        match self.fresh.back_mut() {
+            Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == piece.range.start => {
+                last.range.end = piece.range.end;
+            }
+            _ => self.fresh.push_back(piece),
+        }
+    }
+
+    /// Counts documents that come from elsewhere as its own.
+    pub(super) fn take_charge(&mut self, piece: &Piece) {
+        self.held += piece.weight();
+        self.documents += piece.range.len() as u64;
+    }
+
+    /// Takes documents back that it was charged with already: they go first.
+    pub(super) fn put_first(&mut self, ready: Ready) {
+        self.ready.push_front(ready);
+    }
+
+    /// Queues a document that was waiting aside and may be sent now.
+    pub(super) fn line_up(&mut self, document: Piece) {
+        match self.ready.back_mut() {
+            Some(ready) if ready.attempts == 0 && ready.not_before.is_none() => ready.pieces.push(document),
+            _ => self.ready.push_back(Ready { pieces: vec![document], attempts: 0, not_before: None }),
+        }
+    }
+
+    /// Empties it of everything that owns nothing yet.
+    pub(super) fn take_fresh(&mut self) -> VecDeque<Piece> {
+        let fresh = std::mem::take(&mut self.fresh);
+        fresh.iter().for_each(|piece| self.let_go(piece));
+        fresh
+    }
+
+    /// Empties it of everything that may be sent at once.
+    pub(super) fn take_ready(&mut self) -> Vec<Piece> {
+        let ready = std::mem::take(&mut self.ready);
+        let pieces: Vec<Piece> = ready.into_iter().flat_map(|ready| ready.pieces).collect();
+        pieces.iter().for_each(|piece| self.let_go(piece));
         pieces
     }
 
-    pub(super) fn cut(&mut self, cut: &Cut, now: Instant) -> Result<(Vec<Piece>, u32), Option<Instant>> {
+    fn let_go(&mut self, piece: &Piece) {
+        self.held -= piece.weight();
+        self.documents -= piece.range.len() as u64;
+    }
+
+    /// Cuts the next request. `Err` holds the time at which one may become possible, if a time is known.
+    pub(super) fn cut(
+        &mut self,
+        lane: LaneId,
+        cut: &Cut,
+        owners: &mut Owners,
+        now: Instant,
+    ) -> Result<(Vec<Piece>, u32), Option<Instant>> {
         if self.closed || (cut.serial && self.in_flight > 0) {
             return Err(None);
         }
@@ -81,7 +130,7 @@ impl LaneQueue {
         }
         // What has failed before goes alone, so that it fails alone.
         if attempts == 0 {
-            self.load_fresh(cut, &mut load);
+            self.load_fresh(lane, cut, owners, &mut load);
         }
         if load.pieces.is_empty() {
             return Err(self.ready.iter().filter_map(|ready| ready.not_before).min());
@@ -110,8 +159,8 @@ impl LaneQueue {
         }
     }
 
-    /// Takes documents from the queue; those whose (key, id) is owned step aside.
-    fn load_fresh(&mut self, cut: &Cut, load: &mut Load) {
+    /// Takes documents that were never sent; those whose (key, id) is owned step aside.
+    fn load_fresh(&mut self, lane: LaneId, cut: &Cut, owners: &mut Owners, load: &mut Load) {
         while let Some(mut piece) = self.fresh.pop_front() {
             let count = load.fits(&piece, cut);
             let middle = piece.range.start + count;
@@ -121,14 +170,8 @@ impl LaneQueue {
                 }
             } else {
                 for index in piece.range.start..middle {
-                    match self.owned.entry(piece.chunk.identities[index as usize]) {
-                        std::collections::hash_map::Entry::Vacant(free) => {
-                            free.insert(VecDeque::new());
-                            load.take(piece.single(index));
-                        }
-                        std::collections::hash_map::Entry::Occupied(mut owner) => {
-                            owner.get_mut().push_back(piece.single(index));
-                        }
+                    if let Some(document) = owners.claim(lane, &piece, index) {
+                        load.take(document);
                     }
                 }
             }
@@ -138,18 +181,6 @@ impl LaneQueue {
                 if count == 0 || load.is_full(cut) || !cut.keyed {
                     return;
                 }
-            }
-        }
-    }
-
-    /// The owner of a (key, id) has met its end: the next in line owns it.
-    pub(super) fn release(&mut self, identity: u64) {
-        let Some(mut waiting) = self.owned.remove(&identity) else { return };
-        if let Some(next) = waiting.pop_front() {
-            self.owned.insert(identity, waiting);
-            match self.ready.back_mut() {
-                Some(ready) if ready.attempts == 0 && ready.not_before.is_none() => ready.pieces.push(next),
-                _ => self.ready.push_back(Ready { pieces: vec![next], attempts: 0, not_before: None }),
             }
         }
     }
@@ -195,25 +226,5 @@ impl Load {
             }
             _ => self.pieces.push(piece),
         }
-    }
-}
-
-/// Identities are hashes already.
-#[derive(Debug, Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }

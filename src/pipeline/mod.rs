@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Each dispatcher is one task that waits for a permit and then for something to do, so resizing a pool is changing a number.
-//! Memory is bounded by [`credits`], order is made by [`order`] and kept by [`lanes`], the end of each document is
+//! Memory is bounded by [`credits`], order is made by [`order`] and kept by [`routing`], the end of each document is
 //! noted by [`account`]. What may be read next is decided in [`schedule`].
 //!
 //! Shutdown: reading stops, requests under way are waited for, what was not sent is dropped (a resume replays it), a last checkpoint is stored.
@@ -24,10 +24,12 @@ mod credits;
 mod lane_queue;
 mod lanes;
 mod order;
+mod owners;
 mod pace;
 mod permits;
 mod read;
 mod retry;
+mod routing;
 mod schedule;
 mod send;
 mod shared;
@@ -37,7 +39,7 @@ mod transform;
 pub use stop::{Stop, StopReason};
 
 use crate::checkpoint::store::CheckpointStore;
-use crate::connector::{Order, Sink, SinkCapabilities, Source};
+use crate::connector::{Order, Sink, Source};
 use crate::error::{Error, Result};
 use crate::model::checkpoint::{Checkpoint, Counters};
 use crate::model::event::Event;
@@ -46,7 +48,6 @@ use crate::model::meter::Meter;
 use crate::model::partition::Partition;
 use crate::pipeline::account::Account;
 use crate::pipeline::commit::Committer;
-use crate::pipeline::lane_queue::Cut;
 use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
 use crate::pipeline::read::ReadBatch;
@@ -261,8 +262,8 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
         chain: &shared.chain,
         partition: &shared.partitions[ticket.partition as usize],
         partition_index: ticket.partition,
-        routed: shared.is_routed(),
-        lanes: shared.lanes().len(),
+        routed: shared.routing.is_needed(),
+        lanes: shared.routing.queues().len(),
         keyed: shared.capabilities.needs_identities(),
         growth: shared.growth(),
     };
@@ -274,17 +275,6 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
     shared.meter.transformers.worked(started.elapsed(), documents);
     drop(permit);
     let (partition, sequence) = (ticket.partition, ticket.sequence);
-    let delivery = Delivery { ticket, output, credit: Some(credit), bytes_read };
+    let delivery = Delivery::Batch { ticket, output, credit, bytes_read };
     shared.deliver(partition, sequence, Passing::Batch(delivery));
-}
-
-/// How the sink wants its requests cut.
-fn cut_rule(capabilities: &SinkCapabilities, knobs: &Knobs) -> Cut {
-    Cut {
-        documents: knobs.request_documents.min(capabilities.request_documents),
-        bytes: capabilities.request_bytes,
-        serial: capabilities.serial,
-        keyed: capabilities.needs_identities(),
-        whole_chunks: capabilities.marked,
-    }
 }

@@ -99,7 +99,7 @@ impl Shared {
     /// Bytes after which the next batch of a partition ends. A lane gives its credits back chunk by chunk, so a chunk is to be a small part of
     /// its fair share: else the lanes hold the credits of what they have sent already, and one of them runs dry.
     fn batch_bytes(&self, partition: PartitionIndex, knobs: &Knobs) -> usize {
-        let lanes = self.lanes().len() as u64;
+        let lanes = self.routing.queues().len() as u64;
         if lanes == 1 {
             return knobs.batch_bytes();
         }
@@ -139,7 +139,7 @@ impl Outlook for View<'_> {
     fn fill(&self, partition: PartitionIndex) -> Fill {
         let destinations = self.shared.destinations();
         let (lanes, in_transit) = destinations.of(partition);
-        let queues = self.shared.lanes();
+        let queues = self.shared.routing.queues();
         if lanes.is_empty() && queues.len() > 1 {
             // Where its documents go is not known yet, or they were all dropped.
             let share = self.credit_bytes as f64 / queues.len() as f64;
@@ -153,7 +153,7 @@ impl Outlook for View<'_> {
         let destinations = self.shared.destinations();
         let reached: HashSet<LaneId> =
             open.iter().flat_map(|partition| destinations.of(*partition).0).copied().collect();
-        let queues = self.shared.lanes();
+        let queues = self.shared.routing.queues();
         let left_out = queues.open().filter(|lane| !reached.contains(lane));
         left_out
             .map(|lane| queues.fill(lane, 0, self.credit_bytes).shares)
@@ -263,7 +263,7 @@ impl Shared {
         let end = stretch.until.unwrap_or(Position::END);
         if stretch.from.at < end.at {
             let ticket = self.account.open(work.partition, work.sequence, stretch.from, end);
-            self.deliver(work.partition, work.sequence, Passing::Batch(Delivery::empty(ticket)));
+            self.deliver(work.partition, work.sequence, Passing::Batch(Delivery::Gap(ticket)));
             work.sequence += 1;
         }
         if work.stretches.is_empty() {

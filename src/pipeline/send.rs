@@ -18,7 +18,7 @@ pub(crate) async fn dispatch(shared: Arc<Shared>) {
     loop {
         let Some(permit) = shared.stop.unless(shared.requests.acquire()).await else { return };
         let flight = loop {
-            let cut = shared.lanes().cut(shared.requests.limit(), Instant::now());
+            let cut = shared.routing.queues().cut(shared.requests.limit(), Instant::now());
             let wake = match cut {
                 Ok(flight) => break flight,
                 Err(wake) => wake,
@@ -33,7 +33,7 @@ async fn send(shared: Arc<Shared>, permit: Permit, flight: Flight) {
     let _guard = shared.stop.guard();
     // A checkpoint that needs the sink quiet waits for this, and holds up the next.
     let quiet = shared.quiet.read().await;
-    let lane = shared.door(flight.lane);
+    let lane = shared.routing.lane(flight.lane);
     let started = Instant::now();
     let answer = lane.send(flight.request()).await;
     let took = started.elapsed();
@@ -43,7 +43,6 @@ async fn send(shared: Arc<Shared>, permit: Permit, flight: Flight) {
         Ok(outcome) => shared.landed(flight, &outcome),
         Err(error) => shared.failed(flight, error),
     }
-    shared.move_queued();
     drop(quiet);
     drop(permit);
     shared.send_wake.notify_one();
@@ -68,7 +67,7 @@ impl Shared {
             Some(Err(error)) => (None, Some(error)),
             other => (other.and_then(Result::ok), None),
         };
-        self.lanes().landed(flight.lane, &done, again, outcome.throttled, Instant::now());
+        self.go_on(self.routing.landed(flight.lane, &done, again, outcome.throttled));
         if let Some(error) = failure {
             self.stop.fail(error);
         }
@@ -97,18 +96,18 @@ impl Shared {
                 self.meter.answered.add(1);
                 self.meter.throttled.add(1);
                 let again = Again { pieces: flight.pieces, attempts: flight.attempts, delay: Duration::ZERO };
-                self.lanes().landed(flight.lane, &[], Some(again), Some(delay), Instant::now());
+                self.go_on(self.routing.landed(flight.lane, &[], Some(again), Some(delay)));
             }
             retry::Next::After(delay) => {
                 self.meter.retried.add(1);
                 self.event_retrying(&error, attempts, delay);
                 let again = Again { pieces: flight.pieces, attempts, delay };
-                self.lanes().landed(flight.lane, &[], Some(again), None, Instant::now());
+                self.go_on(self.routing.landed(flight.lane, &[], Some(again), None));
             }
-            retry::Next::Reroute => self.lanes().found_closed(flight),
+            retry::Next::Reroute => self.go_on(self.routing.closed(flight)),
             retry::Next::GiveUp => {
                 let again = Again { pieces: flight.pieces, attempts, delay: Duration::ZERO };
-                self.lanes().landed(flight.lane, &[], Some(again), None, Instant::now());
+                self.go_on(self.routing.landed(flight.lane, &[], Some(again), None));
                 let error = if attempts > 1 { error.with("attempts", attempts) } else { error };
                 self.stop.fail(error);
             }
@@ -222,7 +221,7 @@ fn divide(pieces: &[Piece], outcome: &Outcome) -> (Vec<Piece>, Vec<Piece>) {
 /// Waits until no request is under way, at most `limit`. False: some still are.
 pub(crate) async fn wait_until_quiet(shared: &Shared, limit: Duration) -> bool {
     let quiet = async {
-        while !shared.lanes().is_quiet() {
+        while !shared.routing.queues().is_quiet() {
             shared.settled.notified().await;
         }
     };
@@ -231,5 +230,5 @@ pub(crate) async fn wait_until_quiet(shared: &Shared, limit: Duration) -> bool {
 
 /// The lane that was given most documents, with its share.
 pub(crate) fn hottest_lane(shared: &Shared) -> Option<(LaneId, f64)> {
-    shared.lanes().hottest()
+    shared.routing.queues().hottest()
 }
