@@ -61,9 +61,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Requests under way are waited for this long when a run is stopped.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Lanes are counted this often: a few times for each sample, which is taken once a second.
+const LANES_MEASURED: Duration = Duration::from_millis(200);
 
 /// What a run does besides moving documents.
 #[derive(Clone, Debug)]
@@ -154,10 +158,7 @@ impl Pipeline {
     /// The counters of the job, while it runs.
     pub fn counters(&self) -> impl Fn() -> Counters + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        move || {
-            shared.measure_lanes();
-            shared.account.counters()
-        }
+        move || shared.account.counters()
     }
 
     /// Runs to the end, or until asked to stop.
@@ -170,6 +171,7 @@ impl Pipeline {
             tokio::spawn(dispatch_transform(Arc::clone(&shared), from_readers)),
             tokio::spawn(send::dispatch(Arc::clone(&shared))),
             tokio::spawn(follow_knobs(Arc::clone(&shared))),
+            tokio::spawn(measure_lanes(Arc::clone(&shared))),
         ];
         let committing = tokio::spawn(committer.run(Arc::clone(&shared)));
         let watching = async {
@@ -235,6 +237,17 @@ async fn follow_knobs(shared: Arc<Shared>) {
     while knobs.changed().await.is_ok() {
         let now = *knobs.borrow_and_update();
         shared.apply(&now);
+    }
+}
+
+/// Keeps the gauges of the lanes: there may be hundreds, and a gate opens without a word, so they are counted now and then.
+async fn measure_lanes(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(LANES_MEASURED);
+    loop {
+        ticks.tick().await;
+        let (backlogged, gated) = shared.routing.queues().backlogged(Instant::now());
+        shared.meter.lanes_backlogged.set(backlogged as u64);
+        shared.meter.lanes_gated.set(gated as u64);
     }
 }
 

@@ -277,11 +277,4 @@ impl Shared {
         drop(schedule);
         all_read && self.account.is_settled()
     }
-
-    /// Takes the counts of the lanes for the next sample.
-    pub(crate) fn measure_lanes(&self) {
-        let (backlogged, gated) = self.routing.queues().backlogged(Instant::now());
-        self.meter.lanes_backlogged.set(backlogged as u64);
-        self.meter.lanes_gated.set(gated as u64);
-    }
 }
