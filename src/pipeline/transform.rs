@@ -15,6 +15,9 @@ use crate::transform::{Chain, Scratch, Transformed};
 /// An output buffer is made this much larger than expected: a batch that grows a little more than the last must not be copied.
 const MARGIN: f64 = 1.05;
 
+/// Why a document is refused whose place has no number any more.
+const OVERGROWN: &str = "its batch grew to more than 4 GiB in transform; fewer batch_documents or less credits make batches smaller";
+
 /// What a worker needs to know of the run.
 pub(crate) struct Workshop<'a> {
     pub(crate) source: &'a dyn Source,
@@ -138,8 +141,9 @@ impl Workshop<'_> {
                         if !changed {
                             chunk.documents.buffer.extend_from_slice(bytes);
                         }
-                        chunk.keep(start, span);
+                        let kept = chunk.keep(start, span);
                         output.results.counters.duplicate_keys += u64::from(duplicates);
+                        self.refuse_overgrown(kept, span, bytes, first, &mut output.results);
                     }
                     other => self.not_kept(other, span, bytes, first, &mut output.results),
                 }
@@ -170,10 +174,11 @@ impl Workshop<'_> {
                 let chunk = self.chunk(output, lane, documents);
                 let start = chunk.documents.buffer.len();
                 chunk.documents.buffer.extend_from_slice(bytes);
-                chunk.keep(start, span);
-                if keyed {
+                let kept = chunk.keep(start, span);
+                if keyed && kept.is_ok() {
                     chunk.identities.push(identity);
                 }
+                self.refuse_overgrown(kept, span, bytes, first, &mut output.results);
             }
             Err(reason) => {
                 self.reject(
@@ -223,17 +228,56 @@ impl Workshop<'_> {
         }
     }
 
+    fn refuse_overgrown(
+        &self,
+        kept: Result<(), &'static str>,
+        span: &Span,
+        bytes: &[u8],
+        first: u64,
+        results: &mut Results,
+    ) {
+        if let Err(reason) = kept {
+            self.reject(&Reject::new(RejectedBy::Transform, reason, span, bytes), first, results);
+        }
+    }
+
     fn reject(&self, reject: &Reject, first: u64, results: &mut Results) {
         results.reject(reject, self.source, self.partition, first);
     }
 }
 
 impl ChunkDraft {
-    /// Counts what was appended to the buffer since `start` as a document.
-    fn keep(&mut self, start: usize, span: &Span) {
-        let length = (self.documents.buffer.len() - start) as u32;
+    /// Counts what was appended to the buffer since `start` as a document. The error is the reason why it cannot: it is taken out again.
+    fn keep(&mut self, start: usize, span: &Span) -> Result<(), &'static str> {
+        let buffer = &mut self.documents.buffer;
+        let Some((start_32, length)) = place(start, buffer.len()) else {
+            buffer.truncate(start);
+            return Err(OVERGROWN);
+        };
         // The line feed belongs to no document; with it the buffer is what a JSON Lines file wants to hold.
-        self.documents.buffer.push(b'\n');
-        self.documents.spans.push(Span { start: start as u32, length, ..*span });
+        buffer.push(b'\n');
+        self.documents.spans.push(Span { start: start_32, length, ..*span });
+        Ok(())
+    }
+}
+
+/// A place in a buffer as a span holds it, unless it lies too far behind: batches are read small enough, but a step can make them many times
+/// larger.
+fn place(start: usize, end: usize) -> Option<(u32, u32)> {
+    let end = u32::try_from(end).ok()?;
+    let start = u32::try_from(start).ok()?;
+    Some((start, end - start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_beyond_32_bits_is_none() {
+        let most = u32::MAX as usize;
+        assert_eq!(place(10, 30), Some((10, 20)));
+        assert_eq!(place(most - 5, most), Some((u32::MAX - 5, 5)));
+        assert_eq!(place(most - 5, most + 1), None);
     }
 }
