@@ -282,7 +282,7 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
     };
     let output = workshop.run(batch, first);
     let known = if workshop.keyed { u64::from(output.documents()) * account::KNOWN_BYTES } else { 0 };
-    let held = output.bytes() + output.results.dead_letters.len() as u64 + known;
+    let held = output.bytes() + output.results.held_bytes() + known;
     shared.note_growth(bytes_read, held);
     credit.resize(held);
     shared.meter.transformers.worked(started.elapsed(), documents);

@@ -234,9 +234,9 @@ impl Shared {
             (lane, Chunk { documents, identities, partition, ticket, _credit: credit })
         };
         let chunks = output.chunks.into_iter().map(chunk).collect();
-        self.account.expect(&ticket, documents, identities, Some(credit));
+        self.account.expect(&ticket, documents, identities, output.results, credit);
         self.go_on(self.routing.enter(chunks, output.lanes));
-        self.settle(&ticket, 1, output.results);
+        self.settle(&ticket, 1, Results::default());
     }
 
     /// Stops the run if what it stands on has failed.
