@@ -187,11 +187,10 @@ async fn a_lane_that_splits_waits_for_no_other() {
     trial.start().await.end(Duration::from_secs(60)).await;
     let written: Vec<_> = store.history().iter().flat_map(|document| document.applied.clone()).collect();
     assert_eq!(written.len(), 400);
-    let stalled = written.iter().find(|applied| applied.at == 1).unwrap();
-    let is_of_split = |lane| [0, 2, 3].contains(&lane);
-    let last = written.iter().filter(|applied| is_of_split(applied.lane)).max_by_key(|a| a.sequence).unwrap();
-    assert!(last.lane > 1, "the split lane's documents are in its children");
-    assert!(last.sequence < stalled.sequence, "the children waited for a request of another lane");
+    // Whichever request of the stalled lane came first, it was applied last: the children of the other had finished by then.
+    let last = written.iter().max_by_key(|applied| applied.sequence).unwrap();
+    assert_eq!(last.lane, 1, "the children waited for a request of another lane");
+    assert!(written.iter().any(|applied| applied.lane > 1), "nothing was split");
 }
 
 /// Other credits, document sizes, partitions and readers.

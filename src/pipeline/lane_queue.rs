@@ -74,7 +74,7 @@ impl LaneQueue {
         self.ready.push_front(ready);
     }
 
-    /// Queues a document that was waiting aside and may be sent now.
+    /// Queues a document that owns its (key, id) behind those that do.
     pub(super) fn line_up(&mut self, document: Piece) {
         match self.ready.back_mut() {
             Some(ready) if ready.attempts == 0 && ready.not_before.is_none() => ready.pieces.push(document),

@@ -225,7 +225,7 @@ impl Lanes {
         displaced
     }
 
-    /// Queues a document that came from another lane and may be sent at once. How often it failed there says nothing of this lane.
+    /// Queues documents of a closed lane that owned their (key, id) there. How often they failed there says nothing of this lane.
     pub(crate) fn line_up(&mut self, lane: LaneId, document: Piece) {
         let queue = &mut self.lanes[lane as usize];
         queue.take_charge(&document);

@@ -239,7 +239,7 @@ impl Shared {
         self.settle(&ticket, 1, Results::default());
     }
 
-    /// Stops the run if what it stands on has failed.
+    /// Goes on, or stops the run with the error.
     pub(crate) fn go_on(&self, result: Result<()>) {
         if let Err(error) = result {
             self.stop.fail(error);
