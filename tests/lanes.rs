@@ -175,6 +175,24 @@ async fn a_lane_that_refuses_everything_for_a_while_holds_up_no_other() {
     assert!(share >= FLOOR, "the other lanes had {share:.3} of their budgets");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_that_splits_waits_for_no_other() {
+    let lane_field = Some("lane".to_owned());
+    let store = MemoryStore::new(Options { lane_field, lanes: 2, record_order: true, ..Options::default() });
+    store.script(Some(1), When::Request(0), Effect::Stall(Duration::from_secs(2)));
+    store.script(Some(0), When::Request(3), Effect::Split);
+    let documents = (0..400).map(|number| document(0, number, number % 2, 100)).collect();
+    let knobs = Knobs { request_documents: 10, ..KNOBS };
+    let trial = Trial { knobs, ..Trial::new(MemorySource::given([documents]), Arc::new(store.sink())) };
+    trial.start().await.end(Duration::from_secs(60)).await;
+    let written: Vec<_> = store.history().iter().flat_map(|document| document.applied.clone()).collect();
+    assert_eq!(written.len(), 400);
+    // Whichever request of the stalled lane came first, it was applied last: the children of the other had finished by then.
+    let last = written.iter().max_by_key(|applied| applied.sequence).unwrap();
+    assert_eq!(last.lane, 1, "the children waited for a request of another lane");
+    assert!(written.iter().any(|applied| applied.lane > 1), "nothing was split");
+}
+
 /// Other credits, document sizes, partitions and readers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: run it by hand after a change of the scheduling"]

@@ -2,7 +2,7 @@
 
 use crate::place::Place;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -66,6 +66,8 @@ fn a_second_signal_ends_the_process_at_once() {
     let mut child = start(&place, "migrate --from in.jsonl --to -", Stdio::piped());
     let mut told = BufReader::new(child.stderr.take().unwrap());
     wait_for(&mut told, "starting job ");
+    // A request is under way, and is too large for the pipe.
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     signal(&child, "-TERM");
     wait_for(&mut told, "stopping (SIGTERM)");
     let began = Instant::now();

@@ -29,23 +29,23 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     // Not locked: with `--to -` the target writes to it too, from another thread.
     let mut out = io::BufWriter::new(io::stdout());
     let outcome = command(&cli, &matches, &mut out).and_then(|code| Ok(out.flush().map(|()| code)?));
-    outcome.unwrap_or_else(|cause| failure::report(&cause, cli.common.json))
+    outcome.unwrap_or_else(|cause| failure::report(&cause, cli.global.json))
 }
 
 fn command(cli: &Cli, matches: &ArgMatches, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let common = &cli.common;
+    let global = &cli.global;
     let own = matches.subcommand().map_or(matches, |(_, own)| own);
     let environment = Environment::of_process();
     match &cli.command {
         Command::Migrate(migrate) => {
-            migrate::run(&flags::asked_to_migrate(migrate, own), common, &environment)
+            migrate::run(&flags::asked_to_migrate(migrate, own), global, &environment)
         }
-        Command::Verify(job) => verify::run(&flags::asked(job, own), common, &environment, out),
-        Command::Show(job) => show::run(&flags::asked(job, own), common, &environment, out),
-        Command::List { what } => list::run(*what, common, out),
+        Command::Verify(job) => verify::run(&flags::asked(job, own), global, &environment, out),
+        Command::Show(job) => show::run(&flags::asked(job, own), global, &environment, out),
+        Command::List { what } => list::run(*what, global, out),
         Command::Init { name } => init::run(name, out),
-        Command::Jobs { job } => jobs::run(job.as_deref(), common, out),
-        Command::Rejects(Rejects::List { job, limit }) => rejects::run(job, *limit, common, out),
+        Command::Jobs { job } => jobs::run(job.as_deref(), global, out),
+        Command::Rejects(Rejects::List { job, limit }) => rejects::run(job, *limit, global, out),
         Command::Completions { shell } => completions::run(*shell, out),
     }
 }

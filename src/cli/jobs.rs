@@ -1,6 +1,6 @@
 //! `docferry jobs`: what the state folder knows of past, unfinished and running jobs.
 
-use super::Common;
+use super::GlobalFlags;
 use crate::checkpoint::lock::LOCK_FILE;
 use crate::checkpoint::store::{CheckpointStore, NEWEST};
 use crate::config::job_folder;
@@ -17,12 +17,12 @@ use std::path::{Path, PathBuf};
 const OPERATION: &str = "reading the state folder";
 
 /// Lists the jobs, or says more about one.
-pub(super) fn run(job: Option<&str>, common: &Common, out: &mut dyn Write) -> anyhow::Result<u8> {
+pub(super) fn run(job: Option<&str>, global: &GlobalFlags, out: &mut dyn Write) -> anyhow::Result<u8> {
     let found = match job {
-        Some(name) => vec![Found::read(name, &folder_of(&common.state, name)?)?],
-        None => all(&common.state)?,
+        Some(name) => vec![Found::read(name, &folder_of(&global.state, name)?)?],
+        None => all(&global.state)?,
     };
-    if common.json {
+    if global.json {
         let jobs: Vec<Value> = found.iter().map(Found::to_json).collect();
         writeln!(
             out,
@@ -32,7 +32,7 @@ pub(super) fn run(job: Option<&str>, common: &Common, out: &mut dyn Write) -> an
     } else if job.is_some() {
         found.iter().try_for_each(|job| job.print_details(out))?;
     } else {
-        print(&found, &common.state, out)?;
+        print(&found, &global.state, out)?;
     }
     Ok(0)
 }

@@ -1,6 +1,6 @@
 //! `docferry list`: what is built in, each with the line that it says about itself.
 
-use super::{Common, Listed};
+use super::{GlobalFlags, Listed};
 use crate::config::shipped::{PROFILES, STRATEGIES, Shelf};
 use crate::connector::registry::{CONNECTORS, Connector};
 use crate::transform::STEPS;
@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 
 /// Prints one list.
-pub(super) fn run(what: Listed, common: &Common, out: &mut dyn Write) -> anyhow::Result<u8> {
+pub(super) fn run(what: Listed, global: &GlobalFlags, out: &mut dyn Write) -> anyhow::Result<u8> {
     let entries = entries(what);
-    if common.json {
+    if global.json {
         let objects: Vec<Value> = entries.iter().map(Entry::to_json).collect();
         writeln!(out, "{:#}", Value::from(objects))?;
     } else {

@@ -30,7 +30,7 @@ pub struct Cli {
     pub command: Command,
     /// What every command takes.
     #[command(flatten)]
-    pub common: Common,
+    pub global: GlobalFlags,
 }
 
 const AFTER_HELP: &str = "\
@@ -46,7 +46,7 @@ Exit codes: 0 done, 64 usage, 65 rejects, damaged input or differences, 70 defec
 
 /// What every command takes.
 #[derive(Args, Clone, Debug)]
-pub struct Common {
+pub struct GlobalFlags {
     /// Folder in which jobs are kept
     #[arg(long, global = true, env = "DOCFERRY_STATE", hide_env = true, value_name = "DIR", default_value = crate::config::STATE_FOLDER)]
     pub state: PathBuf,

@@ -1,6 +1,6 @@
 //! `docferry rejects list JOB`: how many documents were refused for which reason, and where the first of them stand.
 
-use super::{Common, jobs};
+use super::{GlobalFlags, jobs};
 use crate::error::Error;
 use crate::model::units::{Bytes, Count, Counted};
 use crate::rejects::REJECTS_FILE;
@@ -12,19 +12,19 @@ use std::io::{self, BufRead, BufReader, Write};
 const OPERATION: &str = "reading the rejects";
 
 /// Prints counts and the first rejects, or with `--json` the lines of the file as they are.
-pub(super) fn run(job: &str, limit: usize, common: &Common, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let path = jobs::folder_of(&common.state, job)?.join(REJECTS_FILE);
+pub(super) fn run(job: &str, limit: usize, global: &GlobalFlags, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let path = jobs::folder_of(&global.state, job)?.join(REJECTS_FILE);
     let mut file = match File::open(&path) {
         Ok(file) => BufReader::new(file),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-            if !common.json {
+            if !global.json {
                 writeln!(out, "job {job} has no rejects")?;
             }
             return Ok(0);
         }
         Err(cause) => return Err(Error::io(OPERATION, cause).with("path", path.display()).into()),
     };
-    if common.json {
+    if global.json {
         io::copy(&mut file, out)?;
         return Ok(0);
     }

@@ -1,6 +1,6 @@
 //! `docferry show`: every setting of a job with where its value came from. Nothing is opened.
 
-use super::Common;
+use super::GlobalFlags;
 use crate::config::asked::Asked;
 use crate::config::environment::Environment;
 use crate::config::{resolve, show};
@@ -10,12 +10,12 @@ use std::io::Write;
 /// Prints the settings.
 pub(super) fn run(
     asked: &Asked,
-    common: &Common,
+    global: &GlobalFlags,
     environment: &Environment,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let job = resolve(asked, environment)?;
-    if common.json {
+    if global.json {
         let line = |setting: &crate::model::settings::Resolved| json!({ "path": setting.path, "value": setting.value, "origin": setting.origin.to_string() });
         let settings: Vec<Value> = job.resolved.iter().map(line).collect();
         writeln!(out, "{:#}", Value::from(settings))?;

@@ -1,6 +1,6 @@
 //! `docferry verify`: does the target hold what the source should have made of it?
 
-use super::{Common, dispatch};
+use super::{GlobalFlags, dispatch};
 use crate::config::asked::Asked;
 use crate::config::environment::Environment;
 use crate::config::resolve;
@@ -16,15 +16,15 @@ const SHOWN: usize = 10;
 /// Compares and returns the exit code.
 pub(super) fn run(
     asked: &Asked,
-    common: &Common,
+    global: &GlobalFlags,
     environment: &Environment,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let job = resolve(asked, environment)?;
     let found = dispatch::block_on(Box::pin(run::verify(job)))??;
-    if common.json {
+    if global.json {
         writeln!(out, "{:#}", to_json(&found))?;
-    } else if !common.quiet || !found.equal {
+    } else if !global.quiet || !found.equal {
         print(&found, out)?;
     }
     Ok(if found.equal { 0 } else { ErrorKind::Differences.exit_code() })

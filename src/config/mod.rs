@@ -73,8 +73,7 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
     let (mut resolved, found) = root.finish();
     problems.extend(found);
     problems.extend(place.problems);
-    let (Some((source, source_name)), Some((sink, target_name)), Some(chain), true) =
-        (source, sink, chain, problems.is_empty())
+    let (Some((source, source_name)), Some((sink, target_name)), true) = (source, sink, problems.is_empty())
     else {
         return Err(refusal(problems));
     };

@@ -58,6 +58,14 @@ pub struct SinkCapabilities {
     pub request_bytes: usize,
 }
 
+impl SinkCapabilities {
+    /// Whether a document must wait while an older one with its (key, id) is under way. A serial lane has one request under way at
+    /// a time, and so keeps the order by itself.
+    pub fn needs_identities(&self) -> bool {
+        self.keyed && !self.serial
+    }
+}
+
 /// How a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -119,7 +127,8 @@ pub trait Sink: Send + Sync {
     }
 
     /// The lanes, by [`LaneId`](crate::model::request::LaneId). Called after `prepare`, and again after a lane answered
-    /// [`ErrorKind::LaneClosed`](crate::error::ErrorKind::LaneClosed): the list may have grown, and never shrinks.
+    /// [`ErrorKind::LaneClosed`](crate::error::ErrorKind::LaneClosed): the list may have grown, and never shrinks. A closed lane's keys go to lanes that the list did not hold
+    /// before, and from then on [`Sink::route`] does not name the closed one. The lanes of a serial sink stay as they are.
     fn lanes(&self) -> Vec<Arc<dyn Lane>>;
 
     /// The settings that decide what a document looks like in the target, as a short text: a resume compares it.

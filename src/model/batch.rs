@@ -26,6 +26,15 @@ pub struct Batch {
     pub to: Position,
 }
 
+impl Batch {
+    /// What it holds in memory: buffer, places and the bytes of rejects.
+    pub fn held_bytes(&self) -> u64 {
+        let documents = self.documents.buffer.capacity() + size_of_val(self.documents.spans.as_slice());
+        let rejects: usize = self.rejects.iter().map(|reject| reject.bytes.len()).sum();
+        (documents + rejects) as u64
+    }
+}
+
 /// What a reader answers.
 #[derive(Debug)]
 pub enum Next {

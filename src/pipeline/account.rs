@@ -8,12 +8,14 @@
 //! replay the older batch over the newer one's documents, and the older version would win.
 
 use crate::checkpoint::ledger::Ledger;
+use crate::connector::Source;
 use crate::error::Result;
 use crate::model::checkpoint::{Counters, Progress};
 use crate::model::meter::Meter;
 use crate::model::partition::{Partition, PartitionId, PartitionIndex, Position};
+use crate::model::reject::Reject;
 use crate::pipeline::credits::Credit;
-use crate::rejects::RejectLog;
+use crate::rejects::{RejectLog, dead_letter};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,8 +35,8 @@ struct TicketState {
     /// Documents not settled, and one more until the batch has been handed to the lanes.
     outstanding: u32,
     results: Results,
-    /// Pays for the dead letters and identities kept in memory.
-    _credit: Option<Credit>,
+    /// Pays for the dead letters and identities kept in memory, from the end of transform until the commit.
+    credit: Option<Credit>,
 }
 
 /// What a batch that is not committed keeps in memory of each document's (key, id): its place in a list, and in a map that is half full.
@@ -51,6 +53,20 @@ pub(crate) struct Results {
 }
 
 impl Results {
+    /// Adds a document that was refused: `first` records lie before its batch in `partition`.
+    pub(crate) fn reject(&mut self, reject: &Reject, source: &dyn Source, partition: &Partition, first: u64) {
+        let place = source.locate(partition, reject.at, first + u64::from(reject.ordinal));
+        self.counters.rejected += 1;
+        self.dead_letters.extend_from_slice(&dead_letter(reject, &partition.id.0, &place));
+        self.reasons.push((reject.by.as_str(), reject.reason.clone(), place));
+    }
+
+    /// What it holds in memory until the batch is committed.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let reasons = self.reasons.iter().map(|each| size_of_val(each) + each.1.len() + each.2.len());
+        (self.dead_letters.len() + reasons.sum::<usize>()) as u64
+    }
+
     fn add(&mut self, other: Results) {
         self.counters.add(&other.counters);
         self.dead_letters.extend_from_slice(&other.dead_letters);
@@ -163,19 +179,21 @@ impl Account {
         ticket
     }
 
-    /// Notes what a batch holds once it is transformed: the documents that go to lanes, their identities, and the credits for what is
-    /// kept in memory. Called in the order of the batches of a partition.
+    /// Notes what a batch holds once it is transformed: the documents that go to lanes, their identities, what has met its end already, and
+    /// the credits for what is kept in memory. Called in the order of the batches of a partition.
     pub(crate) fn expect(
         &self,
         ticket: &Ticket,
         documents: u32,
         identities: Vec<u64>,
-        credit: Option<Credit>,
+        results: Results,
+        credit: Credit,
     ) {
         {
             let mut state = ticket.lock();
             state.outstanding += documents;
-            state._credit = credit;
+            state.results = results;
+            state.credit = Some(credit);
         }
         if !identities.is_empty()
             && let Some(open) = self.lock().open.get_mut(&ticket.partition)
@@ -203,6 +221,11 @@ impl Account {
     pub(crate) fn settle(&self, ticket: &Arc<Ticket>, documents: u32, results: Results) -> Result<()> {
         {
             let mut state = ticket.lock();
+            // A batch may wait for its last document for long, with the dead letters of all others: they overdraw the credits, and are paid
+            // back at the commit, which waits for nothing that is still to be read.
+            if let Some(credit) = &mut state.credit {
+                credit.grow(results.held_bytes());
+            }
             state.results.add(results);
             state.outstanding -= documents;
             if state.outstanding > 0 {
@@ -339,6 +362,7 @@ impl Books {
         if self.ledger.is_done(ticket.partition) {
             self.finished.push(ticket.partition);
         }
+        ticket.lock().credit = None;
         for (by, reason, first) in results.reasons {
             let news = RejectNews { by, reason: reason.clone(), first, documents: 0 };
             self.news.entry((by, reason)).or_insert(news).documents += 1;
@@ -350,6 +374,8 @@ impl Books {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::credits::{Credits, Standing};
+    use tokio::sync::Notify;
 
     fn account(folder: &std::path::Path) -> Account {
         let partition = Partition {
@@ -365,7 +391,9 @@ mod tests {
     fn batch(account: &Account, sequence: u64, identities: &[u64]) -> Arc<Ticket> {
         let at = |n| Position::new(n * 10, n);
         let ticket = account.open(0, sequence, at(sequence), at(sequence + 1));
-        account.expect(&ticket, 1, identities.to_vec(), None);
+        let credits = Credits::new(1000, Arc::new(Notify::new()), Arc::clone(&account.meter));
+        let credit = credits.try_take(0, 100, Standing::Equal).unwrap();
+        account.expect(&ticket, 1, identities.to_vec(), Results::default(), credit);
         account.settle(&ticket, 1, Results::default()).unwrap();
         ticket
     }
@@ -413,9 +441,13 @@ mod tests {
         let results = Results {
             dead_letters: b"{}\n".to_vec(),
             reasons: vec![("target", "full".into(), "x".into())],
-            ..written()
+            ..Results::default()
         };
-        account.settle(&ticket, 1, results).unwrap();
+        account.settle(&ticket, 0, results).unwrap();
+        assert!(account.meter.credits.get() > 103, "what waits for the last document is paid for");
+        assert_eq!(account.snapshot().unwrap().rejects_length, 0);
+        account.settle(&ticket, 1, written()).unwrap();
+        assert_eq!(account.meter.credits.get(), 0);
         assert_eq!(account.snapshot().unwrap().rejects_length, 3);
         assert_eq!(account.reject_news()[0].documents, 1);
     }

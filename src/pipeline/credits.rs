@@ -113,6 +113,13 @@ impl Credit {
         }
     }
 
+    /// Adds to the amount, which may overdraw.
+    pub(crate) fn grow(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.resize(self.bytes + bytes);
+        }
+    }
+
     /// Parts with some of it (at most all).
     pub(crate) fn split(&mut self, bytes: u64) -> Credit {
         let bytes = bytes.min(self.bytes);

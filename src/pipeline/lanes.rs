@@ -1,123 +1,20 @@
 //! The lanes' queues: which documents wait for which lane, and which may be sent next.
 //!
 //! Plain data under one lock; no tasks and no I/O. Two rules make the order right. A *serial* lane has one request under way. In any
-//! other keyed lane a document owns its (key, id) from the moment it is cut for a request until it has met its end, across
-//! retries; a later document with the same (key, id) waits for it aside, so it holds up nobody else.
-//!
-//! What comes back to be sent again keeps its ownership and goes before everything fresh.
+//! other keyed lane a document is under way only while it owns its (key, id): see [`owners`](super::owners).
 //!
 //! **Fairness.** A lane that stands still must not hold every permit. Beyond its fair share of the requests in flight a lane is
 //! given one only while an eighth of them stays free for lanes below theirs.
 //!
-//! **Moving.** When a lane closes, its keys go to lanes that did not exist before. From then on nothing is sent until everything under way has
-//! come back; then every queued document is asked for its lane anew, old lanes before new ones, so that no document
-//! overtakes an older one that was queued in the closed lane.
+//! **Displaced documents.** What comes back to a lane that is closed has no queue: it is taken out and routed again, and so is all that was
+//! queued when lanes were added; [`routing`](super::routing) says why that keeps the order.
 
-use crate::model::buffers;
-use crate::model::document::{Documents, Span};
-use crate::model::partition::PartitionIndex;
-use crate::model::request::{LaneId, Request, Segment};
-use crate::pipeline::account::Ticket;
-use crate::pipeline::credits::Credit;
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
-use std::ops::Range;
-use std::sync::Arc;
+use crate::model::request::LaneId;
+use crate::pipeline::chunk::{Again, Flight, Piece};
+use crate::pipeline::lane_queue::{Cut, LaneQueue, Ready};
+use crate::pipeline::owners::Owners;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Where whole chunks are joined into one request, it ends at this size: enough to make a system call cheap, little enough to stay in the
-/// cache.
-const JOINED_BYTES: usize = 1 << 20;
-
-/// Documents of one batch for one lane.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    pub(crate) documents: Arc<Documents>,
-    /// Hashes of (key, id), one a document; empty where the sink needs none.
-    pub(crate) identities: Vec<u64>,
-    pub(crate) partition: PartitionIndex,
-    pub(crate) ticket: Arc<Ticket>,
-    /// Pays for the bytes until the last document has met its end.
-    pub(crate) _credit: Credit,
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        // The last request that held it is answered.
-        if let Some(documents) = Arc::get_mut(&mut self.documents) {
-            buffers::give(std::mem::take(&mut documents.buffer));
-        }
-    }
-}
-
-/// Adjacent documents of a chunk.
-#[derive(Clone, Debug)]
-pub(crate) struct Piece {
-    pub(crate) chunk: Arc<Chunk>,
-    pub(crate) range: Range<u32>,
-}
-
-impl Piece {
-    fn bytes(&self) -> u64 {
-        let spans = &self.chunk.documents.spans[self.range.start as usize..self.range.end as usize];
-        spans.iter().map(|span| u64::from(span.length)).sum()
-    }
-
-    /// What it holds of the credits.
-    fn weight(&self) -> u64 {
-        self.bytes() + (self.range.len() * (size_of::<Span>() + size_of::<u64>())) as u64
-    }
-
-    fn single(&self, index: u32) -> Piece {
-        Piece { chunk: Arc::clone(&self.chunk), range: index..index + 1 }
-    }
-}
-
-/// A request that was cut and is under way.
-#[derive(Debug)]
-pub(crate) struct Flight {
-    pub(crate) lane: LaneId,
-    pub(crate) pieces: Vec<Piece>,
-    /// How often these documents have failed.
-    pub(crate) attempts: u32,
-}
-
-impl Flight {
-    /// What the lane is given.
-    pub(crate) fn request(&self) -> Request {
-        let segment = |piece: &Piece| Segment {
-            documents: Arc::clone(&piece.chunk.documents),
-            partition: piece.chunk.partition,
-            range: piece.range.clone(),
-        };
-        Request { segments: self.pieces.iter().map(segment).collect() }
-    }
-
-    pub(crate) fn documents(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.range.len()).sum()
-    }
-}
-
-/// Documents that come back to be sent again.
-#[derive(Debug)]
-pub(crate) struct Again {
-    pub(crate) pieces: Vec<Piece>,
-    pub(crate) attempts: u32,
-    /// Not before this has passed.
-    pub(crate) delay: Duration,
-}
-
-/// How requests are cut.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cut {
-    pub(crate) documents: usize,
-    pub(crate) bytes: usize,
-    pub(crate) serial: bool,
-    pub(crate) keyed: bool,
-    /// Requests end where chunks end: the sink's mark must see whole batches.
-    pub(crate) whole_chunks: bool,
-}
 
 /// All lanes of a sink.
 #[derive(Debug)]
@@ -129,8 +26,9 @@ pub(crate) struct Lanes {
     largest_document: u64,
     /// Requests under way, over all lanes.
     in_flight: usize,
-    /// Lanes were added: nothing is sent until the queued documents have been asked for their lane anew.
-    moving: bool,
+    owners: Owners,
+    /// A closed lane holds something.
+    has_displaced: bool,
 }
 
 /// How full a lane is.
@@ -142,44 +40,37 @@ pub(crate) struct Fill {
     pub(crate) is_full: bool,
 }
 
+/// Documents that must be routed again.
 #[derive(Debug, Default)]
-struct LaneQueue {
-    fresh: VecDeque<Piece>,
-    /// They own their (key, id).
-    ready: VecDeque<Ready>,
-    /// Who waits for the owner of a (key, id).
-    owned: HashMap<u64, VecDeque<Piece>, BuildHasherDefault<Identity>>,
-    in_flight: usize,
-    /// Bytes from the push until the end of each document.
-    held: u64,
-    /// The target's word: nothing before this.
-    gate: Option<Instant>,
-    closed: bool,
-    /// Documents that it was ever given.
-    documents: u64,
-}
-
-#[derive(Debug)]
-struct Ready {
-    pieces: Vec<Piece>,
-    attempts: u32,
-    not_before: Option<Instant>,
+pub(crate) struct Displaced {
+    /// They have been cut for a request, or are next in line: where the sink is keyed they own their (key, id).
+    pub(crate) owning: Vec<Piece>,
+    /// They were never cut. Those of old lanes come before those of new ones.
+    pub(crate) fresh: Vec<Piece>,
 }
 
 impl Lanes {
     pub(crate) fn new(count: usize, cut: Cut) -> Self {
-        let mut lanes =
-            Self { lanes: Vec::new(), cut, turn: 0, largest_document: 0, in_flight: 0, moving: false };
+        let mut lanes = Self {
+            lanes: Vec::new(),
+            cut,
+            turn: 0,
+            largest_document: 0,
+            in_flight: 0,
+            owners: Owners::default(),
+            has_displaced: false,
+        };
         lanes.grow(count);
         lanes
     }
 
-    /// Makes room for lanes that the sink has added. What is queued already may have to move to them.
-    pub(crate) fn grow(&mut self, count: usize) {
-        if count > self.lanes.len() {
-            self.moving |= self.lanes.iter().any(|lane| lane.held > 0);
+    /// Makes room for lanes that the sink has added. True: there are more than before, and what is queued already may belong to them.
+    pub(crate) fn grow(&mut self, count: usize) -> bool {
+        let has_grown = count > self.lanes.len();
+        if has_grown {
             self.lanes.resize_with(count, LaneQueue::default);
         }
+        has_grown
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -191,24 +82,10 @@ impl Lanes {
         self.cut.documents = documents.max(1);
     }
 
-    /// Queues a chunk.
-    pub(crate) fn push(&mut self, lane: LaneId, chunk: Arc<Chunk>) {
-        let range = 0..chunk.documents.len() as u32;
-        let largest = chunk.documents.spans.iter().map(|span| u64::from(span.length)).max();
-        self.largest_document = self.largest_document.max(largest.unwrap_or(0));
-        self.push_piece(lane, Piece { chunk, range });
-    }
-
-    fn push_piece(&mut self, lane: LaneId, piece: Piece) {
-        let lane = &mut self.lanes[lane as usize];
-        lane.held += piece.weight();
-        lane.documents += piece.range.len() as u64;
-        match lane.fresh.back_mut() {
-            Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == piece.range.start => {
-                last.range.end = piece.range.end;
-            }
-            _ => lane.fresh.push_back(piece),
-        }
+    /// Queues documents behind everything else in a lane.
+    pub(crate) fn push(&mut self, lane: LaneId, piece: Piece) {
+        self.largest_document = self.largest_document.max(piece.largest());
+        self.lanes[lane as usize].push(piece);
     }
 
     /// How full a lane is with `more` bytes. Its cap is the larger of twice its fair share of the credits and one request plus the
@@ -254,7 +131,7 @@ impl Lanes {
     pub(crate) fn cut(&mut self, limit: usize, now: Instant) -> Result<Flight, Option<Instant>> {
         let count = self.lanes.len();
         let mut wake: Option<Instant> = None;
-        if self.moving || count == 0 {
+        if count == 0 {
             return Err(None);
         }
         let fair = (limit / count).max(1);
@@ -265,7 +142,7 @@ impl Lanes {
             if !has_spare && self.lanes[id].in_flight >= fair {
                 continue;
             }
-            match self.lanes[id].cut(&self.cut, now) {
+            match self.lanes[id].cut(id as LaneId, &self.cut, &mut self.owners, now) {
                 Ok((pieces, attempts)) => {
                     self.in_flight += 1;
                     self.turn = (id + 1) % count;
@@ -287,234 +164,86 @@ impl Lanes {
         gate: Option<Duration>,
         now: Instant,
     ) {
-        let keyed = self.cut.keyed && !self.cut.serial;
         self.in_flight -= 1;
-        let lane = &mut self.lanes[lane as usize];
-        lane.in_flight -= 1;
+        let queue = &mut self.lanes[lane as usize];
+        queue.in_flight -= 1;
         if let Some(delay) = gate {
-            lane.gate = lane.gate.max(Some(now + delay));
+            queue.gate = queue.gate.max(Some(now + delay));
         }
+        done.iter().for_each(|piece| queue.held -= piece.weight());
         if let Some(Again { pieces, attempts, delay }) = again {
             let not_before = (!delay.is_zero()).then(|| now + delay);
-            lane.ready.push_front(Ready { pieces, attempts, not_before });
+            queue.put_first(Ready { pieces, attempts, not_before });
+            self.has_displaced |= queue.closed;
         }
-        for piece in done {
-            lane.held -= piece.weight();
-            if keyed {
-                piece.range.clone().for_each(|index| lane.release(piece.chunk.identities[index as usize]));
-            }
+        if self.cut.keyed {
+            done.iter().for_each(|piece| self.release(piece));
         }
     }
 
-    /// A request has found its lane closed: everything is to move.
-    pub(crate) fn found_closed(&mut self, flight: Flight) {
+    /// Documents have met their end: who waits for them is next.
+    fn release(&mut self, done: &Piece) {
+        for index in done.range.clone() {
+            let Some((lane, next)) = self.owners.release(done.chunk.identities[index as usize]) else {
+                continue;
+            };
+            let queue = &mut self.lanes[lane as usize];
+            queue.line_up(next);
+            self.has_displaced |= queue.closed;
+        }
+    }
+
+    /// A request has found its lane closed.
+    pub(crate) fn close(&mut self, flight: Flight) {
         self.in_flight -= 1;
-        self.moving = true;
-        let lane = &mut self.lanes[flight.lane as usize];
-        lane.closed = true;
-        lane.in_flight -= 1;
-        lane.ready.push_front(Ready { pieces: flight.pieces, attempts: flight.attempts, not_before: None });
+        let queue = &mut self.lanes[flight.lane as usize];
+        queue.in_flight -= 1;
+        queue.closed = true;
+        queue.put_first(Ready { pieces: flight.pieces, attempts: flight.attempts, not_before: None });
+        self.has_displaced = true;
     }
 
-    /// Whether documents are to move and nothing is under way any more, so that [`Lanes::evacuate`] may be called.
-    pub(crate) fn may_move(&self) -> bool {
-        self.moving && self.in_flight == 0
+    /// Whether documents may be given to a lane.
+    pub(crate) fn is_open(&self, lane: LaneId) -> bool {
+        self.lanes.get(lane as usize).is_some_and(|lane| !lane.closed)
     }
 
-    /// Empties all lanes and lets them send again: the documents, older before newer wherever they share a (key, id).
-    pub(crate) fn evacuate(&mut self) -> Vec<Piece> {
-        self.moving = false;
-        self.lanes.iter_mut().flat_map(LaneQueue::evacuate).collect()
-    }
-
-    /// Queues a document where it goes now; false if that lane is closed.
-    #[must_use]
-    pub(crate) fn reroute(&mut self, lane: LaneId, piece: &Piece, index: u32) -> bool {
-        let is_open = self.lanes.get(lane as usize).is_some_and(|lane| !lane.closed);
-        if is_open {
-            self.push_piece(lane, piece.single(index));
-        }
-        is_open
-    }
-}
-
-impl LaneQueue {
-    fn evacuate(&mut self) -> Vec<Piece> {
-        let mut pieces: Vec<Piece> = self.ready.drain(..).flat_map(|ready| ready.pieces).collect();
-        pieces.extend(self.owned.drain().flat_map(|(_, waiting)| waiting));
-        pieces.extend(self.fresh.drain(..));
-        self.held = 0;
-        self.documents -= pieces.iter().map(|piece| piece.range.len() as u64).sum::<u64>();
-        pieces
-    }
-
-    fn cut(&mut self, cut: &Cut, now: Instant) -> Result<(Vec<Piece>, u32), Option<Instant>> {
-        if self.closed || (cut.serial && self.in_flight > 0) {
-            return Err(None);
-        }
-        let gate = self.gate.filter(|gate| *gate > now);
-        let due = |ready: &Ready| ready.not_before.is_none_or(|at| at <= now);
-        let first_due = self.ready.iter().position(due).filter(|at| *at == 0 || !cut.serial);
-        let is_blocked = cut.serial && first_due.is_none() && !self.ready.is_empty();
-        if gate.is_some() || is_blocked || (first_due.is_none() && self.fresh.is_empty()) {
-            let has_work = !self.fresh.is_empty() || !self.ready.is_empty();
-            let next_due = self.ready.iter().filter_map(|ready| ready.not_before).min();
-            return Err(gate.filter(|_| has_work).or(next_due));
-        }
-        let mut load = Load::default();
-        let mut attempts = 0;
-        if let Some(ready) = first_due.and_then(|at| self.ready.remove(at)) {
-            attempts = ready.attempts;
-            self.load_ready(ready, cut, &mut load);
-        }
-        // What has failed before goes alone, so that it fails alone.
-        if attempts == 0 {
-            self.load_fresh(cut, &mut load);
-        }
-        if load.pieces.is_empty() {
-            return Err(self.ready.iter().filter_map(|ready| ready.not_before).min());
-        }
-        self.in_flight += 1;
-        Ok((load.pieces, attempts))
-    }
-
-    /// Takes documents that own their (key, id) already.
-    fn load_ready(&mut self, mut ready: Ready, cut: &Cut, load: &mut Load) {
-        let mut rest = Vec::new();
-        for piece in ready.pieces.drain(..) {
-            match load.fits(&piece, cut) {
-                0 => rest.push(piece),
-                count => {
-                    let middle = piece.range.start + count;
-                    if middle < piece.range.end {
-                        rest.push(Piece { chunk: Arc::clone(&piece.chunk), range: middle..piece.range.end });
-                    }
-                    load.take(Piece { chunk: piece.chunk, range: piece.range.start..middle });
+    /// Takes out what is to be routed again: all that closed lanes hold, and if lanes were added, every document that was
+    /// never cut.
+    pub(crate) fn take_displaced(&mut self, has_grown: bool) -> Displaced {
+        let mut displaced = Displaced::default();
+        if std::mem::take(&mut self.has_displaced) || has_grown {
+            for queue in &mut self.lanes {
+                if queue.closed {
+                    displaced.owning.extend(queue.take_ready());
+                }
+                if queue.closed || has_grown {
+                    displaced.fresh.extend(queue.take_fresh());
                 }
             }
         }
-        if !rest.is_empty() {
-            self.ready.push_front(Ready { pieces: rest, ..ready });
-        }
+        displaced
     }
 
-    /// Takes documents from the queue; those whose (key, id) is owned step aside.
-    fn load_fresh(&mut self, cut: &Cut, load: &mut Load) {
-        let keyed = cut.keyed && !cut.serial;
-        while let Some(mut piece) = self.fresh.pop_front() {
-            let count = load.fits(&piece, cut);
-            let middle = piece.range.start + count;
-            if !keyed {
-                if count > 0 {
-                    load.take(Piece { chunk: Arc::clone(&piece.chunk), range: piece.range.start..middle });
-                }
-            } else {
-                for index in piece.range.start..middle {
-                    match self.owned.entry(piece.chunk.identities[index as usize]) {
-                        std::collections::hash_map::Entry::Vacant(free) => {
-                            free.insert(VecDeque::new());
-                            load.take(piece.single(index));
-                        }
-                        std::collections::hash_map::Entry::Occupied(mut owner) => {
-                            owner.get_mut().push_back(piece.single(index));
-                        }
-                    }
-                }
-            }
-            piece.range.start = middle;
-            if !piece.range.is_empty() {
-                self.fresh.push_front(piece);
-                if count == 0 || load.is_full(cut) || !keyed {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// The owner of a (key, id) has met its end: the next in line owns it.
-    fn release(&mut self, identity: u64) {
-        let Some(mut waiting) = self.owned.remove(&identity) else { return };
-        if let Some(next) = waiting.pop_front() {
-            self.owned.insert(identity, waiting);
-            match self.ready.back_mut() {
-                Some(ready) if ready.attempts == 0 && ready.not_before.is_none() => ready.pieces.push(next),
-                _ => self.ready.push_back(Ready { pieces: vec![next], attempts: 0, not_before: None }),
-            }
-        }
-    }
-}
-
-/// A request being filled.
-#[derive(Debug, Default)]
-struct Load {
-    pieces: Vec<Piece>,
-    documents: usize,
-    bytes: usize,
-}
-
-impl Load {
-    /// How many documents of `piece` fit; at least one if nothing is loaded yet.
-    fn fits(&self, piece: &Piece, cut: &Cut) -> u32 {
-        if cut.whole_chunks {
-            let fits = self.pieces.is_empty() || self.bytes < JOINED_BYTES;
-            return if fits { piece.range.len() as u32 } else { 0 };
-        }
-        let (mut documents, mut bytes, mut count) = (self.documents, self.bytes, 0);
-        for index in piece.range.clone() {
-            bytes += piece.chunk.documents.spans[index as usize].length as usize;
-            documents += 1;
-            if documents > 1 && (documents > cut.documents || bytes > cut.bytes) {
-                break;
-            }
-            count += 1;
-        }
-        count
-    }
-
-    fn is_full(&self, cut: &Cut) -> bool {
-        self.documents >= cut.documents || self.bytes >= cut.bytes
-    }
-
-    fn take(&mut self, piece: Piece) {
-        self.documents += piece.range.len();
-        self.bytes += piece.bytes() as usize;
-        match self.pieces.last_mut() {
-            Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == piece.range.start => {
-                last.range.end = piece.range.end;
-            }
-            _ => self.pieces.push(piece),
-        }
-    }
-}
-
-/// Identities are hashes already.
-#[derive(Debug, Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+    /// Queues documents of a closed lane that owned their (key, id) there. How often they failed there says nothing of this lane.
+    pub(crate) fn line_up(&mut self, lane: LaneId, document: Piece) {
+        let queue = &mut self.lanes[lane as usize];
+        queue.take_charge(&document);
+        queue.line_up(document);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::document::Documents;
     use crate::model::meter::Meter;
     use crate::model::partition::{Partition, PartitionId, Position};
     use crate::pipeline::account::Account;
+    use crate::pipeline::chunk::Chunk;
     use crate::pipeline::credits::{Credits, Standing};
     use crate::rejects::RejectLog;
+    use std::sync::Arc;
     use tokio::sync::Notify;
 
     const CUT: Cut = Cut { documents: 3, bytes: 100, serial: false, keyed: true, whole_chunks: false };
@@ -551,7 +280,7 @@ mod tests {
 
     fn lanes(count: usize, cut: Cut, queued: &[u64]) -> Lanes {
         let mut lanes = Lanes::new(count, cut);
-        lanes.push(0, chunk(queued));
+        lanes.push(0, Piece::whole(chunk(queued)));
         lanes
     }
 
@@ -573,7 +302,7 @@ mod tests {
     #[test]
     fn a_serial_lane_has_one_request_under_way_and_waits_for_what_failed() {
         let now = Instant::now();
-        let mut lanes = lanes(1, Cut { serial: true, ..CUT }, &[1, 1, 2, 3]);
+        let mut lanes = lanes(1, Cut { serial: true, keyed: false, ..CUT }, &[1, 1, 2, 3]);
         let first = lanes.cut(MANY, now).unwrap();
         assert_eq!(places(&first.pieces), [1, 1, 2], "it needs no care for equal ids");
         assert_eq!(lanes.cut(MANY, now).unwrap_err(), None);
@@ -611,7 +340,7 @@ mod tests {
         let now = Instant::now();
         let cut = Cut { keyed: false, serial: true, whole_chunks: true, ..CUT };
         let mut lanes = lanes(1, cut, &[1, 2, 3, 4, 5]);
-        lanes.push(0, chunk(&[6]));
+        lanes.push(0, Piece::whole(chunk(&[6])));
         assert_eq!(places(&lanes.cut(MANY, now).unwrap().pieces), [1, 2, 3, 4, 5, 6]);
     }
 
@@ -619,7 +348,7 @@ mod tests {
     fn a_throttled_lane_keeps_quiet_and_the_others_do_not() {
         let now = Instant::now();
         let mut lanes = lanes(2, CUT, &[1, 2, 3, 4]);
-        lanes.push(1, chunk(&[5]));
+        lanes.push(1, Piece::whole(chunk(&[5])));
         let first = lanes.cut(MANY, now).unwrap();
         let wait = Duration::from_millis(300);
         let again = Again { pieces: first.pieces, attempts: 0, delay: Duration::ZERO };
@@ -636,36 +365,67 @@ mod tests {
         let mut lanes = lanes(4, Cut { documents: 1, ..CUT }, &(0..50).collect::<Vec<_>>());
         let held = std::iter::from_fn(|| lanes.cut(16, now).ok()).count();
         assert_eq!(held, 14, "an eighth of sixteen stays free");
-        lanes.push(1, chunk(&[60, 61, 62]));
+        lanes.push(1, Piece::whole(chunk(&[60, 61, 62])));
         assert_eq!([lanes.cut(16, now).unwrap().lane, lanes.cut(16, now).unwrap().lane], [1, 1]);
     }
 
+    /// What [`Lanes::take_displaced`] returns, as places.
+    fn displaced(lanes: &mut Lanes, has_grown: bool) -> (Vec<u64>, Vec<u64>) {
+        let Displaced { owning, fresh } = lanes.take_displaced(has_grown);
+        (places(&owning), places(&fresh))
+    }
+
     #[test]
-    fn what_moves_keeps_older_before_newer() {
+    fn a_closed_lane_gives_up_what_it_holds_and_whatever_comes_back_to_it() {
         let now = Instant::now();
-        let mut lanes = lanes(1, CUT, &[1, 1, 2, 3, 2]);
+        let mut lanes = lanes(2, CUT, &[1, 2, 3, 4, 5, 6, 7]);
+        lanes.push(1, Piece::whole(chunk(&[8])));
+        let (first, second) = (lanes.cut(MANY, now).unwrap(), lanes.cut(MANY, now).unwrap());
+        assert_eq!((first.lane, second.lane), (0, 1));
+        let third = lanes.cut(MANY, now).unwrap();
+        lanes.close(first);
+        assert!(!lanes.is_open(0) && lanes.is_open(1));
+        assert_eq!(displaced(&mut lanes, false), (vec![1, 2, 3], vec![7]), "nothing waits for the others");
+        assert_eq!(displaced(&mut lanes, false), (vec![], vec![]));
+        let again = Again { pieces: vec![third.pieces[0].single(3)], attempts: 1, delay: Duration::ZERO };
+        let done = [third.pieces[0].single(4), third.pieces[0].single(5)];
+        lanes.landed(0, &done, Some(again), None, now);
+        assert_eq!(displaced(&mut lanes, false).0, [4], "from the closed lane's last request");
+    }
+
+    #[test]
+    fn a_document_in_the_lane_that_took_over_waits_for_the_one_under_way_in_the_closed_lane() {
+        let now = Instant::now();
+        let mut lanes = lanes(1, CUT, &[1, 2]);
         let first = lanes.cut(MANY, now).unwrap();
-        assert_eq!(places(&first.pieces), [1, 2, 3]);
+        assert!(lanes.grow(2) && !lanes.grow(2));
+        lanes.push(1, Piece::whole(chunk(&[1, 3])));
+        let other = lanes.cut(MANY, now).unwrap();
+        assert_eq!((other.lane, places(&other.pieces)), (1, vec![3]));
+        lanes.close(first);
+        let Displaced { owning, fresh } = lanes.take_displaced(false);
+        assert!(fresh.is_empty());
+        owning.into_iter().for_each(|piece| lanes.line_up(1, piece));
+        let older = lanes.cut(MANY, now).unwrap();
+        assert_eq!((older.lane, places(&older.pieces)), (1, vec![1, 2]));
+        assert_eq!(lanes.cut(MANY, now).unwrap_err(), None);
+        land(&mut lanes, &older, now);
+        assert_eq!(places(&lanes.cut(MANY, now).unwrap().pieces), [1], "the newer one");
+    }
+
+    #[test]
+    fn when_lanes_are_added_all_that_is_not_under_way_is_given_up_old_lanes_first() {
+        let now = Instant::now();
+        let mut lanes = lanes(2, CUT, &[1, 2, 3, 4]);
+        let first = lanes.cut(MANY, now).unwrap();
+        lanes.push(1, Piece::whole(chunk(&[5])));
         lanes.grow(3);
-        lanes.push(2, chunk(&[1]));
-        assert!(lanes.cut(MANY, now).is_err(), "nothing is sent while documents are to move");
-        assert!(!lanes.may_move());
-        lanes.found_closed(first);
-        assert!(lanes.may_move());
-        let moved = lanes.evacuate();
-        let starts: Vec<_> = moved
-            .iter()
-            .filter(|piece| places(std::slice::from_ref(piece)) == [1])
-            .map(|piece| piece.range.start)
-            .collect();
-        assert_eq!(
-            (places(&moved).len(), starts),
-            (6, vec![0, 1, 0]),
-            "the new lane's document is the newest"
-        );
-        assert!(!lanes.reroute(0, &moved[0], 0), "the lane is closed");
-        assert!(lanes.reroute(1, &moved[0], 0));
-        assert_eq!(lanes.cut(MANY, now).unwrap().lane, 1);
+        lanes.push(2, Piece::whole(chunk(&[4])));
+        let Displaced { owning, fresh } = lanes.take_displaced(true);
+        let starts: Vec<_> = fresh.iter().map(|piece| piece.range.start).collect();
+        assert_eq!((owning.len(), places(&fresh), starts), (0, vec![4, 5, 4], vec![3, 0, 0]));
+        land(&mut lanes, &first, now);
+        assert_eq!(lanes.fill(0, 0, 1000), Fill::default(), "nothing is left behind");
     }
 
     #[test]

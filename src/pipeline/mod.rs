@@ -12,20 +12,24 @@
 //! ```
 //!
 //! Each dispatcher is one task that waits for a permit and then for something to do, so resizing a pool is changing a number.
-//! Memory is bounded by [`credits`], order is made by [`order`] and kept by [`lanes`], the end of each document is
+//! Memory is bounded by [`credits`], order is made by [`order`] and kept by [`routing`], the end of each document is
 //! noted by [`account`]. What may be read next is decided in [`schedule`].
 //!
 //! Shutdown: reading stops, requests under way are waited for, what was not sent is dropped (a resume replays it), a last checkpoint is stored.
 
 mod account;
+mod chunk;
 mod commit;
 mod credits;
+mod lane_queue;
 mod lanes;
 mod order;
+mod owners;
 mod pace;
 mod permits;
 mod read;
 mod retry;
+mod routing;
 mod schedule;
 mod send;
 mod shared;
@@ -35,7 +39,7 @@ mod transform;
 pub use stop::{Stop, StopReason};
 
 use crate::checkpoint::store::CheckpointStore;
-use crate::connector::{Order, Sink, SinkCapabilities, Source};
+use crate::connector::{Order, Sink, Source};
 use crate::error::{Error, Result};
 use crate::model::checkpoint::{Checkpoint, Counters};
 use crate::model::event::Event;
@@ -44,7 +48,6 @@ use crate::model::meter::Meter;
 use crate::model::partition::Partition;
 use crate::pipeline::account::Account;
 use crate::pipeline::commit::Committer;
-use crate::pipeline::lanes::Cut;
 use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
 use crate::pipeline::read::ReadBatch;
@@ -59,9 +62,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Requests under way are waited for this long when a run is stopped.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Lanes are counted this often: a few times for each sample, which is taken once a second.
+const LANES_MEASURED: Duration = Duration::from_millis(200);
 
 /// What a run does besides moving documents.
 #[derive(Clone, Debug)]
@@ -153,10 +160,7 @@ impl Pipeline {
     /// The counters of the job, while it runs.
     pub fn counters(&self) -> impl Fn() -> Counters + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        move || {
-            shared.measure_lanes();
-            shared.account.counters()
-        }
+        move || shared.account.counters()
     }
 
     /// Runs to the end, or until asked to stop.
@@ -169,6 +173,7 @@ impl Pipeline {
             tokio::spawn(dispatch_transform(Arc::clone(&shared), from_readers)),
             tokio::spawn(send::dispatch(Arc::clone(&shared))),
             tokio::spawn(follow_knobs(Arc::clone(&shared))),
+            tokio::spawn(measure_lanes(Arc::clone(&shared))),
         ];
         let committing = tokio::spawn(committer.run(Arc::clone(&shared)));
         let watching = async {
@@ -176,10 +181,7 @@ impl Pipeline {
                 shared.settled.notified().await;
             }
         };
-        tokio::select! {
-            () = watching => {}
-            () = shared.stop.wait() => {}
-        }
+        shared.stop.unless(watching).await;
         if let Some(reason) = shared.stop.reason() {
             shared.event(Event::Stopping { reason });
         }
@@ -246,6 +248,17 @@ async fn follow_knobs(shared: Arc<Shared>) {
     }
 }
 
+/// Keeps the gauges of the lanes: there may be hundreds, and a gate opens without a word, so they are counted now and then.
+async fn measure_lanes(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(LANES_MEASURED);
+    loop {
+        ticks.tick().await;
+        let (backlogged, gated) = shared.routing.queues().backlogged(Instant::now());
+        shared.meter.lanes_backlogged.set(backlogged as u64);
+        shared.meter.lanes_gated.set(gated as u64);
+    }
+}
+
 async fn dispatch_transform(shared: Arc<Shared>, mut batches: UnboundedReceiver<ReadBatch>) {
     while let Some(batch) = batches.recv().await {
         let permit = shared.transformers.acquire().await;
@@ -265,9 +278,7 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
     shared.read_wake.notify_one();
     let started = std::time::Instant::now();
     let documents = batch.documents.len() as u64;
-    let bytes_read = (batch.documents.buffer.capacity() + size_of_val(batch.documents.spans.as_slice()))
-        as u64
-        + batch.rejects.iter().map(|reject| reject.bytes.len() as u64).sum::<u64>();
+    let bytes_read = batch.held_bytes();
     let text_read = batch.documents.buffer.len();
     let workshop = Workshop {
         source: &*shared.source,
@@ -275,14 +286,14 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
         chain: &shared.chain,
         partition: &shared.partitions[ticket.partition as usize],
         partition_index: ticket.partition,
-        routed: shared.is_routed(),
-        lanes: shared.lanes().len(),
-        keyed: shared.is_keyed(),
+        routed: shared.routing.is_needed(),
+        lanes: shared.routing.queues().len(),
+        keyed: shared.capabilities.needs_identities(),
         growth: shared.growth().text,
     };
     let output = workshop.run(batch, first);
     let known = if workshop.keyed { u64::from(output.documents()) * account::KNOWN_BYTES } else { 0 };
-    let held = output.bytes() + output.results.dead_letters.len() as u64 + known;
+    let held = output.bytes() + output.results.held_bytes() + known;
     if text_read > 0 {
         let held = held as f64 / bytes_read as f64;
         shared.note_growth(Growth { held, text: output.text() as f64 / text_read as f64 });
@@ -291,17 +302,6 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
     shared.meter.transformers.worked(started.elapsed(), documents);
     drop(permit);
     let (partition, sequence) = (ticket.partition, ticket.sequence);
-    let delivery = Delivery { ticket, output, credit: Some(credit), bytes_read };
+    let delivery = Delivery::Batch { ticket, output, credit, bytes_read };
     shared.deliver(partition, sequence, Passing::Batch(delivery));
-}
-
-/// How the sink wants its requests cut.
-fn cut_rule(capabilities: &SinkCapabilities, knobs: &Knobs) -> Cut {
-    Cut {
-        documents: knobs.request_documents.min(capabilities.request_documents),
-        bytes: capabilities.request_bytes,
-        serial: capabilities.serial,
-        keyed: capabilities.keyed,
-        whole_chunks: capabilities.marked,
-    }
 }

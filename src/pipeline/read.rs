@@ -13,7 +13,7 @@ use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
 use crate::pipeline::retry;
 use crate::pipeline::schedule::{Outlook, Work};
-use crate::pipeline::shared::{Delivery, Shared};
+use crate::pipeline::shared::{Delivery, Shared, woken};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,27 +52,14 @@ enum Turn {
 pub(crate) async fn dispatch(shared: Arc<Shared>, transform: UnboundedSender<ReadBatch>) {
     let _guard = shared.stop.guard();
     loop {
-        let permit = tokio::select! {
-            permit = shared.readers.acquire() => permit,
-            () = shared.stop.wait() => return,
-        };
+        let Some(permit) = shared.stop.unless(shared.readers.acquire()).await else { return };
         let (work, credit, limit) = loop {
             let until = match shared.turn() {
                 Turn::Read(work, credit, limit) => break (work, credit, limit),
                 Turn::Finished => return,
                 Turn::Wait(until) => until,
             };
-            let timer = async {
-                match until {
-                    Some(until) => tokio::time::sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = shared.read_wake.notified() => {}
-                () = timer => {}
-                () = shared.stop.wait() => return,
-            }
+            let Some(()) = shared.stop.unless(woken(&shared.read_wake, until)).await else { return };
         };
         tokio::spawn(read_one(Arc::clone(&shared), transform.clone(), permit, work, credit, limit));
     }
@@ -117,7 +104,7 @@ impl Shared {
     /// Bytes after which the next batch of a partition ends. A lane gives its credits back chunk by chunk, so a chunk is to be a small part of
     /// its fair share: else the lanes hold the credits of what they have sent already, and one of them runs dry.
     fn batch_bytes(&self, partition: PartitionIndex, knobs: &Knobs) -> usize {
-        let lanes = self.lanes().len() as u64;
+        let lanes = self.routing.queues().len() as u64;
         if lanes == 1 {
             return knobs.batch_bytes();
         }
@@ -157,7 +144,7 @@ impl Outlook for View<'_> {
     fn fill(&self, partition: PartitionIndex) -> Fill {
         let destinations = self.shared.destinations();
         let (lanes, in_transit) = destinations.of(partition);
-        let queues = self.shared.lanes();
+        let queues = self.shared.routing.queues();
         if lanes.is_empty() && queues.len() > 1 {
             // Where its documents go is not known yet, or they were all dropped.
             let share = self.credit_bytes as f64 / queues.len() as f64;
@@ -171,7 +158,7 @@ impl Outlook for View<'_> {
         let destinations = self.shared.destinations();
         let reached: HashSet<LaneId> =
             open.iter().flat_map(|partition| destinations.of(*partition).0).copied().collect();
-        let queues = self.shared.lanes();
+        let queues = self.shared.routing.queues();
         let left_out = queues.open().filter(|lane| !reached.contains(lane));
         left_out
             .map(|lane| queues.fill(lane, 0, self.credit_bytes).shares)
@@ -236,10 +223,7 @@ async fn next(shared: &Shared, work: &mut Work, limit: BatchLimit) -> Result<Nex
         let retry::Next::After(delay) = retry::next(&error, attempts) else { return Err(error) };
         shared.event_retrying(&error, attempts, delay);
         work.reader = None;
-        tokio::select! {
-            () = tokio::time::sleep(delay) => {}
-            () = shared.stop.wait() => return Err(error),
-        }
+        let Some(()) = shared.stop.unless(tokio::time::sleep(delay)).await else { return Err(error) };
     }
 }
 
@@ -265,9 +249,7 @@ impl Shared {
         transform: &UnboundedSender<ReadBatch>,
     ) {
         let Some(stretch) = work.stretches.front_mut() else { return };
-        let buffered = batch.documents.buffer.capacity() as u64
-            + size_of_val(batch.documents.spans.as_slice()) as u64
-            + batch.rejects.iter().map(|reject| reject.bytes.len() as u64).sum::<u64>();
+        let buffered = batch.held_bytes();
         credit.resize(self.cost(buffered));
         let (from, to) = (stretch.from.clone(), batch.to.clone());
         let first = from.ordinal;
@@ -291,7 +273,7 @@ impl Shared {
         let end = stretch.until.unwrap_or(Position::END);
         if stretch.from.at < end.at {
             let ticket = self.account.open(work.partition, work.sequence, stretch.from, end);
-            self.deliver(work.partition, work.sequence, Passing::Batch(Delivery::empty(ticket)));
+            self.deliver(work.partition, work.sequence, Passing::Batch(Delivery::Gap(ticket)));
             work.sequence += 1;
         }
         if work.stretches.is_empty() {

@@ -1,15 +1,13 @@
 //! Sending: one dispatcher that cuts requests from the lanes' queues, and a task for each request under way.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::checkpoint::Counters;
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::request::{LaneId, Outcome};
 use crate::pipeline::account::{Results, Ticket};
-use crate::pipeline::lanes::{Again, Flight, Piece};
+use crate::pipeline::chunk::{Again, Flight, Piece};
 use crate::pipeline::permits::Permit;
 use crate::pipeline::retry;
-use crate::pipeline::shared::Shared;
-use crate::rejects::dead_letter;
+use crate::pipeline::shared::{Shared, woken};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,27 +16,14 @@ use tokio::time::Instant;
 pub(crate) async fn dispatch(shared: Arc<Shared>) {
     let _guard = shared.stop.guard();
     loop {
-        let permit = tokio::select! {
-            permit = shared.requests.acquire() => permit,
-            () = shared.stop.wait() => return,
-        };
+        let Some(permit) = shared.stop.unless(shared.requests.acquire()).await else { return };
         let flight = loop {
-            let cut = shared.lanes().cut(shared.requests.limit(), Instant::now());
+            let cut = shared.routing.queues().cut(shared.requests.limit(), Instant::now());
             let wake = match cut {
                 Ok(flight) => break flight,
                 Err(wake) => wake,
             };
-            let timer = async {
-                match wake {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = shared.send_wake.notified() => {}
-                () = timer => {}
-                () = shared.stop.wait() => return,
-            }
+            let Some(()) = shared.stop.unless(woken(&shared.send_wake, wake)).await else { return };
         };
         tokio::spawn(send(Arc::clone(&shared), permit, flight));
     }
@@ -48,7 +33,7 @@ async fn send(shared: Arc<Shared>, permit: Permit, flight: Flight) {
     let _guard = shared.stop.guard();
     // A checkpoint that needs the sink quiet waits for this, and holds up the next.
     let quiet = shared.quiet.read().await;
-    let lane = shared.door(flight.lane);
+    let lane = shared.routing.lane(flight.lane);
     let started = Instant::now();
     let answer = lane.send(flight.request()).await;
     let took = started.elapsed();
@@ -58,7 +43,6 @@ async fn send(shared: Arc<Shared>, permit: Permit, flight: Flight) {
         Ok(outcome) => shared.landed(flight, &outcome),
         Err(error) => shared.failed(flight, error),
     }
-    shared.move_queued();
     drop(quiet);
     drop(permit);
     shared.send_wake.notify_one();
@@ -83,7 +67,7 @@ impl Shared {
             Some(Err(error)) => (None, Some(error)),
             other => (other.and_then(Result::ok), None),
         };
-        self.lanes().landed(flight.lane, &done, again, outcome.throttled, Instant::now());
+        self.go_on(self.routing.landed(flight.lane, &done, again, outcome.throttled));
         if let Some(error) = failure {
             self.stop.fail(error);
         }
@@ -112,18 +96,18 @@ impl Shared {
                 self.meter.answered.add(1);
                 self.meter.throttled.add(1);
                 let again = Again { pieces: flight.pieces, attempts: flight.attempts, delay: Duration::ZERO };
-                self.lanes().landed(flight.lane, &[], Some(again), Some(delay), Instant::now());
+                self.go_on(self.routing.landed(flight.lane, &[], Some(again), Some(delay)));
             }
             retry::Next::After(delay) => {
                 self.meter.retried.add(1);
                 self.event_retrying(&error, attempts, delay);
                 let again = Again { pieces: flight.pieces, attempts, delay };
-                self.lanes().landed(flight.lane, &[], Some(again), None, Instant::now());
+                self.go_on(self.routing.landed(flight.lane, &[], Some(again), None));
             }
-            retry::Next::Reroute => self.lanes().found_closed(flight),
+            retry::Next::Reroute => self.go_on(self.routing.closed(flight)),
             retry::Next::GiveUp => {
                 let again = Again { pieces: flight.pieces, attempts, delay: Duration::ZERO };
-                self.lanes().landed(flight.lane, &[], Some(again), None, Instant::now());
+                self.go_on(self.routing.landed(flight.lane, &[], Some(again), None));
                 let error = if attempts > 1 { error.with("attempts", attempts) } else { error };
                 self.stop.fail(error);
             }
@@ -155,7 +139,8 @@ impl Shared {
                     Fate::Rejected(reason) => {
                         let bytes = piece.chunk.documents.bytes(index as usize);
                         let reject = Reject::new(RejectedBy::Target, reason, span, bytes);
-                        self.refused(&reject, piece, results);
+                        let partition = &self.partitions[piece.chunk.partition as usize];
+                        results.reject(&reject, &*self.source, partition, ticket.first());
                     }
                 }
             }
@@ -163,15 +148,6 @@ impl Shared {
         }
         settlements.retain(|(_, documents, _)| *documents > 0);
         settlements
-    }
-
-    fn refused(&self, reject: &Reject, piece: &Piece, results: &mut Results) {
-        let partition = &self.partitions[piece.chunk.partition as usize];
-        let first = piece.chunk.ticket.first();
-        let place = self.source.locate(partition, reject.at, first + u64::from(reject.ordinal));
-        results.counters = Counters { rejected: results.counters.rejected + 1, ..results.counters };
-        results.dead_letters.extend_from_slice(&dead_letter(reject, &partition.id.0, &place));
-        results.reasons.push((reject.by.as_str(), reject.reason.clone(), place));
     }
 }
 
@@ -245,7 +221,7 @@ fn divide(pieces: &[Piece], outcome: &Outcome) -> (Vec<Piece>, Vec<Piece>) {
 /// Waits until no request is under way, at most `limit`. False: some still are.
 pub(crate) async fn wait_until_quiet(shared: &Shared, limit: Duration) -> bool {
     let quiet = async {
-        while !shared.lanes().is_quiet() {
+        while !shared.routing.queues().is_quiet() {
             shared.settled.notified().await;
         }
     };
@@ -254,5 +230,5 @@ pub(crate) async fn wait_until_quiet(shared: &Shared, limit: Duration) -> bool {
 
 /// The lane that was given most documents, with its share.
 pub(crate) fn hottest_lane(shared: &Shared) -> Option<(LaneId, f64)> {
-    shared.lanes().hottest()
+    shared.routing.queues().hottest()
 }

@@ -1,25 +1,26 @@
 //! What the stages of a run share: the pools' sizes, the credits, the queues and the books.
 
-use crate::connector::{Lane, Order, Sink, SinkCapabilities, Source};
-use crate::error::Error;
+use crate::connector::{Order, Sink, SinkCapabilities, Source};
+use crate::error::{Error, Result};
 use crate::model::checkpoint::Counters;
 use crate::model::event::Event;
 use crate::model::knobs::Knobs;
 use crate::model::meter::Meter;
 use crate::model::partition::{Partition, PartitionIndex};
-use crate::pipeline::account::{Account, Ticket};
+use crate::pipeline::account::{Account, Results, Ticket};
+use crate::pipeline::chunk::Chunk;
 use crate::pipeline::credits::{Credit, Credits};
-use crate::pipeline::lanes::{Chunk, Lanes, Piece};
 use crate::pipeline::order::{Passing, Reorder};
 use crate::pipeline::pace::Pace;
 use crate::pipeline::permits::Permits;
+use crate::pipeline::routing::Routing;
 use crate::pipeline::schedule::{Destinations, Schedule};
 use crate::pipeline::stop::Stop;
-use crate::pipeline::transform::Output;
+use crate::pipeline::transform::{ChunkDraft, Output};
 use crate::pipeline::{Options, Parts};
 use crate::transform::Chain;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, watch};
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) requests: Arc<Permits>,
     pub(crate) credits: Arc<Credits>,
     pub(crate) account: Account,
+    pub(crate) routing: Routing,
     /// Held for reading by every send; for writing while the sink must be quiet.
     pub(crate) quiet: tokio::sync::RwLock<()>,
     /// Something that the read dispatcher waits for has happened.
@@ -66,8 +68,6 @@ pub(crate) struct Shared {
     schedule: Mutex<Schedule>,
     destinations: Mutex<Destinations>,
     reorder: Mutex<Reorder<Delivery>>,
-    lanes: Mutex<Lanes>,
-    doors: RwLock<Vec<Arc<dyn Lane>>>,
     growth: Mutex<Growth>,
     pace: Mutex<Pace>,
     damage: Mutex<Option<Error>>,
@@ -83,24 +83,32 @@ pub(crate) struct Growth {
     pub(crate) text: f64,
 }
 
-/// A batch after transform, on its way to the lanes.
-pub(crate) struct Delivery {
-    pub(crate) ticket: Arc<Ticket>,
-    pub(crate) output: Output,
-    pub(crate) credit: Option<Credit>,
-    /// Bytes that were read for it.
-    pub(crate) bytes_read: u64,
-}
-
-impl Delivery {
-    /// A stretch that holds no document.
-    pub(crate) fn empty(ticket: Arc<Ticket>) -> Self {
-        Self { ticket, output: Output::default(), credit: None, bytes_read: 0 }
-    }
+/// What goes to the lanes in source order.
+pub(crate) enum Delivery {
+    /// A batch after transform.
+    Batch {
+        ticket: Arc<Ticket>,
+        output: Output,
+        /// Pays for all that the output holds.
+        credit: Credit,
+        /// Bytes that were read for it.
+        bytes_read: u64,
+    },
+    /// A stretch without a document.
+    Gap(Arc<Ticket>),
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until something that a dispatcher waits for has happened, or `until` has come.
+pub(crate) async fn woken(wake: &Notify, until: Option<Instant>) {
+    match until {
+        // Which of the two it was makes no difference: the dispatcher looks again.
+        Some(until) => drop(tokio::time::timeout_at(until, wake.notified()).await),
+        None => wake.notified().await,
+    }
 }
 
 impl Shared {
@@ -112,10 +120,9 @@ impl Shared {
     ) -> Arc<Self> {
         let Parts { source, sink, chain, partitions, knobs, meter, stop, options, already_read } = parts;
         let capabilities = sink.capabilities();
-        let doors = sink.lanes();
         let now = *knobs.borrow();
         let read_wake = Arc::new(Notify::new());
-        let lanes = Lanes::new(doors.len(), super::cut_rule(&capabilities, &now));
+        let routing = Routing::new(Arc::clone(&sink), now.request_documents);
         let total = capabilities.order == Order::Total;
         let coming = schedule.partitions().collect::<Vec<_>>();
         let limit = options.limit.map(|limit| limit.saturating_sub(already_read));
@@ -136,8 +143,7 @@ impl Shared {
             destinations: Mutex::new(Destinations::new(partitions.len())),
             reorder: Mutex::new(Reorder::new(coming.into_iter(), total)),
             schedule: Mutex::new(schedule),
-            lanes: Mutex::new(lanes),
-            doors: RwLock::new(doors),
+            routing,
             growth: Mutex::new(Growth { held: 1.0, text: 1.0 }),
             pace: Mutex::new(Pace::new(options.max_rate, limit)),
             damage: Mutex::new(None),
@@ -162,68 +168,13 @@ impl Shared {
         locked(&self.destinations)
     }
 
-    pub(crate) fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        locked(&self.lanes)
-    }
-
     pub(crate) fn pace(&self) -> MutexGuard<'_, Pace> {
         locked(&self.pace)
     }
 
-    /// The lane of that number.
-    pub(crate) fn door(&self, lane: u32) -> Arc<dyn Lane> {
-        Arc::clone(&self.doors.read().unwrap_or_else(PoisonError::into_inner)[lane as usize])
-    }
-
-    /// Takes the sink's lanes anew.
-    fn refresh_doors(&self, lanes: &mut Lanes) {
-        let doors = self.sink.lanes();
-        lanes.grow(doors.len());
-        *self.doors.write().unwrap_or_else(PoisonError::into_inner) = doors;
-    }
-
-    /// If lanes were added and nothing is under way any more, gives every queued document to the lane that the sink names now.
-    pub(crate) fn move_queued(&self) {
-        let mut lanes = self.lanes();
-        // Another split may be found on the way: then once more.
-        while lanes.may_move() && !self.stop.is_on() {
-            self.refresh_doors(&mut lanes);
-            for piece in lanes.evacuate() {
-                self.reroute(&mut lanes, &piece);
-            }
-        }
-    }
-
-    /// Queues documents where the sink says now.
-    fn reroute(&self, lanes: &mut Lanes, piece: &Piece) {
-        for index in piece.range.clone() {
-            let document = piece.chunk.documents.get(piece.chunk.partition, index as usize);
-            let is_queued = self.sink.route(&document).is_ok_and(|route| {
-                if route.lane as usize >= lanes.len() {
-                    self.refresh_doors(lanes);
-                }
-                lanes.reroute(route.lane, piece, index)
-            });
-            if !is_queued {
-                let message = "a document has no lane after its lane was closed";
-                return self.stop.fail(Error::internal("routing", message));
-            }
-        }
-    }
-
-    /// Several lanes, or documents whose (key, id) must be told apart: the sink is asked for each document.
-    pub(crate) fn is_routed(&self) -> bool {
-        self.is_keyed() || self.lanes().len() > 1
-    }
-
-    /// Equal (key, id) must be told apart.
-    pub(crate) fn is_keyed(&self) -> bool {
-        self.capabilities.keyed && !self.capabilities.serial
-    }
-
     /// Whether transform makes new buffers.
     pub(crate) fn copies(&self) -> bool {
-        !self.chain.is_empty() || self.is_routed()
+        !self.chain.is_empty() || self.routing.is_needed()
     }
 
     /// Output bytes a byte of input, as seen so far.
@@ -272,64 +223,44 @@ impl Shared {
         let mut reorder = locked(&self.reorder);
         reorder.pass(partition, sequence, passing, |delivery| self.enter_lanes(delivery));
         drop(reorder);
-        self.move_queued();
         self.send_wake.notify_one();
         self.read_wake.notify_one();
     }
 
     fn enter_lanes(&self, delivery: Delivery) {
-        let Delivery { ticket, output, credit, bytes_read } = delivery;
+        let (ticket, output, mut credit, bytes_read) = match delivery {
+            Delivery::Gap(ticket) => return self.settle(&ticket, 1, Results::default()),
+            Delivery::Batch { ticket, output, credit, bytes_read } => (ticket, output, credit, bytes_read),
+        };
         let partition = ticket.partition;
+        let documents = output.documents();
+        self.destinations().arrived(partition, bytes_read, output.chunks.iter().map(|chunk| chunk.lane));
         let mut identities = Vec::new();
-        if self.is_keyed() {
+        if self.capabilities.needs_identities() {
             identities = output.chunks.iter().flat_map(|chunk| chunk.identities.iter().copied()).collect();
         }
-        let mut credit = credit;
-        let documents = output.documents();
-        let lanes = output.chunks.iter().map(|chunk| chunk.lane);
-        self.destinations().arrived(partition, bytes_read, lanes);
-        let mut queues = self.lanes();
-        if output.chunks.iter().any(|chunk| chunk.lane as usize >= queues.len()) {
-            self.refresh_doors(&mut queues);
+        let chunk = |draft: ChunkDraft| {
+            let credit = credit.split(draft.bytes());
+            let ChunkDraft { lane, documents, identities } = draft;
+            let (documents, ticket) = (Arc::new(documents), Arc::clone(&ticket));
+            (lane, Chunk { documents, identities, partition, ticket, _credit: credit })
+        };
+        let chunks = output.chunks.into_iter().map(chunk).collect();
+        self.account.expect(&ticket, documents, identities, output.results, credit);
+        self.go_on(self.routing.enter(chunks, output.lanes));
+        self.settle(&ticket, 1, Results::default());
+    }
+
+    /// Goes on, or stops the run with the error.
+    pub(crate) fn go_on(&self, result: Result<()>) {
+        if let Err(error) = result {
+            self.stop.fail(error);
         }
-        // Routed when fewer lanes were known: some of it may be for a lane that is closed now.
-        let is_stale = output.lanes != queues.len();
-        let mut chunks = Vec::with_capacity(output.chunks.len());
-        for draft in output.chunks {
-            let Some(credit) = credit.as_mut().map(|credit| credit.split(draft.bytes())) else { continue };
-            chunks.push((
-                draft.lane,
-                Chunk {
-                    documents: Arc::new(draft.documents),
-                    identities: draft.identities,
-                    partition,
-                    ticket: Arc::clone(&ticket),
-                    _credit: credit,
-                },
-            ));
-        }
-        self.account.expect(&ticket, documents, identities, credit);
-        for (lane, chunk) in chunks {
-            let range = 0..chunk.documents.len() as u32;
-            match is_stale {
-                true => self.reroute(&mut queues, &Piece { chunk: Arc::new(chunk), range }),
-                false => queues.push(lane, Arc::new(chunk)),
-            }
-        }
-        drop(queues);
-        self.settle(&ticket, 1, output.results);
     }
 
     /// Settles documents of a batch; see [`Account::settle`].
-    pub(crate) fn settle(
-        &self,
-        ticket: &Arc<Ticket>,
-        documents: u32,
-        results: crate::pipeline::account::Results,
-    ) {
-        if let Err(error) = self.account.settle(ticket, documents, results) {
-            self.stop.fail(error);
-        }
+    pub(crate) fn settle(&self, ticket: &Arc<Ticket>, documents: u32, results: Results) {
+        self.go_on(self.account.settle(ticket, documents, results));
         self.settled.notify_one();
     }
 
@@ -339,10 +270,10 @@ impl Shared {
         self.transformers.resize(knobs.transformers);
         self.requests.resize(knobs.requests_in_flight);
         self.credits.resize(knobs.credit_bytes);
-        let mut lanes = self.lanes();
-        lanes.set_request_documents(knobs.request_documents.min(self.capabilities.request_documents));
-        let count = lanes.len();
-        drop(lanes);
+        let mut queues = self.routing.queues();
+        queues.set_request_documents(knobs.request_documents.min(self.capabilities.request_documents));
+        let count = queues.len();
+        drop(queues);
         let mut schedule = self.schedule();
         schedule.readers = knobs.readers;
         schedule.most_open = knobs.readers + (OPEN_PER_LANE * count.saturating_sub(1)).min(MOST_OPEN);
@@ -357,12 +288,5 @@ impl Shared {
         let all_read = schedule.unfinished() == 0 || (self.pace().is_spent() && schedule.is_resting());
         drop(schedule);
         all_read && self.account.is_settled()
-    }
-
-    /// Takes the counts of the lanes for the next sample.
-    pub(crate) fn measure_lanes(&self) {
-        let (backlogged, gated) = self.lanes().backlogged(Instant::now());
-        self.meter.lanes_backlogged.set(backlogged as u64);
-        self.meter.lanes_gated.set(gated as u64);
     }
 }

@@ -59,6 +59,15 @@ impl Stop {
         let _ = on.wait_for(|on| *on).await;
     }
 
+    /// What `work` yields, or none once somebody has asked, even if it is ready by then: after a stop nothing new begins.
+    pub(crate) async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.wait() => None,
+            done = work => Some(done),
+        }
+    }
+
     /// The reason in words, if somebody asked.
     pub fn reason(&self) -> Option<String> {
         self.lock().as_ref().map(|reason| match reason {
@@ -81,5 +90,23 @@ impl Drop for PanicGuard<'_> {
         if std::thread::panicking() {
             self.0.fail(Error::internal("running the pipeline", "a task panicked"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_stop_nothing_new_begins_and_the_first_reason_stays() {
+        let stop = Stop::default();
+        assert_eq!(stop.unless(async { 1 }).await, Some(1));
+        stop.stop(StopReason::Signal("SIGTERM"));
+        stop.fail(Error::internal("testing", "later"));
+        // Often enough for a choice by chance to be found out.
+        for _ in 0..64 {
+            assert_eq!(stop.unless(async { 1 }).await, None);
+        }
+        assert_eq!(stop.reason().as_deref(), Some("SIGTERM"));
     }
 }

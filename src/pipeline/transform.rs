@@ -10,7 +10,6 @@ use crate::model::partition::{Partition, PartitionIndex};
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::request::{LaneId, Route};
 use crate::pipeline::account::Results;
-use crate::rejects::dead_letter;
 use crate::transform::{Chain, Scratch, Transformed};
 
 /// An output buffer is made this much larger than expected: a batch that grows a little more than the last must not be copied.
@@ -239,10 +238,7 @@ impl Workshop<'_> {
     }
 
     fn reject(&self, reject: &Reject, first: u64, results: &mut Results) {
-        let place = self.source.locate(self.partition, reject.at, first + u64::from(reject.ordinal));
-        results.counters.rejected += 1;
-        results.dead_letters.extend_from_slice(&dead_letter(reject, &self.partition.id.0, &place));
-        results.reasons.push((reject.by.as_str(), reject.reason.clone(), place));
+        results.reject(reject, self.source, self.partition, first);
     }
 }
 

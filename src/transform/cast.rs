@@ -54,7 +54,7 @@ impl Step for Cast {
             if kind.is_already(value) {
                 continue;
             }
-            // A text of plain digits is the common case: its inside is the number.
+            // A text of plain digits is the usual case: its inside is the number.
             if *kind == Type::Integer && is_plain_integer(value) {
                 draft.set(*name, |made| made.copy_field(*name, |text| 1..text.len() - 1));
                 continue;

@@ -48,8 +48,9 @@ pub enum Transformed {
 }
 
 impl Chain {
-    /// Reads the id rule (`[id]`) and the steps (`[[transform]]`) of a strategy. Problems go into the section.
-    pub fn from_settings(strategy: &mut Section) -> Option<Chain> {
+    /// Reads the id rule (`[id]`) and the steps (`[[transform]]`) of a strategy. Problems go into the section; the chain is then without
+    /// what they befell.
+    pub fn from_settings(strategy: &mut Section) -> Chain {
         let mut names = Names::default();
         let mut id_section = strategy.table("id");
         let id = IdRule::from_settings(&mut id_section, &mut names);
@@ -78,7 +79,7 @@ impl Chain {
             strategy.absorb(section);
             fingerprint.push_str(&table.value.to_string());
         }
-        Some(Chain { names, steps, id, fingerprint })
+        Chain { names, steps, id, fingerprint }
     }
 
     /// A chain without steps: documents are validated and go out as they came.
@@ -186,7 +187,7 @@ mod tests {
     fn chain(steps: Vec<Setting>, id: &[(&str, Setting)]) -> (Chain, Vec<String>) {
         let entries = vec![("id".to_owned(), table(id)), ("transform".to_owned(), list(steps))];
         let mut strategy = Section::new("", Origin::BuiltIn, entries);
-        let chain = Chain::from_settings(&mut strategy).unwrap();
+        let chain = Chain::from_settings(&mut strategy);
         (chain, strategy.finish().1.iter().map(ToString::to_string).collect())
     }
 

@@ -150,7 +150,7 @@ pub(crate) fn setting_fields(fields: &[(&str, &str)]) -> Chain {
     let set = setting(Value::Table(fields.iter().map(text).collect()));
     let step = setting(Value::Table(vec![("set".to_owned(), set)]));
     let mut section = section(&[("transform", Value::List(vec![step]))]);
-    let chain = Chain::from_settings(&mut section).unwrap();
+    let chain = Chain::from_settings(&mut section);
     assert_eq!(section.finish().1, []);
     chain
 }

@@ -1,0 +1,230 @@
+//! One lane's queue: what waits, in the order in which it is sent, and how a request is cut from it.
+//!
+//! What comes back to be sent again, or has waited for its turn, goes before everything fresh. A request is filled until the next document
+//! would make it too large; what has failed before goes alone, so that it fails alone.
+
+use crate::model::request::LaneId;
+use crate::pipeline::chunk::Piece;
+use crate::pipeline::owners::Owners;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Where whole chunks are joined into one request, it ends at this size: enough to make a system call cheap, little enough to stay in the
+/// cache.
+const JOINED_BYTES: usize = 1 << 20;
+
+/// How requests are cut.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    pub(crate) documents: usize,
+    pub(crate) bytes: usize,
+    /// One request is under way at a time.
+    pub(crate) serial: bool,
+    /// Of equal (key, id) one is under way at a time.
+    pub(crate) keyed: bool,
+    /// Requests end where chunks end: the sink's mark must see whole batches.
+    pub(crate) whole_chunks: bool,
+}
+
+/// What waits for one lane.
+#[derive(Debug, Default)]
+pub(super) struct LaneQueue {
+    fresh: VecDeque<Piece>,
+    ready: VecDeque<Ready>,
+    pub(super) in_flight: usize,
+    /// Bytes from the push until the end of each document.
+    pub(super) held: u64,
+    /// The target's word: nothing before this.
+    pub(super) gate: Option<Instant>,
+    pub(super) closed: bool,
+    /// Documents that it was ever given.
+    pub(super) documents: u64,
+}
+
+/// Documents that may be sent at once: where the sink is keyed they own their (key, id).
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) pieces: Vec<Piece>,
+    /// How often they have failed.
+    pub(super) attempts: u32,
+    pub(super) not_before: Option<Instant>,
+}
+
+impl LaneQueue {
+    /// Queues documents behind everything else.
+    pub(super) fn push(&mut self, piece: Piece) {
+        self.take_charge(&piece);
+        match self.fresh.back_mut() {
+            Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == piece.range.start => {
+                last.range.end = piece.range.end;
+            }
+            _ => self.fresh.push_back(piece),
+        }
+    }
+
+    /// Counts documents that come from elsewhere as its own.
+    pub(super) fn take_charge(&mut self, piece: &Piece) {
+        self.held += piece.weight();
+        self.documents += piece.range.len() as u64;
+    }
+
+    /// Takes documents back that it was charged with already: they go first.
+    pub(super) fn put_first(&mut self, ready: Ready) {
+        self.ready.push_front(ready);
+    }
+
+    /// Queues a document that owns its (key, id) behind those that do.
+    pub(super) fn line_up(&mut self, document: Piece) {
+        match self.ready.back_mut() {
+            Some(ready) if ready.attempts == 0 && ready.not_before.is_none() => ready.pieces.push(document),
+            _ => self.ready.push_back(Ready { pieces: vec![document], attempts: 0, not_before: None }),
+        }
+    }
+
+    /// Empties it of everything that owns nothing yet.
+    pub(super) fn take_fresh(&mut self) -> VecDeque<Piece> {
+        let fresh = std::mem::take(&mut self.fresh);
+        fresh.iter().for_each(|piece| self.let_go(piece));
+        fresh
+    }
+
+    /// Empties it of everything that may be sent at once.
+    pub(super) fn take_ready(&mut self) -> Vec<Piece> {
+        let ready = std::mem::take(&mut self.ready);
+        let pieces: Vec<Piece> = ready.into_iter().flat_map(|ready| ready.pieces).collect();
+        pieces.iter().for_each(|piece| self.let_go(piece));
+        pieces
+    }
+
+    fn let_go(&mut self, piece: &Piece) {
+        self.held -= piece.weight();
+        self.documents -= piece.range.len() as u64;
+    }
+
+    /// Cuts the next request. `Err` holds the time at which one may become possible, if a time is known.
+    pub(super) fn cut(
+        &mut self,
+        lane: LaneId,
+        cut: &Cut,
+        owners: &mut Owners,
+        now: Instant,
+    ) -> Result<(Vec<Piece>, u32), Option<Instant>> {
+        if self.closed || (cut.serial && self.in_flight > 0) {
+            return Err(None);
+        }
+        let gate = self.gate.filter(|gate| *gate > now);
+        let due = |ready: &Ready| ready.not_before.is_none_or(|at| at <= now);
+        let first_due = self.ready.iter().position(due).filter(|at| *at == 0 || !cut.serial);
+        let is_blocked = cut.serial && first_due.is_none() && !self.ready.is_empty();
+        if gate.is_some() || is_blocked || (first_due.is_none() && self.fresh.is_empty()) {
+            let has_work = !self.fresh.is_empty() || !self.ready.is_empty();
+            let next_due = self.ready.iter().filter_map(|ready| ready.not_before).min();
+            return Err(gate.filter(|_| has_work).or(next_due));
+        }
+        let mut load = Load::default();
+        let mut attempts = 0;
+        if let Some(ready) = first_due.and_then(|at| self.ready.remove(at)) {
+            attempts = ready.attempts;
+            self.load_ready(ready, cut, &mut load);
+        }
+        // What has failed before goes alone, so that it fails alone.
+        if attempts == 0 {
+            self.load_fresh(lane, cut, owners, &mut load);
+        }
+        if load.pieces.is_empty() {
+            return Err(self.ready.iter().filter_map(|ready| ready.not_before).min());
+        }
+        self.in_flight += 1;
+        Ok((load.pieces, attempts))
+    }
+
+    /// Takes documents that own their (key, id) already.
+    fn load_ready(&mut self, mut ready: Ready, cut: &Cut, load: &mut Load) {
+        let mut rest = Vec::new();
+        for piece in ready.pieces.drain(..) {
+            match load.fits(&piece, cut) {
+                0 => rest.push(piece),
+                count => {
+                    let middle = piece.range.start + count;
+                    if middle < piece.range.end {
+                        rest.push(Piece { chunk: Arc::clone(&piece.chunk), range: middle..piece.range.end });
+                    }
+                    load.take(Piece { chunk: piece.chunk, range: piece.range.start..middle });
+                }
+            }
+        }
+        if !rest.is_empty() {
+            self.ready.push_front(Ready { pieces: rest, ..ready });
+        }
+    }
+
+    /// Takes documents that were never sent; those whose (key, id) is owned step aside.
+    fn load_fresh(&mut self, lane: LaneId, cut: &Cut, owners: &mut Owners, load: &mut Load) {
+        while let Some(mut piece) = self.fresh.pop_front() {
+            let count = load.fits(&piece, cut);
+            let middle = piece.range.start + count;
+            if !cut.keyed {
+                if count > 0 {
+                    load.take(Piece { chunk: Arc::clone(&piece.chunk), range: piece.range.start..middle });
+                }
+            } else {
+                for index in piece.range.start..middle {
+                    if let Some(document) = owners.claim(lane, &piece, index) {
+                        load.take(document);
+                    }
+                }
+            }
+            piece.range.start = middle;
+            if !piece.range.is_empty() {
+                self.fresh.push_front(piece);
+                if count == 0 || load.is_full(cut) || !cut.keyed {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A request being filled.
+#[derive(Debug, Default)]
+struct Load {
+    pieces: Vec<Piece>,
+    documents: usize,
+    bytes: usize,
+}
+
+impl Load {
+    /// How many documents of `piece` fit; at least one if nothing is loaded yet.
+    fn fits(&self, piece: &Piece, cut: &Cut) -> u32 {
+        if cut.whole_chunks {
+            let fits = self.pieces.is_empty() || self.bytes < JOINED_BYTES;
+            return if fits { piece.range.len() as u32 } else { 0 };
+        }
+        let (mut documents, mut bytes, mut count) = (self.documents, self.bytes, 0);
+        for index in piece.range.clone() {
+            bytes += piece.chunk.documents.spans[index as usize].length as usize;
+            documents += 1;
+            if documents > 1 && (documents > cut.documents || bytes > cut.bytes) {
+                break;
+            }
+            count += 1;
+        }
+        count
+    }
+
+    fn is_full(&self, cut: &Cut) -> bool {
+        self.documents >= cut.documents || self.bytes >= cut.bytes
+    }
+
+    fn take(&mut self, piece: Piece) {
+        self.documents += piece.range.len();
+        self.bytes += piece.bytes() as usize;
+        match self.pieces.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == piece.range.start => {
+                last.range.end = piece.range.end;
+            }
+            _ => self.pieces.push(piece),
+        }
+    }
+}
