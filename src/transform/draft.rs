@@ -6,9 +6,13 @@
 
 use crate::model::json::{Field, Index, unescape};
 use crate::transform::names::{NameId, Names, Seen, fingerprint};
+use std::collections::HashSet;
 
 /// No field has this name.
 const ABSENT: u32 = u32::MAX;
+
+/// So many names are compared with each other where two may be equal; more go through a set, which is slower for few and linear for many.
+const FEW: usize = 64;
 
 /// A stretch of what the steps made.
 #[derive(Clone, Copy, Debug)]
@@ -76,25 +80,29 @@ impl DraftMemory {
         for (number, field) in index.fields.iter().enumerate() {
             let raw = field.raw_name(source);
             let print = fingerprint(raw);
-            if seen.meets(print) {
+            if index.fields.len() <= FEW && seen.meets(print) {
                 self.duplicates |= index.fields[..number].iter().any(|other| other.raw_name(source) == raw);
             }
             if let Some(id) = names.find(print, raw) {
                 self.resolved[id.0 as usize] = number as u32;
             }
         }
+        if index.fields.len() > FEW {
+            let mut seen = HashSet::with_capacity(index.fields.len());
+            self.duplicates = !index.fields.iter().all(|field| seen.insert(field.raw_name(source)));
+        }
     }
 
     /// Names with escapes are rare: all are compared as characters.
     #[cold]
     fn resolve_escaped(&mut self, source: &[u8], index: &Index, names: &Names) {
-        let text = |field: &Field| unescape(field.raw_name(source)).into_owned();
-        let texts: Vec<String> = index.fields.iter().map(text).collect();
-        for (number, text) in texts.iter().enumerate() {
-            self.duplicates |= texts[..number].contains(text);
+        let mut seen = HashSet::with_capacity(index.fields.len());
+        for (number, field) in index.fields.iter().enumerate() {
+            let text = unescape(field.raw_name(source));
             if let Some(id) = names.find(fingerprint(text.as_bytes()), text.as_bytes()) {
                 self.resolved[id.0 as usize] = number as u32;
             }
+            self.duplicates |= !seen.insert(text);
         }
     }
 }
@@ -418,6 +426,20 @@ mod tests {
         assert_eq!(edit(text, &["a"], |d, n| d.remove(n[0])), r#"{"b":3}"#);
         assert_eq!(edit(text, &["a", "x"], |d, n| d.rename(&[(n[0], n[1])])), r#"{"x":2,"b":3}"#);
         assert_eq!(edit(text, &["b", "a"], |d, n| d.rename(&[(n[0], n[1])])), r#"{"a":3}"#);
+    }
+
+    /// A hundred thousand names, as a dictionary has: had each to be compared with all before it, this would take minutes.
+    #[test]
+    fn many_names_are_looked_at_once() {
+        for (first, has_duplicates) in [("k0", false), ("k99999", true), ("k\\u0039", true)] {
+            let fields: Vec<String> = (0..100_000).map(|number| format!("\"k{number}\":1")).collect();
+            let text = format!("{{{},\"{first}x\":0,\"{first}\":2}}", fields[1..].join(","));
+            let edited = edit(&text, &["k99999"], |draft, names| {
+                assert_eq!(draft.has_duplicates(), has_duplicates, "{first}");
+                draft.remove(names[0]);
+            });
+            assert!(!edited.contains("\"k99999\":"));
+        }
     }
 
     #[test]

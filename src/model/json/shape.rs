@@ -115,8 +115,7 @@ impl Shape {
         }
         self.wait = self.patience;
         self.patience = (2 * self.patience + 1).min(MOST_PATIENCE);
-        self.learn(bytes, fields);
-        if self.text.len() > LONGEST {
+        if !self.learn(bytes, fields) {
             self.forget();
         } else if known > 0 {
             self.number = known;
@@ -134,7 +133,8 @@ impl Shape {
         self.insides = Vec::new();
     }
 
-    fn learn(&mut self, bytes: &[u8], fields: &[Field]) {
+    /// False: it is too long, and was not learned to its end.
+    fn learn(&mut self, bytes: &[u8], fields: &[Field]) -> bool {
         self.text.clear();
         self.leads.clear();
         self.insides.clear();
@@ -147,6 +147,9 @@ impl Shape {
             if bytes[value_start] == b'{' {
                 self.learn_inside(&bytes[..value_end], value_start);
             }
+            if self.text.len() > LONGEST {
+                return false;
+            }
             self.leads.push(Lead {
                 text,
                 name_start: name_start - from,
@@ -157,14 +160,15 @@ impl Shape {
             });
             from = value_end;
         }
+        true
     }
 
-    /// The inside of the object that begins at `from` and ends with `bytes`.
+    /// The inside of the object that begins at `from` and ends with `bytes`, unless the shape becomes too long.
     fn learn_inside(&mut self, bytes: &[u8], mut from: usize) {
         let mut scanner = Scanner { bytes, at: from };
         let mut depth = 0;
         let mut is_value = false;
-        while let Some(byte) = bytes.get(scanner.at) {
+        while let Some(byte) = bytes.get(scanner.at).filter(|_| self.text.len() <= LONGEST) {
             match byte {
                 b'{' => (depth, is_value) = (depth + 1, false),
                 b'}' => depth -= 1,
@@ -207,6 +211,7 @@ impl Shape {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::model::json::{Index, index};
 
     fn shapes(documents: &[&str]) -> Vec<u64> {
@@ -251,7 +256,13 @@ mod tests {
 
     #[test]
     fn long_shapes_are_not_kept() {
-        let long = format!("{{\"{}\":1}}", "a".repeat(super::LONGEST));
+        let long = format!("{{\"{}\":1}}", "a".repeat(LONGEST));
         assert_eq!(shapes(&[&long, &long, "{}", "{}"])[..2], [0, 0]);
+        let many = format!("{{\"a\":{{{}\"b\":1}}}}", "\"b\":1,".repeat(1 << 20));
+        let mut found = Index::default();
+        index(many.as_bytes(), &mut found).unwrap();
+        let mut shape = Shape::default();
+        assert!(!shape.learn(many.as_bytes(), &found.fields));
+        assert!(shape.insides.len() <= LONGEST, "learning stops where the shape is too long");
     }
 }
