@@ -42,6 +42,8 @@ pub(super) struct Scene {
     pub(super) cost: (f64, f64),
     /// The share of documents that cost ten times the mean.
     pub(super) dear: f64,
+    /// Seconds in which there is no work.
+    pub(super) pause: Range<u64>,
     /// The service refills continuously instead of in windows: what the pacer does not expect.
     pub(super) continuous: bool,
 }
@@ -62,6 +64,7 @@ impl Scene {
             requests_in_flight: 512,
             cost: (7.0, 0.3),
             dear: 0.0,
+            pause: 0..0,
             continuous: false,
         }
     }
@@ -99,7 +102,7 @@ impl Scene {
 const SECOND: u64 = 1_000_000_000;
 
 /// What a window of a partition saw.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Seen {
     pub(super) units: f64,
     pub(super) taken: u32,
@@ -145,12 +148,17 @@ impl Report {
         (0..self.windows.len()).map(|p| self.throttled(p, windows.clone())).fold(0.0, f64::max)
     }
 
-    /// Seconds after the window `from` until every partition uses `share` of its budget for good and at most 1 % is throttled, both over five windows.
-    pub(super) fn settled_after(&self, from: usize, share: f64) -> Option<usize> {
-        let last = self.windows[0].len() - 6;
-        let good =
-            |at: &usize| self.least_used(*at..at + 5) >= share && self.most_throttled(*at..at + 5) <= 0.01;
-        (from..last).rev().take_while(good).last().map(|at| at - from)
+    /// Windows from `from` on until every partition uses `share` of its budget in every window but the last.
+    pub(super) fn used_again_after(&self, from: usize, share: f64) -> usize {
+        let last = self.windows[0].len() - 1;
+        let poor = (from..last).rev().find(|at| self.least_used(*at..at + 1) < share);
+        poor.map_or(0, |at| at + 1 - from)
+    }
+
+    /// Request units per second of all partitions, between these seconds.
+    pub(super) fn units_per_second(&self, seconds: Range<usize>) -> f64 {
+        let units: f64 = self.hundredths[seconds.start * 100..seconds.end * 100].iter().sum();
+        units / seconds.len() as f64
     }
 
     /// The most request units in any ten seconds.
@@ -184,7 +192,7 @@ impl Account {
         Err(self.window as f64 + windows + self.phase - now)
     }
 
-    /// The same for a budget that flows in all the time, a second's worth of it kept.
+    /// The same for a budget that flows in all the time, a second's worth of it kept; `window` counts microseconds then.
     fn take_continuously(&mut self, now: f64, cost: f64) -> Result<(), f64> {
         let now_micros = (now * 1e6) as i64;
         self.used = (self.used - self.budget * (now_micros - self.window) as f64 / 1e6).max(0.0);
@@ -249,7 +257,13 @@ impl<'a> Stage<'a> {
         for partition in &scene.partitions {
             let budget = partition.budget;
             pacer.open(Duration::ZERO, scene.known.then_some(budget));
-            accounts.push(Account { budget, first_budget: budget, phase: chance.f64(), window: -1, used: 0.0 });
+            accounts.push(Account {
+                budget,
+                first_budget: budget,
+                phase: chance.f64(),
+                window: -1,
+                used: 0.0,
+            });
         }
         let window = |lane: usize, number: usize, phase: f64| Seen {
             budget: scene.budget_in(lane, number as f64 + phase),
@@ -332,8 +346,11 @@ impl<'a> Stage<'a> {
             let (mean, noise) = self.scene.cost;
             let dear = if self.chance.f64() < self.scene.dear { 10.0 } else { 1.0 };
             let cost = mean * dear * (1.0 + noise * (2.0 * self.chance.f64() - 1.0));
-            let result =
-                if self.scene.continuous { account.take_continuously(now, cost) } else { account.take(now, cost) };
+            let result = if self.scene.continuous {
+                account.take_continuously(now, cost)
+            } else {
+                account.take(now, cost)
+            };
             match result {
                 Ok(()) => {
                     answer.request_units += cost;
@@ -355,6 +372,9 @@ impl<'a> Stage<'a> {
     /// Documents that wait for a lane now.
     fn waiting(&self, lane: usize) -> u32 {
         let arriving = self.scene.partitions[lane].arriving;
+        if self.scene.pause.contains(&(self.now / SECOND)) {
+            return 0;
+        }
         if arriving.is_infinite() {
             return 1000;
         }
@@ -374,8 +394,8 @@ impl<'a> Stage<'a> {
             }
             let waiting = self.waiting(lane);
             if waiting == 0 {
-                let arriving = self.scene.partitions[lane].arriving;
-                self.ask_at[lane] = self.now + (SECOND as f64 / arriving) as u64 + 1;
+                let between = SECOND as f64 / self.scene.partitions[lane].arriving;
+                self.ask_at[lane] = self.now + (between as u64).max(SECOND / 1000);
                 self.push(self.ask_at[lane], Event::Wake);
                 continue;
             }

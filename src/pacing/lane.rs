@@ -28,7 +28,7 @@ const FELL: f64 = 0.97;
 /// then costs little, and a real fall to a quarter is followed in two.
 const LARGEST_FALL: f64 = 0.5;
 
-/// The least estimate, so that there is always something to divide by. Cosmos sells no partition under a hundred request units.
+/// The least estimate, so that there is always something to divide by. No partition has fewer.
 const LEAST_BUDGET: f64 = 1.0;
 
 /// The weight of a new round trip, as RFC 6298 has it.
@@ -84,7 +84,7 @@ impl Lane {
 
     /// The earliest time from `from` on, not before `now`, at which a request may be sent if nothing is answered until then.
     pub(super) fn earliest(&mut self, now: f64, from: f64) -> f64 {
-        self.account.roll(now, self.phase.opening_after(self.account.opened), self.budget);
+        self.open_window(now);
         let from = from.max(self.gate);
         if !self.account.current.throttled {
             // Now, or when there is no time left to wait for answers.
@@ -116,7 +116,7 @@ impl Lane {
     /// A request was answered.
     pub(super) fn answered(&mut self, now: f64, ticket: &Ticket, answer: &Answer) {
         let throttled = answer.throttled.min(ticket.documents);
-        self.account.roll(now, self.phase.opening_after(self.account.opened), self.budget);
+        self.open_window(now);
         self.cost.learn(answer.request_units, ticket.documents - throttled);
         let difference = answer.request_units - ticket.expected;
         let first = self.account.settle(ticket, difference, throttled > 0);
@@ -135,8 +135,13 @@ impl Lane {
 
     /// A request was lost: whether it was charged is unknown, and taken for granted.
     pub(super) fn lost(&mut self, now: f64, ticket: &Ticket) {
-        self.account.roll(now, self.phase.opening_after(self.account.opened), self.budget);
+        self.open_window(now);
         self.account.settle(ticket, 0.0, false);
+    }
+
+    /// Opens the window that `now` lies in.
+    fn open_window(&mut self, now: f64) {
+        self.account.roll(now, self.phase.opening_after(self.account.opened), self.budget);
     }
 
     fn follow_round_trip(&mut self, latest: f64) {
@@ -153,7 +158,7 @@ impl Lane {
     }
 
     fn learn_budget(&mut self, window: u64) {
-        let Some((level, throttled)) = self.account.closed_level(window, self.budget) else { return };
+        let Some((level, throttled)) = self.account.closed_level(window) else { return };
         let least = level - self.cost.largest();
         if !throttled {
             self.budget = self.budget.map(|budget| budget.max(least));
@@ -181,7 +186,7 @@ impl Lane {
 
     /// When the line has reached the level.
     fn line_reaches_level(&self) -> f64 {
-        let share = self.budget.map_or(0.0, |budget| self.account.level(Some(budget)) / budget);
+        let share = self.budget.map_or(0.0, |budget| self.account.level() / budget);
         self.account.opened + SPAN * share.min(1.0)
     }
 
@@ -197,7 +202,7 @@ impl Lane {
             let reach = self.prober.reach_unknown();
             return Room { documents: reach.saturating_sub(in_flight), is_beyond: true };
         };
-        let left = budget - self.account.level(Some(budget));
+        let left = budget - self.account.level();
         let fits = self.fits(left, if is_last_call { None } else { Some(in_flight) });
         if fits > 0 {
             return Room { documents: fits, is_beyond: false };
@@ -228,7 +233,7 @@ impl Lane {
         let open_for = WINDOW - 2.0 * self.phase.guard() - 2.0 * TICK;
         let not_closed = ((from - next - open_for).floor() + 1.0).max(0.0);
         let Some(budget) = self.budget else { return from.max(next + not_closed) };
-        let level = self.account.level(Some(budget));
+        let level = self.account.level();
         let paid_for = ((level / budget).floor() - 1.0).max(0.0);
         let window = not_closed.max(paid_for);
         let debt = (level - budget * (window + 1.0)).max(0.0);

@@ -134,7 +134,9 @@ impl Pacer {
         let lane_state = &mut self.lanes[lane as usize];
         let earliest = lane_state.earliest(at, self.cap.earliest(at));
         if earliest > at {
-            return Admission::Wait(now.max(Duration::from_secs_f64(earliest)) + Duration::from_secs_f64(TICK));
+            return Admission::Wait(
+                now.max(Duration::from_secs_f64(earliest)) + Duration::from_secs_f64(TICK),
+            );
         }
         let fits = documents.min(self.cap.fits(lane_state.mean_cost()));
         let ticket = Ticket { lane, ..lane_state.send(now, fits) };

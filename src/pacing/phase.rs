@@ -169,6 +169,10 @@ mod tests {
         assert_eq!(phase.observe(11.751), Learnt::Anew);
         assert!((phase.opening_after(20.0) - 20.76).abs() < 0.01);
         let second_move: Vec<_> = (12..16).map(|second| phase.observe(f64::from(second) + 0.1)).collect();
-        assert_eq!(second_move, [Learnt::Little, Learnt::Little, Learnt::Little, Learnt::Anew], "twice as many");
+        assert_eq!(
+            second_move,
+            [Learnt::Little, Learnt::Little, Learnt::Little, Learnt::Anew],
+            "twice as many"
+        );
     }
 }

@@ -93,7 +93,11 @@ mod tests {
     fn a_small_lane_probes_rarely_and_a_large_one_in_every_window() {
         let mut prober = Prober::new();
         prober.throttled(10, 57.0, false);
-        assert_eq!((prober.reach(17, 57.0), prober.reach(18, 57.0)), (0, 1), "one in 8 windows of 57 operations");
+        assert_eq!(
+            (prober.reach(17, 57.0), prober.reach(18, 57.0)),
+            (0, 1),
+            "one in 8 windows of 57 operations"
+        );
         prober.throttled(10, 10_000.0, false);
         assert_eq!(prober.reach(11, 10_000.0), 10);
         prober.throttled(10, 57.0, true);

@@ -22,7 +22,12 @@ enum Step {
 const LANES: u32 = 3;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let answer = (any::<bool>(), 0.1..900.0f64, prop_oneof![3 => Just(0.0), 1 => 0.0..1.0f64], prop::option::of(0..2500u64))
+    let answer = (
+        any::<bool>(),
+        0.1..900.0f64,
+        prop_oneof![3 => Just(0.0), 1 => 0.0..1.0f64],
+        prop::option::of(0..2500u64),
+    )
         .prop_map(|(oldest, charge, throttled, wait)| Step::Answer { oldest, charge, throttled, wait });
     let step = prop_oneof![
         3 => prop_oneof![0..5u64, 0..3000u64].prop_map(Step::Pass),
@@ -87,7 +92,11 @@ impl Play {
             Admission::Wait(until) => {
                 prop_assert!(until > self.now, "{until:?} is not later than {:?}", self.now);
                 let later = self.pacer.clone().admit(until, lane, documents);
-                prop_assert!(matches!(later, Admission::Send(_)), "{later:?} at {until:?}, as was told at {:?}", self.now);
+                prop_assert!(
+                    matches!(later, Admission::Send(_)),
+                    "{later:?} at {until:?}, as was told at {:?}",
+                    self.now
+                );
             }
         }
         Ok(())

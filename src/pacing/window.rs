@@ -37,38 +37,37 @@ pub(super) struct Account {
     /// The current window.
     pub(super) current: Tally,
     previous: Tally,
+    /// What the budgets of the windows since the previous one have paid, by the budget of that time: what is learnt later does not hold for then.
+    paid: f64,
 }
 
 impl Account {
     pub(super) fn new(opened: f64) -> Self {
-        Self { opened, current: Tally::default(), previous: Tally::default() }
+        Self { opened, current: Tally::default(), previous: Tally::default(), paid: f64::INFINITY }
     }
 
-    /// Opens the window that `now` lies in, given when the one after the current opens. Returns whether that is another one.
-    pub(super) fn roll(&mut self, now: f64, next: f64, budget: Option<f64>) -> bool {
+    /// Opens the window that `now` lies in, given when the one after the current opens.
+    pub(super) fn roll(&mut self, now: f64, next: f64, budget: Option<f64>) {
         if now < next {
-            return false;
+            return;
         }
         let skipped = (now - next).floor();
-        self.current.debt = self.debt(budget);
+        self.current.debt = self.debt();
         self.previous = self.current;
         self.current = Tally { number: self.previous.number + 1 + skipped as u64, ..Tally::default() };
+        // An unknown budget has not been overshot.
+        self.paid = budget.map_or(f64::INFINITY, |budget| budget * (1.0 + skipped));
         self.opened = next + skipped;
-        true
     }
 
     /// What the windows before have left to pay.
-    fn debt(&self, budget: Option<f64>) -> f64 {
-        let windows = (self.current.number - self.previous.number) as f64;
-        // An unknown budget has not been overshot.
-        budget.map_or(0.0, |budget| {
-            (self.previous.debt + self.previous.spent - budget * windows).max(0.0)
-        })
+    fn debt(&self) -> f64 {
+        (self.previous.debt + self.previous.spent - self.paid).max(0.0)
     }
 
     /// The current window's level.
-    pub(super) fn level(&self, budget: Option<f64>) -> f64 {
-        self.debt(budget) + self.current.spent
+    pub(super) fn level(&self) -> f64 {
+        self.debt() + self.current.spent
     }
 
     /// What was spent in the window before the current one.
@@ -106,8 +105,8 @@ impl Account {
     }
 
     /// The level of a window whose every request is answered, and whether something was throttled in it.
-    pub(super) fn closed_level(&mut self, number: u64, budget: Option<f64>) -> Option<(f64, bool)> {
-        let debt = self.debt(budget);
+    pub(super) fn closed_level(&mut self, number: u64) -> Option<(f64, bool)> {
+        let debt = self.debt();
         let is_current = number == self.current.number;
         let tally = self.tally(number)?;
         let debt = if is_current { debt } else { tally.debt };
@@ -129,13 +128,14 @@ mod tests {
     fn an_overshoot_is_owed_by_the_windows_that_follow() {
         let mut account = Account::new(0.0);
         account.send(30, 210.0, false);
-        assert!(!account.roll(0.9, 1.0, Some(100.0)));
-        assert!(account.roll(1.0, 1.0, Some(100.0)));
-        assert_eq!(account.level(Some(100.0)), 110.0);
+        account.roll(0.9, 1.0, Some(100.0));
+        assert_eq!(account.level(), 210.0, "still the same window");
+        account.roll(1.0, 1.0, Some(100.0));
+        assert_eq!(account.level(), 110.0);
         account.send(1, 5.0, false);
-        assert!(account.roll(3.5, 2.0, Some(100.0)), "a window without a request paid too");
+        account.roll(3.5, 2.0, Some(100.0));
         assert_eq!((account.opened, account.current.number), (3.0, 3));
-        assert_eq!(account.level(Some(100.0)), 0.0);
+        assert_eq!(account.level(), 0.0, "a window without a request paid too");
     }
 
     #[test]
@@ -143,13 +143,23 @@ mod tests {
         let mut account = Account::new(0.0);
         account.send(10, 100.0, false);
         account.roll(1.0, 1.0, Some(100.0));
-        assert_eq!(account.level(Some(100.0)), 0.0);
+        assert_eq!(account.level(), 0.0);
         assert!(account.settle(&ticket(0, 10), 20.0, true));
-        assert_eq!(account.level(Some(100.0)), 20.0);
-        assert_eq!(account.closed_level(0, Some(100.0)), Some((120.0, true)));
+        assert_eq!(account.level(), 20.0);
+        assert_eq!(account.closed_level(0), Some((120.0, true)));
         assert!(!account.current.throttled);
         account.roll(2.0, 2.0, Some(100.0));
         assert!(!account.settle(&ticket(0, 10), 500.0, true), "too late to count");
+    }
+
+    #[test]
+    fn what_an_earlier_window_paid_is_not_judged_by_a_later_budget() {
+        let mut account = Account::new(0.0);
+        account.send(10, 100.0, false);
+        account.roll(1.0, 1.0, Some(100.0));
+        account.send(1, 10.0, false);
+        account.roll(2.0, 2.0, Some(50.0));
+        assert_eq!(account.level(), 0.0, "the first window's hundred was paid by a hundred");
     }
 
     #[test]
@@ -158,10 +168,10 @@ mod tests {
         account.send(10, 70.0, false);
         account.send(10, 70.0, false);
         assert!(account.settle(&ticket(0, 10), 3.0, true), "the first to be throttled");
-        assert_eq!(account.closed_level(0, None), None);
+        assert_eq!(account.closed_level(0), None);
         assert!(!account.settle(&ticket(0, 10), -3.0, true));
-        assert_eq!(account.closed_level(0, None), Some((140.0, true)));
+        assert_eq!(account.closed_level(0), Some((140.0, true)));
         account.current.torn = true;
-        assert_eq!(account.closed_level(0, None), None);
+        assert_eq!(account.closed_level(0), None);
     }
 }
