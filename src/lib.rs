@@ -22,6 +22,7 @@ pub mod run;
 pub mod connector;
 pub mod transform;
 
+pub mod pacing;
 pub mod pipeline;
 
 pub mod checkpoint;

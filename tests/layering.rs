@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 const DOORS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("model", &["error"]),
-    ("connector", &["model", "error"]),
+    ("connector", &["model", "error", "pacing"]),
     ("transform", &["model", "error"]),
     ("checkpoint", &["model", "error"]),
     ("rejects", &["model", "error"]),
     ("pipeline", &["model", "error", "connector contracts", "transform", "checkpoint", "rejects"]),
     ("observe", &["model", "error"]),
+    ("pacing", &["model"]),
     ("tuner", &["model"]),
     ("report", &["model", "error"]),
     ("config", &["model", "error", "connector", "transform"]),
@@ -198,6 +199,7 @@ fn the_judge_knows_a_door_from_a_wall() {
     assert!(is_open("connector/registry.rs", "connector::sqlite"));
     assert!(!is_open("connector/file/sink.rs", "connector::sqlite::Lock"));
     assert!(is_open("tuner/mod.rs", "model::knobs::Knobs") && !is_open("tuner/mod.rs", "error::Error"));
+    assert!(is_open("pacing/mod.rs", "model::request::LaneId") && !is_open("pacing/mod.rs", "error::Error"));
     assert!(!is_open("model/mod.rs", "connector::Sink"));
     assert!(!is_open("attic/mod.rs", "model::Batch"));
 }

@@ -1,0 +1,170 @@
+//! Request-unit shadow accounting: says when a lane may send, and how much, so that its budget is used and not exceeded.
+//!
+//! A container of Cosmos DB is a set of physical partitions, each with its own budget of request units that is renewed every second. What is sent beyond it
+//! is thrown back (throttled) and was in vain; what is not sent is lost. Instead of feeling for the right rate, this
+//! room keeps the service's own account a second time: every answer says what it cost, every throttled one says when the second ends. Nothing here
+//! waits, reads a clock or knows a network: times are passed in as time since the start, so the connector and the simulator drive the same code.
+//!
+//! ```text
+//!  admit(now, lane, n) --> lane.rs   may it send now, and how many?     answered(now, ticket, answer)
+//!                            |  window.rs  what is spent in this second     |
+//!                            |  phase.rs   when the second ends       <-----+ retry-after
+//!                            |  size.rs    what a document costs      <-----+ charge
+//!                            |  prober.rs  when to ask for more       <-----+ throttled or not
+//!                          cap.rs    the bucket all lanes share (--max-ru)
+//! ```
+//!
+//! # How a connector calls it
+//!
+//! 1. [`Pacer::new`] once, with the cap. [`Pacer::open`] for every physical partition, with its budget if an offer could be read
+//!    (request units of the offer / partitions), without one otherwise: it then starts from one document and doubles until the first throttling.
+//! 2. Whenever a lane has documents waiting, [`Pacer::admit`] with their number. [`Admission::Send`] is a ticket for [`Ticket::documents`] of them, which
+//!    may be fewer than were asked for: the last request of a window is cut to fit. They are spent from that moment, so they are sent at once
+//!    (no queue, no permit in between). [`Admission::Wait`] is a time: ask again then, **or when an answer of the lane was
+//!    reported**, whichever is first; answers make room in the window (the rest of a budget, a probe that may double).
+//!    Never hold a slot of the requests in flight meanwhile.
+//! 3. Every ticket comes back exactly once: [`Pacer::answered`] with the charge of the whole response, the number of operations throttled in it (all of them if the
+//!    request as a whole was answered 429) and the longest retry-after; [`Pacer::lost`] if no answer came. Operations that failed otherwise count as
+//!    answered. Throttled documents go back to the head of the lane's queue; the pacer holds the lane until they may be sent.
+//! 4. [`Pacer::request_documents`] is the size to which requests are best cut. A lane that may take requests one by one and cut them itself needs it not.
+//! 5. When a partition splits (410, new ranges), [`Pacer::split`]; the parent is asked no more, and its tickets still come back.
+//!
+//! Lanes that are asked in turn share a cap fairly: begin each round after the lane that sent last. Retries of the client library must be off, or
+//! throttled answers never get here. One lock around the pacer is enough: no call loops, allocates (but for `open` and `split`) or waits.
+//!
+//! # What it is good for
+//!
+//! Measured against the endpoint in `endpoint.rs` and held by `tests.rs`: over 98.5 % of every budget used and under 0.5 % of operations throttled,
+//! whether a partition has 400 request units a second or 10 000, with the budget known or not.
+
+mod cap;
+mod lane;
+mod phase;
+mod prober;
+mod size;
+mod window;
+
+#[cfg(test)]
+mod endpoint;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use crate::model::request::LaneId;
+use cap::Cap;
+use lane::Lane;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The least wait that is told: a time that is still in the future however it is rounded.
+const TICK: f64 = 1e-6;
+
+/// Leave to send one request, and what its answer will be held against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use = "a ticket is spent already: send it, and report what became of it"]
+pub struct Ticket {
+    /// How many documents the request carries: at least one, at most as many as were asked for.
+    pub documents: u32,
+    lane: LaneId,
+    sent: Duration,
+    /// Expected request units.
+    expected: f64,
+    /// The window in which it was sent.
+    window: u64,
+    /// Sent beyond the budget that was believed.
+    probe: bool,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// What the whole response charged.
+    pub request_units: f64,
+    /// Operations that were throttled.
+    pub throttled: u32,
+    /// How long the target asked to wait; the longest, if operations differ.
+    pub retry_after: Option<Duration>,
+}
+
+/// Whether a request may be sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Admission {
+    /// Now, with as many documents as the ticket says.
+    Send(Ticket),
+    /// Not before this time, which is later than now; at that time it may, unless answers or other lanes changed matters.
+    Wait(Duration),
+}
+
+/// The account of all lanes of one target.
+#[derive(Clone, Debug)]
+pub struct Pacer {
+    lanes: Vec<Lane>,
+    cap: Cap,
+}
+
+impl Pacer {
+    /// No lanes yet. `cap`: request units per second that all lanes together may spend.
+    pub fn new(cap: Option<f64>) -> Self {
+        Self { lanes: Vec::new(), cap: Cap::new(cap) }
+    }
+
+    /// Changes the cap.
+    pub fn set_cap(&mut self, now: Duration, cap: Option<f64>) {
+        self.cap.set(now.as_secs_f64(), cap);
+    }
+
+    /// Opens the next lane. `budget`: its request units per second, if known.
+    pub fn open(&mut self, now: Duration, budget: Option<f64>) -> LaneId {
+        self.lanes.push(Lane::new(now.as_secs_f64(), budget));
+        self.lanes.len() as LaneId - 1
+    }
+
+    /// A lane has split: opens its children, each with its share of the budget, half for two.
+    pub fn split(&mut self, now: Duration, parent: LaneId, children: u32) -> Range<LaneId> {
+        let first = self.lanes.len() as LaneId;
+        let child = self.lanes[parent as usize].child(now.as_secs_f64(), children.max(1));
+        self.lanes.extend((0..children).map(|_| child));
+        first..first + children
+    }
+
+    /// May `lane` send now, with `documents` waiting? A ticket is spent at once.
+    pub fn admit(&mut self, now: Duration, lane: LaneId, documents: u32) -> Admission {
+        let at = now.as_secs_f64();
+        let lane_state = &mut self.lanes[lane as usize];
+        let earliest = lane_state.earliest(at, self.cap.earliest(at));
+        if earliest > at {
+            return Admission::Wait(
+                now.max(Duration::from_secs_f64(earliest)) + Duration::from_secs_f64(TICK),
+            );
+        }
+        let fits = documents.min(self.cap.fits(lane_state.mean_cost()));
+        let ticket = Ticket { lane, ..lane_state.send(now, fits) };
+        self.cap.spend(ticket.expected);
+        Admission::Send(ticket)
+    }
+
+    /// A request was answered.
+    pub fn answered(&mut self, now: Duration, ticket: Ticket, answer: Answer) {
+        let at = now.as_secs_f64();
+        self.cap.earliest(at);
+        self.cap.spend(answer.request_units - ticket.expected);
+        self.lanes[ticket.lane as usize].answered(at, &ticket, &answer);
+    }
+
+    /// No answer came. What it may have cost stays spent.
+    pub fn lost(&mut self, now: Duration, ticket: Ticket) {
+        self.lanes[ticket.lane as usize].lost(now.as_secs_f64(), &ticket);
+    }
+
+    /// How many documents the lane's next request should carry. [`admit`](Self::admit) may cut it further.
+    pub fn request_documents(&self, lane: LaneId) -> u32 {
+        let lane = &self.lanes[lane as usize];
+        lane.request().min(self.cap.fits(lane.mean_cost()))
+    }
+
+    /// The request units per second that the lane is believed to have; none before the first throttling of a lane that was opened without.
+    pub fn budget(&self, lane: LaneId) -> Option<f64> {
+        self.lanes[lane as usize].budget()
+    }
+}
