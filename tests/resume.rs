@@ -291,3 +291,24 @@ fn a_source_of_many_partitions_can_be_stopped_anywhere() {
     assert!(letters.lines().map(line).is_sorted());
     assert!(place.read(".docferry/jobs/s/rejects.jsonl") == letters.as_bytes());
 }
+
+/// The last run fails after everything is written and before the job is called finished: what a full disk does when the rejects are put in
+/// order. A folder where their new file is to be made stands in for it.
+#[test]
+fn an_array_is_ended_once_however_late_its_run_has_failed() {
+    let place = Place::new();
+    // Refused by the steps, then by the reader, whose dead letters come first: so there is an order to be made.
+    let large = format!("{{\"id\":\"{}\"}}\n", "x".repeat(3000));
+    place.write("in.jsonl", orders(3) + "{\n" + &large + &orders(3));
+    let ends = "[source]\nuri = \"in.jsonl\"\n[target]\nuri = \"out.json\"\n";
+    place.write("s.toml", format!("{ends}[run]\nmax_document = \"2 KiB\"\nmax_rejects = 2\n"));
+    let in_the_way = place.path(".docferry/jobs/s/rejects.new.jsonl");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let ran = place.docferry("migrate --strategy ./s.toml");
+    assert!(ran.code != 0 && ran.err.contains("writing the reject file"), "{}: {}", ran.code, ran.err);
+    std::fs::remove_dir(&in_the_way).unwrap();
+    place.succeed("migrate --strategy ./s.toml --resume");
+    let written: Vec<serde_json::Value> = serde_json::from_slice(&place.read("out.json")).unwrap();
+    assert_eq!(written.len(), 6);
+    place.succeed("verify --strategy ./s.toml");
+}

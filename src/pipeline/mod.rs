@@ -224,17 +224,17 @@ async fn close(shared: &Arc<Shared>, committing: tokio::task::JoinHandle<Committ
     if shared.stop.is_on() {
         return Ok(());
     }
-    // Also where a limit or damaged input left something unread: what was written shall be usable, and a resume cuts the end
-    // off again.
-    shared.sink.finish().await?;
     let all_done = (0..shared.partitions.len()).all(|partition| shared.account.is_done(partition as u32));
+    if all_done && shared.account.counters().rejected > 0 {
+        // Both generations of the checkpoint now speak of the whole reject file, whose order is about to change.
+        committer.commit(shared, false).await?;
+        let books = Arc::clone(shared);
+        commit::blocking(move || books.account.put_rejects_in_order(&books.partitions)).await?;
+    }
+    // Also where a limit or damaged input left something unread: what was written shall be usable. No unfinished checkpoint may
+    // follow: it would note the end, and a resume would write a second one behind it instead of cutting the first one off.
+    shared.sink.finish().await?;
     if all_done {
-        if shared.account.counters().rejected > 0 {
-            // Both generations of the checkpoint now speak of the whole reject file, whose order is about to change.
-            committer.commit(shared, false).await?;
-            let books = Arc::clone(shared);
-            commit::blocking(move || books.account.put_rejects_in_order(&books.partitions)).await?;
-        }
         committer.commit(shared, true).await?;
     }
     Ok(())
