@@ -292,6 +292,37 @@ fn a_source_of_many_partitions_can_be_stopped_anywhere() {
     assert!(place.read(".docferry/jobs/s/rejects.jsonl") == letters.as_bytes());
 }
 
+/// Parts are ended as their files are finished, so each stop leaves some with their end and some without.
+#[test]
+fn packed_parts_do_not_depend_on_stops() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("in")).unwrap();
+    for file in 0..20 {
+        place.write(&format!("in/{file:02}.jsonl"), orders(5 + 5 * file));
+    }
+    let strategy = |name: &str, extension: &str| {
+        let ends = format!(
+            "[source]\nuri = \"in/*.jsonl\"\n[target]\nconnector = \"file\"\npath = \"{name}\"\nextension = \"{extension}\"\n"
+        );
+        place.write(&format!("{name}.toml"), ends + "[run]\nbatch_documents = 7\n");
+    };
+    for extension in ["jsonl.gz", "json.zst"] {
+        let (calm, stopped) = (format!("calm-{extension}"), format!("stopped-{extension}"));
+        let (calm, stopped) = (calm.replace('.', "-"), stopped.replace('.', "-"));
+        strategy(&calm, extension);
+        strategy(&stopped, extension);
+        place.succeed(&format!("migrate --strategy ./{calm}.toml"));
+        for limit in (100..=1100).step_by(100) {
+            place.succeed(&format!("migrate --strategy ./{stopped}.toml --resume --limit {limit}"));
+        }
+        for file in 0..20 {
+            let part = |folder: &str| place.read(&format!("{folder}/part-{file:05}.{extension}"));
+            assert!(part(&stopped) == part(&calm), "{file}");
+        }
+        place.succeed(&format!("verify --strategy ./{stopped}.toml"));
+    }
+}
+
 /// The last run fails after everything is written and before the job is called finished: what a full disk does when the rejects are put in
 /// order. A folder where their new file is to be made stands in for it.
 #[test]

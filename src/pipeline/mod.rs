@@ -26,6 +26,7 @@ mod lanes;
 mod order;
 mod owners;
 mod pace;
+mod partition_ends;
 mod permits;
 mod read;
 mod retry;
@@ -174,6 +175,7 @@ impl Pipeline {
             tokio::spawn(send::dispatch(Arc::clone(&shared))),
             tokio::spawn(follow_knobs(Arc::clone(&shared))),
             tokio::spawn(measure_lanes(Arc::clone(&shared))),
+            tokio::spawn(partition_ends::tell(Arc::clone(&shared))),
         ];
         let committing = tokio::spawn(committer.run(Arc::clone(&shared)));
         let watching = async {
@@ -233,7 +235,9 @@ async fn close(shared: &Arc<Shared>, committing: tokio::task::JoinHandle<Committ
     }
     // Also where a limit or damaged input left something unread: what was written shall be usable. No unfinished checkpoint may
     // follow: it would note the end, and a resume would write a second one behind it instead of cutting the first one off.
+    let alone = shared.quiet.write().await;
     shared.sink.finish().await?;
+    drop(alone);
     if all_done {
         committer.commit(shared, true).await?;
     }

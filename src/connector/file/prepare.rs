@@ -133,7 +133,7 @@ impl Preparation {
             return Ok(Extent::default());
         }
         let extent = match noted {
-            Some(noted) => Extent::new(noted.length, noted.tail()?),
+            Some(noted) => Extent::new(noted.length, noted.tail()?, noted.ended),
             None => Extent::default(),
         };
         let length = noted.map_or(0, |noted| noted.length);

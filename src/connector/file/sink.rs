@@ -17,7 +17,9 @@ use crate::error::{Error, Result};
 use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
+use crate::model::partition::PartitionIndex;
 use crate::model::request::{Outcome, Request, Route};
+use rayon::prelude::*;
 use std::fs;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -158,6 +160,20 @@ impl Sink for FileSink {
 
     fn flush<'a>(&'a self, _checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.on_all_parts(Part::sync))
+    }
+
+    fn end_partitions<'a>(&'a self, partitions: &'a [PartitionIndex]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async {
+            let Prepared { parts, .. } = self.prepared()?;
+            let parts = partitions.iter().filter_map(|partition| parts.get(*partition as usize));
+            let parts: Vec<Arc<Part>> = match self.is_folder() {
+                true => parts.map(Arc::clone).collect(),
+                false => return Ok(()),
+            };
+            // Each packs one frame more; of small partitions that is all there is to pack.
+            blocking("ending parts of the target", move || parts.par_iter().try_for_each(|part| part.end()))
+                .await
+        })
     }
 
     fn finish(&self) -> BoxFuture<'_, Result<()>> {
