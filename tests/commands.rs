@@ -291,3 +291,25 @@ fn shells_get_their_completions() {
         assert!(script.contains("docferry") && script.contains("migrate"), "{shell}");
     }
 }
+
+/// A job that wrote nothing has nothing that it may replace later.
+#[test]
+fn what_was_put_in_the_place_of_an_empty_target_is_not_overwritten() {
+    for (target, file) in
+        [("out.jsonl", "out.jsonl"), ("parts", "parts/part-00000.jsonl"), ("parts", "parts/part-00007.jsonl")]
+    {
+        for source in ["", "not a document\n"] {
+            let place = Place::new();
+            place.write("in.jsonl", source);
+            place.succeed(&format!("migrate --from in.jsonl --to {target} --max-rejects 1"));
+            place.write(file, "precious\n");
+            for flag in ["", " --restart"] {
+                let ran =
+                    place.docferry(&format!("migrate --from in.jsonl --to {target} --max-rejects 1{flag}"));
+                assert_eq!(ran.code, 78, "{file}: {}", ran.err);
+                assert!(ran.err.contains("no record of this job names it as it is"), "{}", ran.err);
+                assert_eq!(place.read(file), b"precious\n", "{file}");
+            }
+        }
+    }
+}

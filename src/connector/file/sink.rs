@@ -125,6 +125,7 @@ impl Sink for FileSink {
                     .previous
                     .map(|previous| previous.target_state.clone())
                     .unwrap_or_default(),
+                is_finished: prepare.previous.is_some_and(|previous| previous.finished),
             };
             let prepared = blocking(PREPARING, move || preparation.run()).await?;
             let path = prepared.path.clone();

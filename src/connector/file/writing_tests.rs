@@ -200,8 +200,18 @@ fn only_the_jobs_own_file_is_overwritten() {
             .unwrap_err();
     assert!(changed.to_string().contains("has changed since the checkpoint"), "{changed}");
     std::fs::write(&path, "{}\nmore\n").unwrap();
+    assert!(try_fresh(Some(&finished), false).is_err(), "somebody wrote behind its end");
+    std::fs::write(&path, "{}\n").unwrap();
     try_fresh(Some(&finished), false).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+    // A run that was killed may have written more than it noted.
+    let killed = sink(&path, Format::Lines, Compression::None);
+    prepare(&killed, Start::Fresh, None, false).unwrap();
+    send(&killed, 0, &[b"{}".to_vec()]);
+    let noted = checkpoint(&killed);
+    drop(killed);
+    std::fs::write(&path, "{}\nmore\n").unwrap();
+    try_fresh(Some(&noted), false).unwrap();
 }
 
 #[test]
