@@ -109,8 +109,8 @@ impl Source for FileSource {
         })
     }
 
-    fn is_target(&self, identity: &str) -> bool {
-        let Ok(target) = fs::canonicalize(identity) else { return false };
+    fn is_target(&self, place: &str) -> bool {
+        let Ok(target) = fs::canonicalize(place) else { return false };
         let inputs = self.plan.get().map(|plan| plan.inputs.as_slice()).unwrap_or_default();
         // Parts written among the inputs could take the place of one.
         let reads = |path: &Path| {

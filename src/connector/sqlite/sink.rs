@@ -8,7 +8,7 @@ use crate::connector::source::Source;
 use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_look, quoted};
 use crate::connector::sqlite::session::Session;
 use crate::connector::sqlite::survey::{Survey, survey};
-use crate::connector::sqlite::{SqliteSource, TargetOptions, custody};
+use crate::connector::sqlite::{SqliteSource, TargetOptions, custody, in_table};
 use crate::error::{Error, Result};
 use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
@@ -101,13 +101,13 @@ impl Sink for SqliteSink {
     }
 
     fn place(&self) -> String {
-        let TargetOptions { path, table, .. } = &*self.options;
+        let path = self.options.path.as_path();
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let path = match (folder.canonicalize(), path.file_name()) {
             (Ok(folder), Some(name)) => folder.join(name),
-            _ => path.clone(),
+            _ => path.to_owned(),
         };
-        format!("{}, table {}", path.display(), table.to_ascii_lowercase())
+        format!("{}{}", path.display(), in_table(&self.options.table))
     }
 
     fn stored<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>> {

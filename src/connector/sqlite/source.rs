@@ -7,7 +7,7 @@ use crate::connector::source::{Reader, Source, SourceCapabilities};
 use crate::connector::sqlite::columns::Extract;
 use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_look, open_to_read};
 use crate::connector::sqlite::plan::{Layout, Plan};
-use crate::connector::sqlite::{SourceOptions, TargetOptions, rows};
+use crate::connector::sqlite::{SourceOptions, TargetOptions, in_table, rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::BoxFuture;
 use crate::model::batch::{Batch, BatchLimit, Next};
@@ -17,7 +17,7 @@ use crate::model::reject::{Reject, RejectedBy};
 use crate::model::units::{Bytes, Counted};
 use rusqlite::{Connection, ErrorCode};
 use std::fmt::{self, Write};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -96,6 +96,13 @@ impl Source for SqliteSource {
                 end,
             }) as _)
         })
+    }
+
+    fn is_target(&self, place: &str) -> bool {
+        let Some(plan) = self.plan.get() else { return false };
+        let Some(path) = place.strip_suffix(&in_table(&plan.table)) else { return false };
+        let whole = [path.as_ref(), self.options.path.as_path()].map(fs::canonicalize);
+        matches!(whole, [Ok(target), Ok(source)] if target == source)
     }
 
     fn locate(&self, partition: &Partition, at: u64, _ordinal: u64) -> String {
