@@ -180,7 +180,7 @@ impl Pages {
         let mut statement = self.connection.prepare_cached(&self.query)?;
         let mut rows = statement.query([*ids.start() as i64, *ids.end() as i64, documents, largest])?;
         let mut batch = Batch { to: Position::new(*ids.start(), ordinal), ..Batch::default() };
-        let mut count = 0;
+        let (mut count, mut rejected) = (0, 0);
         loop {
             let row = match rows.next() {
                 Ok(Some(row)) => row,
@@ -197,8 +197,11 @@ impl Pages {
                 ordinal: count,
                 operation: Operation::Upsert,
             };
-            match self.take(row, rowid, &span, limit, &mut batch)? {
+            // What was rejected is in memory beside the documents.
+            let left = BatchLimit { bytes: limit.bytes.saturating_sub(rejected), ..limit };
+            match self.take(row, rowid, &span, left, &mut batch)? {
                 Taken::Whole => {}
+                Taken::Rejected(length) => rejected += length,
                 Taken::NoRoom(length) if count == 0 => return Ok(Next::Grow(length)),
                 Taken::NoRoom(_) => break,
             }
@@ -236,8 +239,14 @@ impl Pages {
                 return Ok(Taken::Whole);
             }
             Ok(()) => batch.rejects.push(too_large(span, length, limit.max_document)),
+            Err(_) if buffer.len() > limit.bytes => {
+                buffer.truncate(start);
+                return Ok(Taken::NoRoom(length));
+            }
             Err(refusal) => {
                 batch.rejects.push(Reject::new(refusal.by, refusal.reason, span, &buffer[start..]));
+                buffer.truncate(start);
+                return Ok(Taken::Rejected(length));
             }
         }
         buffer.truncate(start);
@@ -247,8 +256,10 @@ impl Pages {
 
 /// What became of a row.
 enum Taken {
-    /// It is in the batch.
+    /// It is in the batch, or only that it was too large is.
     Whole,
+    /// It is in the batch as a reject of this many bytes.
+    Rejected(usize),
     /// It has this many bytes, more than are left.
     NoRoom(usize),
 }
