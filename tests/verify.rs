@@ -153,3 +153,17 @@ fn a_target_that_is_not_there_is_no_difference_but_a_mistake() {
       try: migrate first, or correct the target
     "#);
 }
+
+/// Their dead letters hold what not every reader of JSON takes.
+#[test]
+fn what_the_target_refused_is_not_missed_whatever_it_holds() {
+    let place = Place::new();
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    place.write(
+        "in.jsonl",
+        format!("{{\"id\":7}}\n{{\"id\":\"7\",\"x\":1e400}}\n{{\"id\":\"7\",\"x\":{deep}}}\n"),
+    );
+    place.succeed("migrate --from in.jsonl --to sqlite:out.db --max-rejects 2");
+    let ran = place.succeed("verify --from in.jsonl --to sqlite:out.db");
+    assert!(ran.out.contains("after 0 dropped and 2 rejected"), "{}", ran.out);
+}
