@@ -167,3 +167,45 @@ fn what_the_target_refused_is_not_missed_whatever_it_holds() {
     let ran = place.succeed("verify --from in.jsonl --to sqlite:out.db");
     assert!(ran.out.contains("after 0 dropped and 2 rejected"), "{}", ran.out);
 }
+
+/// Without `duplicates = "last"` nothing says which of two files is the later one.
+#[test]
+fn ids_of_several_partitions_are_said_to_be_ambiguous() {
+    let place = Place::new();
+    place.write("1.jsonl", orders(20));
+    place.write("2.jsonl", orders(10).replace(".50", ".51") + &orders(20)[orders(10).len()..]);
+    let ends = |duplicates: &str| {
+        let source =
+            format!("[source]\nconnector = \"file\"\npath = \"*.jsonl\"\nduplicates = \"{duplicates}\"\n");
+        place.write(
+            &format!("{duplicates}.toml"),
+            format!("{source}[target]\nuri = \"sqlite:{duplicates}.db\"\n"),
+        );
+    };
+    ends("unordered");
+    place.succeed("migrate --strategy ./unordered.toml");
+    let ran = place.docferry("verify --strategy ./unordered.toml");
+    assert!(ran.out.contains("  ambiguous     10 documents have an id that"), "{}", ran.out);
+    let ran = place.docferry("verify --strategy ./unordered.toml --json");
+    let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(found["ambiguous"], 10);
+    ends("last");
+    place.succeed("migrate --strategy ./last.toml");
+    let ran = place.succeed("verify --strategy ./last.toml");
+    assert!(!ran.out.contains("ambiguous"), "{}", ran.out);
+}
+
+/// However much is wrong, only the first of it is told, and counted.
+#[test]
+fn of_much_that_is_inconsistent_some_is_told() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(ORDERS));
+    place.succeed("migrate --from in.jsonl --to out.jsonl");
+    place.write("out.jsonl", orders(ORDERS) + &"garbage\n".repeat(1000));
+    let ran = place.docferry("verify --from in.jsonl --to out.jsonl --json");
+    let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(found["target_inconsistencies"], 1000);
+    assert_eq!(found["target_inconsistent"].as_array().unwrap().len(), 10);
+    let ran = place.docferry("verify --from in.jsonl --to out.jsonl");
+    assert!(ran.out.contains("  inconsistent  and 990 more\n"), "{}", ran.out);
+}
