@@ -50,14 +50,14 @@ impl FileSource {
         self.plan.get()?.slices.get(&partition.id)
     }
 
-    /// The number of the line, from 1, if it can be counted.
+    /// The number of the line, from 1, if it is counted.
     fn line(&self, slice: &Slice, ordinal: u64) -> Option<u64> {
         let before = match (&slice.input.place, self.reading.partition_bytes) {
             (Place::File(path), Some(step)) if slice.start > 0 => {
                 let mut all = self.line_counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 let counts = Arc::clone(all.entry(path.clone()).or_default());
                 drop(all);
-                counts.before(path, slice, step).ok()?
+                counts.before(path, slice, step)?
             }
             _ => 0,
         };
