@@ -209,3 +209,14 @@ fn of_much_that_is_inconsistent_some_is_told() {
     let ran = place.docferry("verify --from in.jsonl --to out.jsonl");
     assert!(ran.out.contains("  inconsistent  and 990 more\n"), "{}", ran.out);
 }
+
+/// What it would leave out it would call missing.
+#[test]
+fn verify_knows_no_limit() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(5));
+    place.succeed("migrate --from in.jsonl --to out.jsonl --limit 3");
+    let ran = place.docferry("verify --from in.jsonl --to out.jsonl --limit 3");
+    assert_eq!(ran.code, 64, "{}", ran.err);
+    assert!(ran.err.contains("unexpected argument '--limit'"), "{}", ran.err);
+}
