@@ -155,8 +155,10 @@ pub trait Sink: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
-    /// Writes what ends the target (the end of a JSON array, the last frame). Called once, when every document is accounted for; one
-    /// more `mark` and `flush` follow, with the finished checkpoint.
+    /// Writes what ends the target (the end of a JSON array, the last frame). Called at most once in a run, as the last but one thing: when
+    /// every document is accounted for, one more `mark` and `flush` follow, with the finished checkpoint. Also called where a limit or damaged
+    /// input left something unread, or where the run is killed before that flush: then no checkpoint knows of the end, and the `prepare` of
+    /// the run that goes on must take it off again.
     fn finish(&self) -> BoxFuture<'_, Result<()>>;
 
     /// A command with which a person can look at what was written, if there is one.
