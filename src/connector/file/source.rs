@@ -8,14 +8,15 @@ use crate::connector::file::cursor::{Cursor, Scope};
 use crate::connector::file::fingerprint::fingerprint;
 use crate::connector::file::format::{Compression, Format};
 use crate::connector::file::locate::LineCounts;
-use crate::connector::file::names::{input_name, write_position_id};
+use crate::connector::file::names::input_name;
 use crate::connector::file::plan::{Given, Input, Place, Plan, Reading, Slice};
 use crate::connector::file::streams;
 use crate::connector::source::{Reader, Source, SourceCapabilities};
 use crate::error::{Error, Result};
-use crate::model::BoxFuture;
 use crate::model::batch::{BatchLimit, Next};
 use crate::model::partition::{Partition, Stretch};
+use crate::model::position_id::write_position_id;
+use crate::model::{BoxFuture, blocking};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
@@ -197,17 +198,6 @@ impl Reader for FileReader {
             self.cursor = Some(cursor);
             next
         })
-    }
-}
-
-/// Runs what may wait for a disk on a thread that may wait.
-pub(super) async fn blocking<T: Send + 'static>(
-    operation: &'static str,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(cause) => Err(Error::internal(operation, "the blocking task ended early").caused_by(cause)),
     }
 }
 

@@ -5,18 +5,18 @@
 
 use crate::connector::source::{Reader, Source, SourceCapabilities};
 use crate::connector::sqlite::columns::Extract;
-use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_look, open_to_read};
+use crate::connector::sqlite::connection::{failure, find_file, open_to_look, open_to_read};
 use crate::connector::sqlite::plan::{Layout, Plan};
 use crate::connector::sqlite::{SourceOptions, TargetOptions, in_table, rows};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::BoxFuture;
 use crate::model::batch::{Batch, BatchLimit, Next};
 use crate::model::document::{Operation, Span};
 use crate::model::partition::{Partition, Position, Stretch};
+use crate::model::position_id::write_position_id;
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::units::{Bytes, Counted};
+use crate::model::{BoxFuture, blocking};
 use rusqlite::{Connection, ErrorCode};
-use std::fmt::{self, Write};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::RangeInclusive;
@@ -54,7 +54,7 @@ impl SqliteSource {
     async fn plan(&self) -> Result<&Arc<Plan>> {
         let make = || {
             let (options, extract) = (Arc::clone(&self.options), self.extract.clone());
-            blocking(move || Plan::make(&options, extract.as_ref()).map(Arc::new))
+            blocking(READING, move || Plan::make(&options, extract.as_ref()).map(Arc::new))
         };
         self.plan.get_or_try_init(make).await
     }
@@ -69,7 +69,7 @@ impl Source for SqliteSource {
         Box::pin(async {
             let plan = self.plan().await?;
             let options = Arc::clone(&self.options);
-            let file = blocking(move || fingerprint(&options.path)).await?;
+            let file = blocking(READING, move || fingerprint(&options.path)).await?;
             Ok(vec![file, format!("table {}: {}", plan.table, Counted(plan.count, "row"))])
         })
     }
@@ -88,7 +88,7 @@ impl Source for SqliteSource {
             let range = plan.range(partition.start.at);
             let end = stretch.until.map_or(range.end() + 1, |until| until.at.min(range.end() + 1));
             let path = self.options.path.clone();
-            let pages = blocking(move || Pages::open(path, plan)).await?;
+            let pages = blocking(READING, move || Pages::open(path, plan)).await?;
             let at = stretch.from.at.max(*range.start());
             Ok(Box::new(SqliteReader {
                 pages: Arc::new(Mutex::new(pages)),
@@ -112,15 +112,7 @@ impl Source for SqliteSource {
 
     fn position_id(&self, partition: &Partition, at: u64, out: &mut String) {
         let table = partition.id.0.rsplit_once(':').map_or("", |(table, _)| table);
-        for character in table.chars() {
-            match character {
-                '/' | '\\' | '?' | '#' | '%' | '@' => push_percent(out, character as u32),
-                control if control.is_control() => push_percent(out, control as u32),
-                plain => out.push(plain),
-            }
-        }
-        out.push('@');
-        append(out, format_args!("{at}"));
+        write_position_id(table, at, out);
     }
 }
 
@@ -139,7 +131,7 @@ impl Reader for SqliteReader {
             }
             let (rows, ordinal) = (self.at.at..=self.end - 1, self.at.ordinal);
             let pages = Arc::clone(&self.pages).lock_owned().await;
-            let next = blocking(move || pages.read(rows, ordinal, limit)).await?;
+            let next = blocking(READING, move || pages.read(rows, ordinal, limit)).await?;
             if let Next::Batch(batch) = &next {
                 self.at = batch.to.clone();
             }
@@ -267,16 +259,6 @@ enum Taken {
 fn too_large(span: &Span, length: usize, limit: usize) -> Reject {
     let reason = format!("larger than the limit of {}", Bytes(limit as u64));
     Reject { length: length as u64, ..Reject::new(RejectedBy::Read, reason, span, &[]) }
-}
-
-fn append(out: &mut String, text: fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    let _ = out.write_fmt(text);
-}
-
-fn push_percent(out: &mut String, character: u32) {
-    // Control characters end at U+009F: two digits hold each.
-    append(out, format_args!("%{character:02X}"));
 }
 
 /// What tells an unchanged database file from a changed one.
