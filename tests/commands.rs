@@ -291,3 +291,62 @@ fn shells_get_their_completions() {
         assert!(script.contains("docferry") && script.contains("migrate"), "{shell}");
     }
 }
+
+/// A job that wrote nothing has nothing that it may replace later.
+#[test]
+fn what_was_put_in_the_place_of_an_empty_target_is_not_overwritten() {
+    for (target, file) in
+        [("out.jsonl", "out.jsonl"), ("parts", "parts/part-00000.jsonl"), ("parts", "parts/part-00007.jsonl")]
+    {
+        for source in ["", "not a document\n"] {
+            let place = Place::new();
+            place.write("in.jsonl", source);
+            place.succeed(&format!("migrate --from in.jsonl --to {target} --max-rejects 1"));
+            place.write(file, "precious\n");
+            for flag in ["", " --restart"] {
+                let ran =
+                    place.docferry(&format!("migrate --from in.jsonl --to {target} --max-rejects 1{flag}"));
+                assert_eq!(ran.code, 78, "{file}: {}", ran.err);
+                assert!(ran.err.contains("no record of this job names it as it is"), "{}", ran.err);
+                assert_eq!(place.read(file), b"precious\n", "{file}");
+            }
+        }
+    }
+}
+
+/// With ids made of positions it would read its own rows again, and write each once more.
+#[test]
+fn a_table_is_not_written_onto_itself() {
+    let place = Place::new();
+    let table = "CREATE TABLE t (id TEXT PRIMARY KEY, document TEXT)";
+    for is_known in [false, true] {
+        let path = if is_known { "known.db" } else { "new.db" };
+        if is_known {
+            place.write("in.jsonl", orders(5));
+            place.succeed(&format!("migrate --from in.jsonl --to sqlite:{path}?table=t"));
+        } else {
+            place.database(path).execute_batch(table).unwrap();
+        }
+        let mut others = vec![format!("{path}?table=t"), format!("./{path}?table=T")];
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(place.path(path), place.path(format!("link-{path}"))).unwrap();
+            others.push(format!("link-{path}?table=t"));
+        }
+        for other in others {
+            for (from, to) in
+                [(format!("{path}?table=t"), &other), (other.clone(), &format!("{path}?table=t"))]
+            {
+                let ran = place.docferry(&format!(
+                    "migrate --job itself --overwrite --from sqlite:{from} --to sqlite:{to}"
+                ));
+                assert_eq!(ran.code, 78, "{from} {to}: {}", ran.err);
+                assert!(ran.err.contains("source and target are the same"), "{}", ran.err);
+            }
+        }
+        // Another table of the same file is another target.
+        place.succeed(&format!(
+            "migrate --job itself --from sqlite:{path}?table=t --to sqlite:{path}?table=u --restart"
+        ));
+    }
+}

@@ -1,6 +1,7 @@
 //! A short form of `oracle/kill.py`: runs are killed at places spread over their source and resumed, and must leave what a run leaves that
 //! nobody touched. The long form is the same script with more strikes; it is run by hand before a release.
 
+use crate::place::skip;
 use std::path::Path;
 use std::process::Command;
 
@@ -24,7 +25,7 @@ fn a_killed_run_to_a_journal_is_continued() {
 
 fn strike(target: &str) {
     if !Command::new("python3").arg("--version").output().is_ok_and(|ran| ran.status.success()) {
-        return eprintln!("skipped, nothing was tested: there is no python3");
+        return skip("there is no python3");
     }
     // Slow enough for an unoptimised build on a busy machine to keep the pace.
     let output = Command::new("python3")

@@ -19,6 +19,8 @@ mod layering;
 #[cfg(test)]
 mod liveness;
 #[cfg(test)]
+mod partition_ends;
+#[cfg(test)]
 mod place;
 #[cfg(test)]
 mod readme;

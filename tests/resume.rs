@@ -291,3 +291,55 @@ fn a_source_of_many_partitions_can_be_stopped_anywhere() {
     assert!(letters.lines().map(line).is_sorted());
     assert!(place.read(".docferry/jobs/s/rejects.jsonl") == letters.as_bytes());
 }
+
+/// Parts are ended as their files are finished, so each stop leaves some with their end and some without.
+#[test]
+fn packed_parts_do_not_depend_on_stops() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("in")).unwrap();
+    for file in 0..20 {
+        place.write(&format!("in/{file:02}.jsonl"), orders(5 + 5 * file));
+    }
+    let strategy = |name: &str, extension: &str| {
+        let ends = format!(
+            "[source]\nuri = \"in/*.jsonl\"\n[target]\nconnector = \"file\"\npath = \"{name}\"\nextension = \"{extension}\"\n"
+        );
+        place.write(&format!("{name}.toml"), ends + "[run]\nbatch_documents = 7\n");
+    };
+    for extension in ["jsonl.gz", "json.zst"] {
+        let (calm, stopped) = (format!("calm-{extension}"), format!("stopped-{extension}"));
+        let (calm, stopped) = (calm.replace('.', "-"), stopped.replace('.', "-"));
+        strategy(&calm, extension);
+        strategy(&stopped, extension);
+        place.succeed(&format!("migrate --strategy ./{calm}.toml"));
+        for limit in (100..=1100).step_by(100) {
+            place.succeed(&format!("migrate --strategy ./{stopped}.toml --resume --limit {limit}"));
+        }
+        for file in 0..20 {
+            let part = |folder: &str| place.read(&format!("{folder}/part-{file:05}.{extension}"));
+            assert!(part(&stopped) == part(&calm), "{file}");
+        }
+        place.succeed(&format!("verify --strategy ./{stopped}.toml"));
+    }
+}
+
+/// The last run fails after everything is written and before the job is called finished: what a full disk does when the rejects are put in
+/// order. A folder where their new file is to be made stands in for it.
+#[test]
+fn an_array_is_ended_once_however_late_its_run_has_failed() {
+    let place = Place::new();
+    // Refused by the steps, then by the reader, whose dead letters come first: so there is an order to be made.
+    let large = format!("{{\"id\":\"{}\"}}\n", "x".repeat(3000));
+    place.write("in.jsonl", orders(3) + "{\n" + &large + &orders(3));
+    let ends = "[source]\nuri = \"in.jsonl\"\n[target]\nuri = \"out.json\"\n";
+    place.write("s.toml", format!("{ends}[run]\nmax_document = \"2 KiB\"\nmax_rejects = 2\n"));
+    let in_the_way = place.path(".docferry/jobs/s/rejects.new.jsonl");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let ran = place.docferry("migrate --strategy ./s.toml");
+    assert!(ran.code != 0 && ran.err.contains("writing the reject file"), "{}: {}", ran.code, ran.err);
+    std::fs::remove_dir(&in_the_way).unwrap();
+    place.succeed("migrate --strategy ./s.toml --resume");
+    let written: Vec<serde_json::Value> = serde_json::from_slice(&place.read("out.json")).unwrap();
+    assert_eq!(written.len(), 6);
+    place.succeed("verify --strategy ./s.toml");
+}

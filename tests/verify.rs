@@ -153,3 +153,70 @@ fn a_target_that_is_not_there_is_no_difference_but_a_mistake() {
       try: migrate first, or correct the target
     "#);
 }
+
+/// Their dead letters hold what not every reader of JSON takes.
+#[test]
+fn what_the_target_refused_is_not_missed_whatever_it_holds() {
+    let place = Place::new();
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    place.write(
+        "in.jsonl",
+        format!("{{\"id\":7}}\n{{\"id\":\"7\",\"x\":1e400}}\n{{\"id\":\"7\",\"x\":{deep}}}\n"),
+    );
+    place.succeed("migrate --from in.jsonl --to sqlite:out.db --max-rejects 2");
+    let ran = place.succeed("verify --from in.jsonl --to sqlite:out.db");
+    assert!(ran.out.contains("after 0 dropped and 2 rejected"), "{}", ran.out);
+}
+
+/// Without `duplicates = "last"` nothing says which of two files is the later one.
+#[test]
+fn ids_of_several_partitions_are_said_to_be_ambiguous() {
+    let place = Place::new();
+    place.write("1.jsonl", orders(20));
+    place.write("2.jsonl", orders(10).replace(".50", ".51") + &orders(20)[orders(10).len()..]);
+    let ends = |duplicates: &str| {
+        let source =
+            format!("[source]\nconnector = \"file\"\npath = \"*.jsonl\"\nduplicates = \"{duplicates}\"\n");
+        place.write(
+            &format!("{duplicates}.toml"),
+            format!("{source}[target]\nuri = \"sqlite:{duplicates}.db\"\n"),
+        );
+    };
+    ends("unordered");
+    place.succeed("migrate --strategy ./unordered.toml");
+    let ran = place.docferry("verify --strategy ./unordered.toml");
+    assert!(ran.out.contains("  ambiguous     10 documents have an id that"), "{}", ran.out);
+    let ran = place.docferry("verify --strategy ./unordered.toml --json");
+    let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(found["ambiguous"], 10);
+    ends("last");
+    place.succeed("migrate --strategy ./last.toml");
+    let ran = place.succeed("verify --strategy ./last.toml");
+    assert!(!ran.out.contains("ambiguous"), "{}", ran.out);
+}
+
+/// However much is wrong, only the first of it is told, and counted.
+#[test]
+fn of_much_that_is_inconsistent_some_is_told() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(ORDERS));
+    place.succeed("migrate --from in.jsonl --to out.jsonl");
+    place.write("out.jsonl", orders(ORDERS) + &"garbage\n".repeat(1000));
+    let ran = place.docferry("verify --from in.jsonl --to out.jsonl --json");
+    let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(found["target_inconsistencies"], 1000);
+    assert_eq!(found["target_inconsistent"].as_array().unwrap().len(), 10);
+    let ran = place.docferry("verify --from in.jsonl --to out.jsonl");
+    assert!(ran.out.contains("  inconsistent  and 990 more\n"), "{}", ran.out);
+}
+
+/// What it would leave out it would call missing.
+#[test]
+fn verify_knows_no_limit() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(5));
+    place.succeed("migrate --from in.jsonl --to out.jsonl --limit 3");
+    let ran = place.docferry("verify --from in.jsonl --to out.jsonl --limit 3");
+    assert_eq!(ran.code, 64, "{}", ran.err);
+    assert!(ran.err.contains("unexpected argument '--limit'"), "{}", ran.err);
+}

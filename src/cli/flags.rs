@@ -12,7 +12,6 @@ pub(super) fn asked(flags: &JobFlags, matches: &ArgMatches) -> Asked {
     let source = Source(matches);
     let scaling = &flags.scaling;
     let pace = [
-        ("limit", source.given("limit", flags.limit)),
         ("max_rejects", source.given("max_rejects", flags.max_rejects.as_ref())),
         ("max_rate", source.given("max_rate", flags.max_rate)),
         ("profile", source.given("auto_scaling_profile", scaling.auto_scaling_profile.as_ref())),
@@ -43,7 +42,9 @@ pub(super) fn asked_to_migrate(flags: &Migrate, matches: &ArgMatches) -> Asked {
         (_, true) => Begin::Restart,
         _ => Begin::Start,
     };
-    Asked { begin, overwrite: flags.overwrite, ..asked(&flags.job, matches) }
+    let mut asked = asked(&flags.job, matches);
+    asked.run.extend(Source(matches).given("limit", flags.limit).map(|given| ("limit", given)));
+    Asked { begin, overwrite: flags.overwrite, ..asked }
 }
 
 struct Source<'a>(&'a ArgMatches);
@@ -106,6 +107,7 @@ mod tests {
             asked("docferry --state s migrate --resume --readers 3 --max-rejects 1% --no-auto-scaling"),
             "Resume s flag --state max_rejects=1% flag --max-rejects, auto_scaling=false flag --no-auto-scaling, readers=3 flag --readers"
         );
+        assert_eq!(asked("docferry migrate --limit 5"), "Start limit=5 flag --limit");
         assert_eq!(
             asked("docferry migrate --state t --no-auto-scaling --auto-scaling"),
             "Start t flag --state auto_scaling=true flag --auto-scaling"

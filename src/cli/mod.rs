@@ -133,6 +133,9 @@ pub struct Migrate {
     /// Begin anew, whatever the last run of this job did; deletes no rows
     #[arg(long, env = "DOCFERRY_RESTART", hide_env = true, value_parser = FalseyValueParser::new())]
     pub restart: bool,
+    /// Stop after so many documents
+    #[arg(long, env = "DOCFERRY_LIMIT", hide_env = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
     /// Replace a target that this job did not make
     #[arg(long, env = "DOCFERRY_OVERWRITE", hide_env = true, value_parser = FalseyValueParser::new())]
     pub overwrite: bool,
@@ -153,9 +156,6 @@ pub struct JobFlags {
     /// The job's name, by default that of the strategy or the target
     #[arg(long, env = "DOCFERRY_JOB", hide_env = true, value_name = "NAME")]
     pub job: Option<String>,
-    /// Stop after so many documents
-    #[arg(long, env = "DOCFERRY_LIMIT", hide_env = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub limit: Option<u64>,
     /// So many rejects (100) or this share of the documents (1%) are still a success [default: 0]
     #[arg(long, env = "DOCFERRY_MAX_REJECTS", hide_env = true, value_name = "N|N%")]
     pub max_rejects: Option<String>,

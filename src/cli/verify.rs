@@ -10,9 +10,6 @@ use crate::run::{self, Verification};
 use serde_json::json;
 use std::io::{self, Write};
 
-/// How many inconsistencies of the target are printed: enough to see a pattern.
-const SHOWN: usize = 10;
-
 /// Compares and returns the exit code.
 pub(super) fn run(
     asked: &Asked,
@@ -48,11 +45,20 @@ fn print(found: &Verification, out: &mut dyn Write) -> io::Result<()> {
         "  content       {content} (sums {:032x} and {:032x})",
         found.source_sum, found.target_sum
     )?;
-    for inconsistency in found.target_inconsistent.iter().take(SHOWN) {
+    for inconsistency in &found.target_inconsistent {
         writeln!(out, "  inconsistent  {inconsistency}")?;
     }
-    if let Some(more) = found.target_inconsistent.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        writeln!(out, "  inconsistent  and {} more", Count(more as u64))?;
+    match found.target_inconsistencies.saturating_sub(found.target_inconsistent.len() as u64) {
+        0 => {}
+        more => writeln!(out, "  inconsistent  and {} more", Count(more))?,
+    }
+    if found.ambiguous > 0 {
+        let have = if found.ambiguous == 1 { "has" } else { "have" };
+        writeln!(
+            out,
+            "  ambiguous     {} {have} an id that another partition holds with other content; which one the target keeps is a\n                matter of timing, unless the source says duplicates = \"last\"",
+            Counted(found.ambiguous, "document")
+        )?;
     }
     Ok(())
 }
@@ -67,6 +73,8 @@ fn to_json(found: &Verification) -> serde_json::Value {
         "source_sum": format!("{:032x}", found.source_sum),
         "target_sum": format!("{:032x}", found.target_sum),
         "target_inconsistent": found.target_inconsistent,
+        "target_inconsistencies": found.target_inconsistencies,
+        "ambiguous": found.ambiguous,
         "dropped": found.dropped,
         "rejected": found.rejected,
     })
@@ -83,9 +91,11 @@ mod tests {
             target_documents: 999,
             source_sum: 5,
             target_sum: 4,
-            target_inconsistent: (0..12)
+            target_inconsistent: (0..2)
                 .map(|row| format!("row {row}: id column is not the document's id"))
                 .collect(),
+            target_inconsistencies: 12,
+            ambiguous: 2,
             equal: false,
             dropped: 3,
             rejected: 0,
@@ -99,15 +109,9 @@ mod tests {
       content       different (sums 00000000000000000000000000000005 and 00000000000000000000000000000004)
       inconsistent  row 0: id column is not the document's id
       inconsistent  row 1: id column is not the document's id
-      inconsistent  row 2: id column is not the document's id
-      inconsistent  row 3: id column is not the document's id
-      inconsistent  row 4: id column is not the document's id
-      inconsistent  row 5: id column is not the document's id
-      inconsistent  row 6: id column is not the document's id
-      inconsistent  row 7: id column is not the document's id
-      inconsistent  row 8: id column is not the document's id
-      inconsistent  row 9: id column is not the document's id
-      inconsistent  and 2 more
+      inconsistent  and 10 more
+      ambiguous     2 documents have an id that another partition holds with other content; which one the target keeps is a
+                    matter of timing, unless the source says duplicates = "last"
     "#);
         assert_eq!(to_json(&found)["target_sum"], "00000000000000000000000000000004");
     }

@@ -8,8 +8,8 @@
 //! budget), so one slow lane does not hold up the rest. The pipeline asks [`Sink::route`] for every document, keeps one queue
 //! a lane and calls [`Lane::send`], many at once where the sink allows it.
 //!
-//! The order of calls: `check`, `identity`, `stored`, then `prepare`, then `lanes`; after that `route`, `send`, `mark` and `flush` at any
-//! time from any task, and `finish` at the end of a run that came to its end.
+//! The order of calls: `check`, `identity`, `stored`, then `prepare`, then `lanes`; after that `route`, `send`, `mark`, `flush` and
+//! `end_partitions` at any time from any task, and `finish` at the end of a run that came to its end.
 //!
 //! **Delivery.** The engine sends every document at least once, and requests that touch one (key, id) in source order, also
 //! across retries; a request never holds the same (key, id) twice. After a crash it sends again everything after the last checkpoint. A sink
@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
-use crate::model::partition::Partition;
+use crate::model::partition::{Partition, PartitionIndex};
 use crate::model::request::{Outcome, Request, Route};
 use std::sync::Arc;
 
@@ -147,8 +147,18 @@ pub trait Sink: Send + Sync {
     /// transaction, and answers [`ErrorKind::Held`](crate::error::ErrorKind::Held) if another run has stored one since this run began.
     fn flush<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
 
-    /// Writes what ends the target (the end of a JSON array, the last frame). Called once, when every document is accounted for; one
-    /// more `mark` and `flush` follow, with the finished checkpoint.
+    /// Every document of these partitions has met its end, and none of them is sent any more: what the sink keeps for them alone can be ended and
+    /// let go of. Each partition is told of once in a run, those that earlier runs have finished too, unless the run ends before. No
+    /// `mark` and no `finish` runs meanwhile.
+    fn end_partitions<'a>(&'a self, partitions: &'a [PartitionIndex]) -> BoxFuture<'a, Result<()>> {
+        let _ = partitions;
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Writes what ends the target (the end of a JSON array, the last frame). Called at most once in a run, as the last but one thing: when
+    /// every document is accounted for, one more `mark` and `flush` follow, with the finished checkpoint. Also called where a limit or damaged
+    /// input left something unread, or where the run is killed before that flush: then no checkpoint knows of the end, and the `prepare` of
+    /// the run that goes on must take it off again.
     fn finish(&self) -> BoxFuture<'_, Result<()>>;
 
     /// A command with which a person can look at what was written, if there is one.

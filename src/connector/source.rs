@@ -39,10 +39,10 @@ pub trait Source: Send + Sync {
         stretch: Stretch,
     ) -> BoxFuture<'a, Result<Box<dyn Reader>>>;
 
-    /// Whether the target of that identity ([`Sink::identity`](crate::connector::Sink::identity)) is what this source reads. A run
-    /// that would write onto what it reads is refused.
-    fn is_target(&self, identity: &str) -> bool {
-        let _ = identity;
+    /// Whether the target at that place ([`Sink::place`](crate::connector::Sink::place)) is what this source reads, also where no run has
+    /// ever written to it. Called after `check`. A run that would write onto what it reads is refused.
+    fn is_target(&self, place: &str) -> bool {
+        let _ = place;
         false
     }
 

@@ -4,8 +4,10 @@
 //! changing them. [`batch`] and [`partition`] say where documents come from, [`request`] where they go,
 //! [`checkpoint`] what is known durable, [`buffers`] keeps memory for the next batch. [`knobs`], [`sample`] and [`decision`] are the words of the tuner's loop,
 //! [`meter`] the counters it is measured with, [`event`] everything the outside may know, [`shell`] a command that it may paste.
+//! [`blocking()`] runs what may wait for a disk.
 
 pub mod batch;
+mod blocking;
 pub mod buffers;
 pub mod checkpoint;
 pub mod decision;
@@ -15,12 +17,15 @@ pub mod json;
 pub mod knobs;
 pub mod meter;
 pub mod partition;
+pub mod position_id;
 pub mod reject;
 pub mod request;
 pub mod sample;
 pub mod settings;
 pub mod shell;
 pub mod units;
+
+pub use blocking::blocking;
 
 use std::future::Future;
 use std::pin::Pin;

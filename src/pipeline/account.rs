@@ -19,6 +19,7 @@ use crate::rejects::{RejectLog, dead_letter};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// One batch on its way.
 #[derive(Debug)]
@@ -97,6 +98,8 @@ pub(crate) struct Snapshot {
 #[derive(Debug)]
 pub(crate) struct Account {
     books: Mutex<Books>,
+    /// A partition is finished.
+    ended: Notify,
     meter: Arc<Meter>,
 }
 
@@ -108,6 +111,8 @@ struct Books {
     open: HashMap<PartitionIndex, OpenBatches>,
     news: HashMap<(&'static str, String), RejectNews>,
     finished: Vec<PartitionIndex>,
+    /// Finished, and the sink has not been told.
+    ended: Vec<PartitionIndex>,
     failure: Option<crate::error::Error>,
 }
 
@@ -143,15 +148,19 @@ impl Account {
         meter: Arc<Meter>,
     ) -> Self {
         let ledger = Ledger::new(partitions, finished, counters);
+        // An earlier run may have been killed between the last document of a partition and its end.
+        let ended =
+            (0..partitions.len() as PartitionIndex).filter(|partition| ledger.is_done(*partition)).collect();
         let books = Books {
             ledger,
             rejects,
             open: HashMap::new(),
             news: HashMap::new(),
             finished: Vec::new(),
+            ended,
             failure: None,
         };
-        Self { books: Mutex::new(books), meter }
+        Self { books: Mutex::new(books), ended: Notify::new(), meter }
     }
 
     fn lock(&self) -> MutexGuard<'_, Books> {
@@ -233,9 +242,12 @@ impl Account {
             }
         }
         let mut books = self.lock();
-        let before = books.ledger.counters().accounted();
+        let (before, ended) = (books.ledger.counters().accounted(), books.ended.len());
         books.settled(ticket);
         self.meter.accounted.add(books.ledger.counters().accounted() - before);
+        if books.ended.len() > ended {
+            self.ended.notify_one();
+        }
         match books.failure.take() {
             Some(failure) => Err(failure),
             None => Ok(()),
@@ -263,6 +275,18 @@ impl Account {
     /// Partitions finished since the last call.
     pub(crate) fn finished_partitions(&self) -> Vec<PartitionIndex> {
         std::mem::take(&mut self.lock().finished)
+    }
+
+    /// Partitions of which everything is finished, each once in a run, once there are some. Those that an earlier run has finished are among
+    /// the first.
+    pub(crate) async fn ended_partitions(&self) -> Vec<PartitionIndex> {
+        loop {
+            let ended = std::mem::take(&mut self.lock().ended);
+            if !ended.is_empty() {
+                return ended;
+            }
+            self.ended.notified().await;
+        }
     }
 
     /// Rejects committed since the last call.
@@ -361,6 +385,7 @@ impl Books {
         self.ledger.finish(ticket.partition, &ticket.from, &ticket.to, &results.counters);
         if self.ledger.is_done(ticket.partition) {
             self.finished.push(ticket.partition);
+            self.ended.push(ticket.partition);
         }
         ticket.lock().credit = None;
         for (by, reason, first) in results.reasons {
@@ -386,6 +411,27 @@ mod tests {
         };
         let rejects = RejectLog::open(folder, 0).unwrap();
         Account::new(&[partition], &BTreeMap::new(), Counters::default(), rejects, Arc::new(Meter::default()))
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_an_earlier_run_has_finished_is_ended_too() {
+        let partition = |id: &str| Partition {
+            id: PartitionId(id.into()),
+            start: Position::default(),
+            bytes: None,
+            documents: None,
+        };
+        let done = Progress { done: true, ..Progress::default() };
+        let finished = BTreeMap::from([(PartitionId("b".into()), done)]);
+        let folder = tempfile::tempdir().unwrap();
+        let rejects = RejectLog::open(folder.path(), 0).unwrap();
+        let meter = Arc::new(Meter::default());
+        let partitions = ["a", "b"].map(partition);
+        let account = Account::new(&partitions, &finished, Counters::default(), rejects, meter);
+        assert_eq!(account.ended_partitions().await, [1]);
+        let ticket = account.open(0, 0, Position::default(), Position::END);
+        account.settle(&ticket, 1, Results::default()).unwrap();
+        assert_eq!(account.ended_partitions().await, [0]);
     }
 
     fn batch(account: &Account, sequence: u64, identities: &[u64]) -> Arc<Ticket> {

@@ -108,8 +108,5 @@ impl Shared {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(cause) => Err(Error::internal("storing the checkpoint", "the thread ended").caused_by(cause)),
-    }
+    crate::model::blocking("storing the checkpoint", work).await
 }

@@ -26,6 +26,7 @@ mod lanes;
 mod order;
 mod owners;
 mod pace;
+mod partition_ends;
 mod permits;
 mod read;
 mod retry;
@@ -174,6 +175,7 @@ impl Pipeline {
             tokio::spawn(send::dispatch(Arc::clone(&shared))),
             tokio::spawn(follow_knobs(Arc::clone(&shared))),
             tokio::spawn(measure_lanes(Arc::clone(&shared))),
+            tokio::spawn(partition_ends::tell(Arc::clone(&shared))),
         ];
         let committing = tokio::spawn(committer.run(Arc::clone(&shared)));
         let watching = async {
@@ -224,17 +226,19 @@ async fn close(shared: &Arc<Shared>, committing: tokio::task::JoinHandle<Committ
     if shared.stop.is_on() {
         return Ok(());
     }
-    // Also where a limit or damaged input left something unread: what was written shall be usable, and a resume cuts the end
-    // off again.
-    shared.sink.finish().await?;
     let all_done = (0..shared.partitions.len()).all(|partition| shared.account.is_done(partition as u32));
+    if all_done && shared.account.counters().rejected > 0 {
+        // Both generations of the checkpoint now speak of the whole reject file, whose order is about to change.
+        committer.commit(shared, false).await?;
+        let books = Arc::clone(shared);
+        commit::blocking(move || books.account.put_rejects_in_order(&books.partitions)).await?;
+    }
+    // Also where a limit or damaged input left something unread: what was written shall be usable. No unfinished checkpoint may
+    // follow: it would note the end, and a resume would write a second one behind it instead of cutting the first one off.
+    let alone = shared.quiet.write().await;
+    shared.sink.finish().await?;
+    drop(alone);
     if all_done {
-        if shared.account.counters().rejected > 0 {
-            // Both generations of the checkpoint now speak of the whole reject file, whose order is about to change.
-            committer.commit(shared, false).await?;
-            let books = Arc::clone(shared);
-            commit::blocking(move || books.account.put_rejects_in_order(&books.partitions)).await?;
-        }
         committer.commit(shared, true).await?;
     }
     Ok(())

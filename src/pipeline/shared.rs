@@ -276,7 +276,9 @@ impl Shared {
         drop(queues);
         let mut schedule = self.schedule();
         schedule.readers = knobs.readers;
-        schedule.most_open = knobs.readers + (OPEN_PER_LANE * count.saturating_sub(1)).min(MOST_OPEN);
+        // A lane that takes its documents in the order of a partition is that partition's own: there is nobody else to open for it.
+        let sought = if self.capabilities.order == Order::None { count.saturating_sub(1) } else { 0 };
+        schedule.most_open = knobs.readers + (OPEN_PER_LANE * sought).min(MOST_OPEN);
         drop(schedule);
         self.read_wake.notify_one();
         self.send_wake.notify_one();

@@ -13,6 +13,7 @@ use crate::model::json::{self, Index, write_string};
 use crate::model::partition::Partition;
 use crate::model::reject::{Reject, RejectedBy};
 use base64::Engine;
+use serde::Deserialize;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -60,7 +61,17 @@ fn write_document(line: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// The places (partition, position) of documents that the target refused, from the reject file in `folder`.
+/// What of a dead letter says which document it is of. The document itself is passed over: it may hold what `serde_json` does not take
+/// (1e400, hundreds of nested arrays).
+#[derive(Deserialize)]
+struct Refused {
+    by: String,
+    partition: String,
+    at: u64,
+}
+
+/// The places (partition, position) of documents that the target refused, from the reject file in `folder`. A last line without its end, as a
+/// killed run leaves it, counts for nothing; any other that cannot be read is an error, for its document would be missed in the target.
 pub fn refused_by_target(folder: &Path) -> Result<HashSet<(String, u64)>> {
     let fail = |cause| Error::io("reading the reject file", cause).with("path", folder.display());
     let file = match File::open(folder.join(REJECTS_FILE)) {
@@ -68,15 +79,21 @@ pub fn refused_by_target(folder: &Path) -> Result<HashSet<(String, u64)>> {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(HashSet::new()),
         Err(cause) => return Err(fail(cause)),
     };
-    let mut places = HashSet::new();
-    for line in BufReader::new(file).split(b'\n') {
-        let line = line.map_err(fail)?;
-        let Ok(letter) = serde_json::from_slice::<serde_json::Value>(&line) else { continue };
-        if letter["by"] == RejectedBy::Target.as_str()
-            && let (Some(partition), Some(at)) = (letter["partition"].as_str(), letter["at"].as_u64())
-        {
-            places.insert((partition.to_owned(), at));
+    let (mut file, mut line, mut number, mut places) =
+        (BufReader::new(file), Vec::new(), 0u64, HashSet::new());
+    while file.read_until(b'\n', &mut line).map_err(fail)? > 0 && line.ends_with(b"\n") {
+        number += 1;
+        let letter: Refused = serde_json::from_slice(&line).map_err(|cause| {
+            Error::configuration("reading the reject file", "a line is no dead letter; it was changed since")
+                .with("path", folder.join(REJECTS_FILE).display())
+                .with("line", number)
+                .caused_by(cause)
+                .advise("bring the file back, or begin the migration anew with --restart")
+        })?;
+        if letter.by == RejectedBy::Target.as_str() {
+            places.insert((letter.partition, letter.at));
         }
+        line.clear();
     }
     Ok(places)
 }
@@ -257,6 +274,34 @@ mod tests {
         assert_eq!(line(b"\xff")["base64"], "/w==");
         assert_eq!(line(b"{}")["where"], "a.jsonl, line 3");
         assert_eq!(line(b"{}")["at"], 42);
+    }
+
+    #[test]
+    fn what_the_target_refused_is_known_by_its_place_whatever_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |by, at, bytes: &[u8]| {
+            let span = Span { start: 0, length: 0, at, ordinal: 0, operation: Default::default() };
+            dead_letter(&Reject::new(by, "why", &span, bytes), "p\"1", "here")
+        };
+        let deep = [&b"{\"a\":"[..], &b"[".repeat(500), &b"]".repeat(500), b"}"].concat();
+        let lines = [
+            line(RejectedBy::Target, 1, b"{\"x\":1e400}"),
+            line(RejectedBy::Target, 2, &deep),
+            line(RejectedBy::Read, 3, b"{"),
+            line(RejectedBy::Target, 4, b"\xff"),
+        ]
+        .concat();
+        let refused = |text: &[u8]| {
+            std::fs::write(folder.path().join(REJECTS_FILE), text).unwrap();
+            refused_by_target(folder.path())
+        };
+        let expected = [1, 2, 4].map(|at| ("p\"1".to_owned(), at));
+        assert_eq!(refused(&lines).unwrap(), HashSet::from(expected.clone()));
+        assert_eq!(refused(&[&lines, &b"{\"by\":\"tar"[..]].concat()).unwrap(), HashSet::from(expected));
+        let changed = refused(&[&b"{\"by\":\"tar\n"[..], &lines].concat()).unwrap_err();
+        assert!(changed.to_string().contains("line: 1"), "{changed}");
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(refused_by_target(folder.path()).unwrap().len(), 0, "there is no file");
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
     let partitions = source.partitions().await?;
     sink.check().await?;
     let target = sink.identity().await?.unwrap_or_default();
-    if !target.is_empty() && source.is_target(&target) {
+    let place = sink.place();
+    if source.is_target(&place) {
         let message = "source and target are the same; docferry does not write onto what it reads";
         return Err(Error::configuration("opening the target", message)
             .with("target", &job.target_name)
@@ -46,7 +47,7 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
         source: source_lines,
         transform: format!("{} max_document {} {}", job.chain.fingerprint(), job.max_document, sink.layout()),
         target,
-        place: sink.place(),
+        place,
     };
     let store = super::store_of(job);
     let previous = earlier(job, &store, &fingerprint, events).await?;

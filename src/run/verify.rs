@@ -5,8 +5,10 @@
 //! A document's hash is of its bytes; one that holds line breaks is hashed without the white space between its tokens, because
 //! that is how JSON Lines must write it.
 //!
-//! Where documents have a (key, id), of several with the same the last in source order counts, as in the target. That takes 40 bytes of
-//! memory a document.
+//! Where documents have a (key, id), of several with the same the last in source order counts. That takes 40 bytes of memory a document. In the
+//! target it is so within a partition, and over the whole source where its order counts (`duplicates = "last"`). Elsewhere several
+//! partitions that hold one (key, id) with different content leave to timing which of them the target keeps: such documents are counted
+//! as ambiguous, and the verdict says so.
 
 use crate::config::job::Job;
 use crate::connector::{Sink, Source};
@@ -14,10 +16,13 @@ use crate::error::{Error, Result};
 use crate::model::batch::{BatchLimit, Next};
 use crate::model::document::Document;
 use crate::model::json;
-use crate::model::partition::{Partition, Stretch};
+use crate::model::partition::{Partition, PartitionIndex, Stretch};
 use crate::rejects::refused_by_target;
 use crate::transform::{Chain, Scratch, Transformed};
 use std::collections::{HashMap, HashSet};
+
+/// How much of what is inconsistent is told: enough to see a pattern. A target may be wrong throughout.
+const MOST_TOLD: usize = 10;
 
 /// Bytes read at a time.
 const BATCH_BYTES: usize = 4 << 20;
@@ -33,8 +38,12 @@ pub struct Verification {
     pub source_sum: u128,
     /// The same of the target's.
     pub target_sum: u128,
-    /// What is inconsistent in the target itself.
+    /// The first of what is inconsistent in the target itself.
     pub target_inconsistent: Vec<String>,
+    /// How much of it there is.
+    pub target_inconsistencies: u64,
+    /// Source documents that share a (key, id) with one of another partition and differ from it, where the order of partitions does not count.
+    pub ambiguous: u64,
     /// Whether counts and sums agree, and the target is consistent.
     pub equal: bool,
     /// Source documents that a step does not keep.
@@ -48,7 +57,7 @@ pub async fn verify(job: Job) -> Result<Verification> {
     job.source.check().await?;
     let refused = refused_by_target(&job.state)?;
     let max_document = usize::try_from(job.max_document).unwrap_or(usize::MAX);
-    let mut expected = Side::of_source(&*job.sink, &job.chain, refused);
+    let mut expected = Side::of_source(&*job.source, &*job.sink, &job.chain, refused);
     expected.read(&*job.source, max_document).await?;
     if job.sink.identity().await?.is_none() {
         return Err(Error::configuration("reading the target back", "it does not exist")
@@ -68,17 +77,26 @@ pub async fn verify(job: Job) -> Result<Verification> {
     let (source_documents, source_sum) = expected.total();
     let (target_documents, target_sum) = found.total();
     let equal =
-        source_documents == target_documents && source_sum == target_sum && found.inconsistent.is_empty();
+        source_documents == target_documents && source_sum == target_sum && found.inconsistencies == 0;
     Ok(Verification {
         source_documents,
         target_documents,
         source_sum,
         target_sum,
         target_inconsistent: found.inconsistent,
+        target_inconsistencies: found.inconsistencies,
+        ambiguous: expected.ambiguous,
         equal,
         dropped: expected.dropped,
         rejected: expected.rejected,
     })
+}
+
+/// What is remembered of a (key, id).
+struct Seen {
+    /// Of the content, in two halves: a number of 128 bits would be aligned so that an entry takes half as much again.
+    hash: [u64; 2],
+    partition: PartitionIndex,
 }
 
 /// One side of the comparison.
@@ -92,18 +110,29 @@ struct Side<'a> {
     refused: HashSet<(String, u64)>,
     documents: u64,
     sum: u128,
-    by_identity: HashMap<u64, u128>,
+    by_identity: HashMap<u64, Seen>,
+    /// Of equal ids the later one counts over the whole source.
+    is_ordered: bool,
+    ambiguous: u64,
     dropped: u64,
     rejected: u64,
+    /// The first of what is inconsistent in a target.
     inconsistent: Vec<String>,
+    inconsistencies: u64,
     scratch: Scratch,
     rendered: Vec<u8>,
 }
 
 impl<'a> Side<'a> {
-    fn of_source(sink: &'a dyn Sink, chain: &'a Chain, refused: HashSet<(String, u64)>) -> Self {
+    fn of_source(
+        source: &dyn Source,
+        sink: &'a dyn Sink,
+        chain: &'a Chain,
+        refused: HashSet<(String, u64)>,
+    ) -> Self {
         let sink = Some(sink).filter(|sink| sink.capabilities().keyed);
-        Self { sink, refused, is_target: false, ..Self::of_target(chain) }
+        let is_ordered = source.capabilities().ordered;
+        Self { sink, refused, is_ordered, is_target: false, ..Self::of_target(chain) }
     }
 
     fn of_target(chain: &'a Chain) -> Self {
@@ -115,16 +144,21 @@ impl<'a> Side<'a> {
             documents: 0,
             sum: 0,
             by_identity: HashMap::new(),
+            is_ordered: false,
+            ambiguous: 0,
             dropped: 0,
             rejected: 0,
             inconsistent: Vec::new(),
+            inconsistencies: 0,
             scratch: Scratch::default(),
             rendered: Vec::new(),
         }
     }
 
     fn total(&self) -> (u64, u128) {
-        let sum = self.by_identity.values().fold(self.sum, |sum, hash| sum.wrapping_add(*hash));
+        let hashes =
+            self.by_identity.values().map(|seen| u128::from(seen.hash[0]) << 64 | u128::from(seen.hash[1]));
+        let sum = hashes.fold(self.sum, u128::wrapping_add);
         (self.documents + self.by_identity.len() as u64, sum)
     }
 
@@ -142,9 +176,10 @@ impl<'a> Side<'a> {
                         limit.bytes = BATCH_BYTES;
                         self.rejected += batch.rejects.len() as u64;
                         for reject in &batch.rejects {
-                            let place =
-                                source.locate(partition, reject.at, first + u64::from(reject.ordinal));
-                            self.inconsistent.push(format!("{place}: {}", reject.reason));
+                            let ordinal = first + u64::from(reject.ordinal);
+                            self.inconsistent(&reject.reason, || {
+                                source.locate(partition, reject.at, ordinal)
+                            });
                         }
                         for index in 0..batch.documents.len() {
                             let document = batch.documents.get(number as u32, index);
@@ -167,12 +202,11 @@ impl<'a> Side<'a> {
             Transformed::Dropped => return self.dropped += 1,
             Transformed::Malformed { reason, .. } => {
                 self.rejected += 1;
-                if self.is_target {
+                return self.inconsistent(&format!("malformed JSON: {reason}"), || {
                     let mut place = String::new();
                     source.position_id(partition, document.at, &mut place);
-                    self.inconsistent.push(format!("{place}: malformed JSON: {reason}"));
-                }
-                return;
+                    place
+                });
             }
             Transformed::Rejected(_) => return self.rejected += 1,
         };
@@ -186,8 +220,25 @@ impl<'a> Side<'a> {
             return;
         };
         match sink.route(&Document { bytes, ..*document }) {
-            Ok(route) => drop(self.by_identity.insert(route.identity, hash)),
+            Ok(route) => {
+                let (hash, partition) = ([(hash >> 64) as u64, hash as u64], document.partition);
+                let before = self.by_identity.insert(route.identity, Seen { hash, partition });
+                let differs =
+                    before.is_some_and(|before| before.partition != partition && before.hash != hash);
+                self.ambiguous += u64::from(differs && !self.is_ordered);
+            }
             Err(_) => self.rejected += 1,
+        }
+    }
+
+    /// Notes what should not be in a target. Of a source it is expected: its documents are refused.
+    fn inconsistent(&mut self, what: &str, place: impl FnOnce() -> String) {
+        if !self.is_target {
+            return;
+        }
+        self.inconsistencies += 1;
+        if self.inconsistent.len() < MOST_TOLD {
+            self.inconsistent.push(format!("{}: {what}", place()));
         }
     }
 }

@@ -62,7 +62,7 @@ impl IdRule {
         matches!(self.from, From::Position)
     }
 
-    /// Sets the id; `position` is the text of the document's place, which has no character that JSON escapes.
+    /// Sets the id; `position` is the text of the document's place, in which the name of a file may hold a quote.
     pub(crate) fn edit(&self, draft: &mut Draft<'_>, position: &str) -> Verdict {
         match &self.from {
             From::Position => draft.set(self.into, |made| {

@@ -186,7 +186,8 @@ impl Elements {
 }
 
 /// Most strings are shorter than the set-up of a vectorised search is worth: up to 32 bytes are tested eight at a time, by
-/// the arithmetic that [`json::scan`](crate::model::json::scan) explains.
+/// the arithmetic that `model/json/plain.rs` explains. What that looks for will not do here: it stops at control characters too, which are
+/// for the validating pass to refuse.
 #[inline]
 fn quote_or_backslash(rest: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;

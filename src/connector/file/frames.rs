@@ -10,8 +10,9 @@ use flate2::write::GzEncoder;
 use rayon::prelude::*;
 use std::io::{self, Write};
 
-/// Uncompressed bytes in a frame. The incomplete one is held in memory and noted in every checkpoint, once a second, so it
-/// has to be small; 512 KiB is sixteen windows of gzip, so little is lost by beginning anew after so many.
+/// Uncompressed bytes in a frame. Of every part that is being written, one a reader, the incomplete one is held in memory and noted in
+/// every checkpoint, once a second: of thirty parts 15 MiB. Smaller ones would pack worse; 512 KiB is sixteen windows of gzip, so little
+/// is lost by beginning anew after so many.
 pub(super) const FRAME: usize = 512 * 1024;
 
 /// Frames compressed at once: enough for the cores of most machines, and 4 MiB of memory.

@@ -32,6 +32,9 @@ pub(super) struct PartMark {
     /// Uncompressed bytes of the frame that is not complete yet, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tail: Option<String>,
+    /// Nothing more belongs to it: its end is among those bytes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) ended: bool,
 }
 
 impl Mark {
@@ -43,10 +46,10 @@ impl Mark {
 }
 
 impl PartMark {
-    /// A file of which `length` bytes, with that hash, are written and `tail` is not.
-    pub(super) fn new(length: u64, hash: String, tail: &[u8]) -> Self {
+    /// A file of which `length` bytes, with that hash, are written and `tail` is not; with its end, or without.
+    pub(super) fn new(length: u64, hash: String, tail: &[u8], ended: bool) -> Self {
         let tail = (!tail.is_empty()).then(|| STANDARD.encode(tail));
-        Self { length, hash, tail }
+        Self { length, hash, tail, ended }
     }
 
     /// The bytes that were not written yet.

@@ -46,26 +46,6 @@ pub(super) fn distinct(short: Vec<String>, full: Vec<String>) -> Vec<String> {
     if different.len() == short.len() { short } else { full }
 }
 
-/// Appends `name@at`. Percent signs and `@` are encoded as well, so no two places get equal texts.
-#[inline]
-pub(super) fn write_position_id(name: &str, at: u64, out: &mut String) {
-    use std::fmt::Write as _;
-    let mut rest = name;
-    while let Some(found) =
-        rest.find(|c: char| matches!(c, '/' | '\\' | '?' | '#' | '%' | '@') || c.is_control())
-    {
-        out.push_str(&rest[..found]);
-        let special = rest[found..].chars().next().map_or(1, char::len_utf8);
-        for byte in rest[found..found + special].bytes() {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        rest = &rest[found + special..];
-    }
-    out.push_str(rest);
-    let _ = write!(out, "@{at}");
-}
-
 fn leading_folder(pattern: &str) -> PathBuf {
     without_dots(Path::new(pattern))
         .components()
@@ -92,26 +72,11 @@ mod tests {
         assert_eq!(distinct(vec!["x".into(), "x".into()], vec![a.clone(), b.clone()]), [a, b]);
     }
 
-    #[test]
-    fn position_ids_are_legal() {
-        let mut out = String::new();
-        write_position_id("a/b c?\u{7}ü@1%", 12, &mut out);
-        assert_eq!(out, "a%2Fb c%3F%07ü%401%25@12");
-    }
-
     proptest! {
         #[test]
         fn a_partition_id_gives_its_name_back(name in ".{0,12}", start: u64) {
             let id = partition_id(&name, start);
             prop_assert_eq!(input_name(&id), name);
-        }
-
-        #[test]
-        fn position_ids_differ_where_places_do(a in "[a%@/:2F0-9]{0,6}", b in "[a%@/:2F0-9]{0,6}", at in 0..3u64, bt in 0..3u64) {
-            let (mut first, mut second) = (String::new(), String::new());
-            write_position_id(&a, at, &mut first);
-            write_position_id(&b, bt, &mut second);
-            prop_assert_eq!(first == second, a == b && at == bt);
         }
     }
 }

@@ -65,16 +65,18 @@ pub(super) struct Extent {
     written: u64,
     /// Uncompressed bytes behind them that do not fill a frame yet.
     tail: Vec<u8>,
+    /// What stands after the last document is among them: nothing more may come.
+    ended: bool,
 }
 
 impl Extent {
-    /// `written` bytes of a file, and a `tail` that is not in it.
-    pub(super) fn new(written: u64, tail: Vec<u8>) -> Self {
-        Self { written, tail }
+    /// `written` bytes of a file, and a `tail` that is not in it; its end is there too, or not.
+    pub(super) fn new(written: u64, tail: Vec<u8>, ended: bool) -> Self {
+        Self { written, tail, ended }
     }
 
     fn is_empty(&self) -> bool {
-        self.written == 0 && self.tail.is_empty()
+        self.written == 0 && self.tail.is_empty() && !self.ended
     }
 }
 
@@ -119,15 +121,28 @@ impl Part {
         state.noted = None;
     }
 
-    /// Writes what stands after the last document and what does not fill a frame, and makes the part durable.
-    pub(super) fn finish(&self) -> Result<()> {
+    /// Writes what stands after the last document and what does not fill a frame, unless that has been done. From then on the part
+    /// holds no document in memory.
+    pub(super) fn end(&self) -> Result<()> {
+        if self.state().extent.ended {
+            return Ok(());
+        }
         let extent = self.write(self.turn(), |sheet| {
             sheet.end();
             sheet.store(true)?;
             // A request that nobody waited for may have left something behind the end.
             sheet.cut()
         })?;
-        self.accept(extent);
+        self.accept(Extent { ended: true, ..extent });
+        if let Some(open) = &mut self.state().open {
+            open.pending = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Ends the part and makes it durable.
+    pub(super) fn finish(&self) -> Result<()> {
+        self.end()?;
         self.sync()
     }
 
@@ -149,7 +164,7 @@ impl Part {
                 (_, None) => return Ok(None),
             };
             let hash = hash.map_err(|cause| self.failed(cause))?;
-            *noted = Some(PartMark::new(extent.written, hash, &extent.tail));
+            *noted = Some(PartMark::new(extent.written, hash, &extent.tail, extent.ended));
         }
         Ok(noted.clone())
     }
@@ -174,6 +189,9 @@ impl Part {
             return Err(Error::internal("writing the target", "a later write was asked for"));
         }
         let State { extent, open, .. } = &mut *state;
+        if extent.ended {
+            return Err(Error::internal("writing the target", "a document came behind the end of its part"));
+        }
         let open = match open {
             Some(open) => open,
             None => open.insert(self.open(extent).map_err(|cause| self.failed(cause))?),
@@ -188,7 +206,7 @@ impl Part {
             let _ = sheet.turn_to(extent.written).and_then(|()| sheet.cut());
             return Err(self.failed(cause));
         }
-        let extent = Extent { written: sheet.written(), tail: open.pending.clone() };
+        let extent = Extent::new(sheet.written(), open.pending.clone(), false);
         drop(state);
         if Arc::strong_count(&self.shared.open) > MOST_OPEN {
             self.sync()?;

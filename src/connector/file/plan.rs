@@ -153,7 +153,8 @@ fn find(given: &[Given]) -> Result<Vec<Candidate>> {
             Given::Path(path) => found.push(named(Path::new(path), None)?),
         }
     }
-    // What two patterns match, or is given twice in the same words, is read once; other words for the same file (`./a`) are not seen.
+    // What two patterns match, or is given twice, is read once, also where one of them says `./a`. That a link, or a way through another
+    // folder (`b/../a`), leads to the same file is not seen.
     let mut seen = HashSet::new();
     found.retain(|candidate| seen.insert(candidate.full.clone()));
     Ok(found)

@@ -44,6 +44,8 @@ pub(super) struct Preparation {
     pub(super) partitions: usize,
     /// Of the job's last checkpoint.
     pub(super) target_state: serde_json::Value,
+    /// Nothing was written after that checkpoint.
+    pub(super) is_finished: bool,
 }
 
 impl Preparation {
@@ -58,7 +60,7 @@ impl Preparation {
         let files = self.target.files().map_err(|cause| failed(Path::new(&path), cause))?;
         match self.start {
             Start::Fresh if self.overwrite => {}
-            Start::Fresh => refuse_foreign(&files, recorded.as_ref())?,
+            Start::Fresh => self.refuse_foreign(&files, recorded.as_ref())?,
             Start::Resume => self.refuse_changed(&files, recorded.as_ref())?,
         }
         // A file that is not there yet is made only now that nothing speaks against it.
@@ -125,6 +127,31 @@ impl Preparation {
         Ok(())
     }
 
+    /// A fresh run overwrites only what the last checkpoint names and what still begins as it says.
+    fn refuse_foreign(&self, files: &[PathBuf], recorded: Option<&Mark>) -> Result<()> {
+        for file in files.iter().filter(|file| !is_empty(file)) {
+            let is_ours = match recorded.map(|mark| mark.parts.get(&name_of(file))) {
+                // What stands behind the end of a part was put there by somebody else.
+                Some(Some(noted)) => noted
+                    .proves(file)
+                    .and_then(|proves| {
+                        Ok(proves && (!noted.ended || fs::metadata(file)?.len() == noted.length))
+                    })
+                    .map_err(|cause| failed(file, cause))?,
+                // Begun after a checkpoint that names this very target. After the last one of a finished job nothing was begun.
+                Some(None) => !self.is_finished,
+                None => false,
+            };
+            if !is_ours {
+                let message = "the target exists and no record of this job names it as it is";
+                return Err(Error::configuration(PREPARING, message)
+                    .with("path", file.display())
+                    .advise("name another target, or replace this one with --overwrite"));
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the file hold what was noted of it, or nothing.
     fn cut_back(&self, file: &Path, noted: Option<&PartMark>) -> Result<Extent> {
         // The one file of a target is there from now on, so that a later run knows the target by its path. A part comes with its
@@ -133,7 +160,7 @@ impl Preparation {
             return Ok(Extent::default());
         }
         let extent = match noted {
-            Some(noted) => Extent::new(noted.length, noted.tail()?),
+            Some(noted) => Extent::new(noted.length, noted.tail()?, noted.ended),
             None => Extent::default(),
         };
         let length = noted.map_or(0, |noted| noted.length);
@@ -142,25 +169,6 @@ impl Preparation {
         self.shared.created.store(true, Ordering::Release);
         Ok(extent)
     }
-}
-
-/// A fresh run overwrites only what the last checkpoint names and what still begins as it says.
-fn refuse_foreign(files: &[PathBuf], recorded: Option<&Mark>) -> Result<()> {
-    for file in files.iter().filter(|file| !is_empty(file)) {
-        let is_ours = match recorded.map(|mark| mark.parts.get(&name_of(file))) {
-            Some(Some(noted)) => noted.proves(file).map_err(|cause| failed(file, cause))?,
-            // Begun after a checkpoint that names this very target.
-            Some(None) => true,
-            None => false,
-        };
-        if !is_ours {
-            let message = "the target exists and no record of this job names it as it is";
-            return Err(Error::configuration(PREPARING, message)
-                .with("path", file.display())
-                .advise("name another target, or replace this one with --overwrite"));
-        }
-    }
-    Ok(())
 }
 
 fn is_empty(file: &Path) -> bool {

@@ -436,3 +436,26 @@ fn the_bundled_file_is_there() {
     assert!(!parts[0].0.is_empty());
     assert!(source.capabilities().resumable);
 }
+
+/// A file with a hole takes no room on the disk.
+#[test]
+fn lines_far_on_in_a_file_are_not_counted() {
+    const MIB: u64 = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.jsonl");
+    std::fs::write(&path, "{}\n{}\n").unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(400 * MIB).unwrap();
+    let reading = Reading {
+        given: vec![Given::Path(path.to_str().unwrap().to_owned())],
+        format: None,
+        compression: None,
+        partition_bytes: Some(128 * MIB),
+        is_ordered: false,
+    };
+    let source = FileSource::new(reading);
+    let partitions = now(source.partitions()).unwrap();
+    let place = |number: usize| source.locate(&partitions[number], 400 * MIB, 5);
+    assert_eq!(place(0), format!("{}, line 6, byte {}", path.display(), 400 * MIB));
+    assert_eq!(place(1), format!("{}, line 9, byte {}", path.display(), 400 * MIB));
+    assert_eq!(place(3), format!("{}, byte {}", path.display(), 400 * MIB));
+}

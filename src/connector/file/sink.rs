@@ -9,15 +9,17 @@ use crate::connector::file::part::{Part, Shared};
 use crate::connector::file::plan::{Given, Reading};
 use crate::connector::file::prepare::{PREPARING, Preparation, Prepared};
 use crate::connector::file::sheet::Layout;
-use crate::connector::file::source::{FileSource, blocking};
+use crate::connector::file::source::FileSource;
 use crate::connector::file::target::{Target, sync_folder_of};
 use crate::connector::sink::{Lane, Order, Prepare, Sink, SinkCapabilities};
 use crate::connector::source::Source;
 use crate::error::{Error, Result};
-use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
+use crate::model::partition::PartitionIndex;
 use crate::model::request::{Outcome, Request, Route};
+use crate::model::{BoxFuture, blocking};
+use rayon::prelude::*;
 use std::fs;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -123,6 +125,7 @@ impl Sink for FileSink {
                     .previous
                     .map(|previous| previous.target_state.clone())
                     .unwrap_or_default(),
+                is_finished: prepare.previous.is_some_and(|previous| previous.finished),
             };
             let prepared = blocking(PREPARING, move || preparation.run()).await?;
             let path = prepared.path.clone();
@@ -158,6 +161,20 @@ impl Sink for FileSink {
 
     fn flush<'a>(&'a self, _checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.on_all_parts(Part::sync))
+    }
+
+    fn end_partitions<'a>(&'a self, partitions: &'a [PartitionIndex]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async {
+            let Prepared { parts, .. } = self.prepared()?;
+            let parts = partitions.iter().filter_map(|partition| parts.get(*partition as usize));
+            let parts: Vec<Arc<Part>> = match self.is_folder() {
+                true => parts.map(Arc::clone).collect(),
+                false => return Ok(()),
+            };
+            // Each packs one frame more; of small partitions that is all there is to pack.
+            blocking("ending parts of the target", move || parts.par_iter().try_for_each(|part| part.end()))
+                .await
+        })
     }
 
     fn finish(&self) -> BoxFuture<'_, Result<()>> {

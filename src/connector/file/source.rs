@@ -8,14 +8,15 @@ use crate::connector::file::cursor::{Cursor, Scope};
 use crate::connector::file::fingerprint::fingerprint;
 use crate::connector::file::format::{Compression, Format};
 use crate::connector::file::locate::LineCounts;
-use crate::connector::file::names::{input_name, write_position_id};
+use crate::connector::file::names::input_name;
 use crate::connector::file::plan::{Given, Input, Place, Plan, Reading, Slice};
 use crate::connector::file::streams;
 use crate::connector::source::{Reader, Source, SourceCapabilities};
 use crate::error::{Error, Result};
-use crate::model::BoxFuture;
 use crate::model::batch::{BatchLimit, Next};
 use crate::model::partition::{Partition, Stretch};
+use crate::model::position_id::write_position_id;
+use crate::model::{BoxFuture, blocking};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
@@ -50,14 +51,14 @@ impl FileSource {
         self.plan.get()?.slices.get(&partition.id)
     }
 
-    /// The number of the line, from 1, if it can be counted.
+    /// The number of the line, from 1, if it is counted.
     fn line(&self, slice: &Slice, ordinal: u64) -> Option<u64> {
         let before = match (&slice.input.place, self.reading.partition_bytes) {
             (Place::File(path), Some(step)) if slice.start > 0 => {
                 let mut all = self.line_counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 let counts = Arc::clone(all.entry(path.clone()).or_default());
                 drop(all);
-                counts.before(path, slice, step).ok()?
+                counts.before(path, slice, step)?
             }
             _ => 0,
         };
@@ -109,8 +110,8 @@ impl Source for FileSource {
         })
     }
 
-    fn is_target(&self, identity: &str) -> bool {
-        let Ok(target) = fs::canonicalize(identity) else { return false };
+    fn is_target(&self, place: &str) -> bool {
+        let Ok(target) = fs::canonicalize(place) else { return false };
         let inputs = self.plan.get().map(|plan| plan.inputs.as_slice()).unwrap_or_default();
         // Parts written among the inputs could take the place of one.
         let reads = |path: &Path| {
@@ -197,17 +198,6 @@ impl Reader for FileReader {
             self.cursor = Some(cursor);
             next
         })
-    }
-}
-
-/// Runs what may wait for a disk on a thread that may wait.
-pub(super) async fn blocking<T: Send + 'static>(
-    operation: &'static str,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(cause) => Err(Error::internal(operation, "the blocking task ended early").caused_by(cause)),
     }
 }
 

@@ -200,8 +200,18 @@ fn only_the_jobs_own_file_is_overwritten() {
             .unwrap_err();
     assert!(changed.to_string().contains("has changed since the checkpoint"), "{changed}");
     std::fs::write(&path, "{}\nmore\n").unwrap();
+    assert!(try_fresh(Some(&finished), false).is_err(), "somebody wrote behind its end");
+    std::fs::write(&path, "{}\n").unwrap();
     try_fresh(Some(&finished), false).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+    // A run that was killed may have written more than it noted.
+    let killed = sink(&path, Format::Lines, Compression::None);
+    prepare(&killed, Start::Fresh, None, false).unwrap();
+    send(&killed, 0, &[b"{}".to_vec()]);
+    let noted = checkpoint(&killed);
+    drop(killed);
+    std::fs::write(&path, "{}\nmore\n").unwrap();
+    try_fresh(Some(&noted), false).unwrap();
 }
 
 #[test]
@@ -234,6 +244,41 @@ fn a_folder_has_a_part_for_every_partition() {
     drop(second);
     prepare(&sink(&path, Format::Lines, Compression::None), Start::Fresh, Some(&finished), false).unwrap();
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
+}
+
+/// Whether a run is killed before its part is ended, before that is in a checkpoint, or after: the same bytes come out.
+#[test]
+fn a_finished_part_holds_nothing_in_memory_and_is_ended_once() {
+    let documents: Vec<Vec<u8>> = (0..100).map(|i| format!("{{\"i\":{i}}}").into_bytes()).collect();
+    for (number, (format, compression)) in LAYOUTS.into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(number.to_string());
+        let open = |start, previous| {
+            let sink = sink(&path, format, compression);
+            prepare(&sink, start, previous, false).unwrap();
+            sink
+        };
+        let end = |sink: &FileSink| now(sink.end_partitions(&[0])).unwrap();
+        let first = open(Start::Fresh, None);
+        send(&first, 0, &documents);
+        let before = checkpoint(&first);
+        end(&first);
+        let after = checkpoint(&first);
+        let noted = &after.target_state["parts"]["part-00000.jsonl"];
+        assert_eq!((noted["ended"].as_bool(), noted.get("tail")), (Some(true), None), "{after:?}");
+        now(first.lanes()[0].send(request(&documents, 0))).unwrap_err();
+        let ended = std::fs::read(path.join("part-00000.jsonl")).unwrap();
+        drop(first);
+        for (noted, is_told) in [(&before, true), (&before, false), (&after, true), (&after, false)] {
+            let resumed = open(Start::Resume, Some(noted));
+            if is_told {
+                end(&resumed);
+            }
+            now(resumed.finish()).unwrap();
+            assert!(std::fs::read(path.join("part-00000.jsonl")).unwrap() == ended);
+            assert!(read_back(&resumed) == documents);
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Opening a database, and its failures in our words.
 //!
-//! SQLite blocks, so whatever touches it runs on a thread that may ([`blocking`]).
+//! SQLite blocks, so whatever touches it runs on a thread that may ([`blocking`](crate::model::blocking())).
 
 use crate::connector::sqlite::Synchronous;
 use crate::error::{Error, ErrorKind, Result};
@@ -11,16 +11,6 @@ use std::time::Duration;
 /// How long to wait for another process's lock: longer than a commit or a checkpoint of the log takes, shorter than a
 /// person waits before asking. What lasts longer is reported, and retried if it was a request.
 const BUSY: Duration = Duration::from_secs(5);
-
-/// Runs `work` where it may block.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(answer) => answer,
-        Err(cause) => Err(Error::internal("using SQLite", "the thread ended early").caused_by(cause)),
-    }
-}
 
 /// Whether there is a file at `path`. What is neither a file nor absent is refused with a plain word.
 pub(super) fn find_file(operation: &'static str, path: &Path) -> Result<bool> {

@@ -69,6 +69,11 @@ pub enum Synchronous {
     Full,
 }
 
+/// How a place ends that lies in `table`. SQLite does not tell upper from lower case in its name.
+fn in_table(table: &str) -> String {
+    format!(", table {}", table.to_ascii_lowercase())
+}
+
 /// What a sink is made with.
 #[derive(Clone, Debug)]
 pub struct TargetOptions {

@@ -5,21 +5,24 @@
 
 use crate::connector::sink::{Lane, Order, Prepare, Sink, SinkCapabilities, Start};
 use crate::connector::source::Source;
-use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_look, quoted};
+use crate::connector::sqlite::connection::{failure, find_file, open_to_look, quoted};
 use crate::connector::sqlite::session::Session;
 use crate::connector::sqlite::survey::{Survey, survey};
-use crate::connector::sqlite::{SqliteSource, TargetOptions, custody};
+use crate::connector::sqlite::{SqliteSource, TargetOptions, custody, in_table};
 use crate::error::{Error, Result};
-use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
 use crate::model::request::{Outcome, Request, Route};
 use crate::model::shell::word;
 use crate::model::units::MIB;
+use crate::model::{BoxFuture, blocking};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
+
+/// The operation of what has none of its own, for messages.
+const USING: &str = "using SQLite";
 
 /// A table of a SQLite database as a target.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ impl SqliteSink {
         work: impl FnOnce(&mut Session) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let mut session = session.lock_owned().await;
-        blocking(move || match session.as_mut() {
+        blocking(USING, move || match session.as_mut() {
             Some(session) => work(session),
             None => Err(Error::internal("writing to SQLite", "the target is not prepared")),
         })
@@ -84,13 +87,13 @@ impl Sink for SqliteSink {
 
     fn check(&self) -> BoxFuture<'_, Result<()>> {
         let options = Arc::clone(&self.options);
-        Box::pin(blocking(move || survey("checking the target", &options).map(drop)))
+        Box::pin(blocking(USING, move || survey("checking the target", &options).map(drop)))
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>>> {
         const OPERATION: &str = "reading the target's identity";
         let options = Arc::clone(&self.options);
-        Box::pin(blocking(move || {
+        Box::pin(blocking(USING, move || {
             if !find_file(OPERATION, &options.path)? {
                 return Ok(None);
             }
@@ -101,19 +104,19 @@ impl Sink for SqliteSink {
     }
 
     fn place(&self) -> String {
-        let TargetOptions { path, table, .. } = &*self.options;
+        let path = self.options.path.as_path();
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let path = match (folder.canonicalize(), path.file_name()) {
             (Ok(folder), Some(name)) => folder.join(name),
-            _ => path.clone(),
+            _ => path.to_owned(),
         };
-        format!("{}, table {}", path.display(), table.to_ascii_lowercase())
+        format!("{}{}", path.display(), in_table(&self.options.table))
     }
 
     fn stored<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>> {
         const OPERATION: &str = "reading the checkpoint in the target";
         let (options, job) = (Arc::clone(&self.options), job.to_owned());
-        Box::pin(blocking(move || {
+        Box::pin(blocking(USING, move || {
             if !find_file(OPERATION, &options.path)? {
                 return Ok(None);
             }
@@ -131,7 +134,7 @@ impl Sink for SqliteSink {
         let (is_fresh, overwrite) = (prepare.start == Start::Fresh, prepare.overwrite);
         Box::pin(async move {
             let mut session = Arc::clone(&self.session).lock_owned().await;
-            blocking(move || {
+            blocking(USING, move || {
                 let survey = survey("preparing the target", &options)?;
                 if !overwrite {
                     check_own(&survey, previous.as_deref(), &options)?;
@@ -159,7 +162,7 @@ impl Sink for SqliteSink {
     fn finish(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
             let mut session = Arc::clone(&self.session).lock_owned().await;
-            blocking(move || session.as_mut().map_or(Ok(()), Session::finish)).await
+            blocking(USING, move || session.as_mut().map_or(Ok(()), Session::finish)).await
         })
     }
 

@@ -5,19 +5,19 @@
 
 use crate::connector::source::{Reader, Source, SourceCapabilities};
 use crate::connector::sqlite::columns::Extract;
-use crate::connector::sqlite::connection::{blocking, failure, find_file, open_to_look, open_to_read};
+use crate::connector::sqlite::connection::{failure, find_file, open_to_look, open_to_read};
 use crate::connector::sqlite::plan::{Layout, Plan};
-use crate::connector::sqlite::{SourceOptions, TargetOptions, rows};
+use crate::connector::sqlite::{SourceOptions, TargetOptions, in_table, rows};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::BoxFuture;
 use crate::model::batch::{Batch, BatchLimit, Next};
 use crate::model::document::{Operation, Span};
 use crate::model::partition::{Partition, Position, Stretch};
+use crate::model::position_id::write_position_id;
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::units::{Bytes, Counted};
+use crate::model::{BoxFuture, blocking};
 use rusqlite::{Connection, ErrorCode};
-use std::fmt::{self, Write};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ impl SqliteSource {
     async fn plan(&self) -> Result<&Arc<Plan>> {
         let make = || {
             let (options, extract) = (Arc::clone(&self.options), self.extract.clone());
-            blocking(move || Plan::make(&options, extract.as_ref()).map(Arc::new))
+            blocking(READING, move || Plan::make(&options, extract.as_ref()).map(Arc::new))
         };
         self.plan.get_or_try_init(make).await
     }
@@ -69,7 +69,7 @@ impl Source for SqliteSource {
         Box::pin(async {
             let plan = self.plan().await?;
             let options = Arc::clone(&self.options);
-            let file = blocking(move || fingerprint(&options.path)).await?;
+            let file = blocking(READING, move || fingerprint(&options.path)).await?;
             Ok(vec![file, format!("table {}: {}", plan.table, Counted(plan.count, "row"))])
         })
     }
@@ -88,7 +88,7 @@ impl Source for SqliteSource {
             let range = plan.range(partition.start.at);
             let end = stretch.until.map_or(range.end() + 1, |until| until.at.min(range.end() + 1));
             let path = self.options.path.clone();
-            let pages = blocking(move || Pages::open(path, plan)).await?;
+            let pages = blocking(READING, move || Pages::open(path, plan)).await?;
             let at = stretch.from.at.max(*range.start());
             Ok(Box::new(SqliteReader {
                 pages: Arc::new(Mutex::new(pages)),
@@ -98,6 +98,13 @@ impl Source for SqliteSource {
         })
     }
 
+    fn is_target(&self, place: &str) -> bool {
+        let Some(plan) = self.plan.get() else { return false };
+        let Some(path) = place.strip_suffix(&in_table(&plan.table)) else { return false };
+        let whole = [path.as_ref(), self.options.path.as_path()].map(fs::canonicalize);
+        matches!(whole, [Ok(target), Ok(source)] if target == source)
+    }
+
     fn locate(&self, partition: &Partition, at: u64, _ordinal: u64) -> String {
         let table = partition.id.0.rsplit_once(':').map_or("", |(table, _)| table);
         format!("{}, table {table}, row id {at}", self.options.path.display())
@@ -105,15 +112,7 @@ impl Source for SqliteSource {
 
     fn position_id(&self, partition: &Partition, at: u64, out: &mut String) {
         let table = partition.id.0.rsplit_once(':').map_or("", |(table, _)| table);
-        for character in table.chars() {
-            match character {
-                '/' | '\\' | '?' | '#' | '%' | '@' => push_percent(out, character as u32),
-                control if control.is_control() => push_percent(out, control as u32),
-                plain => out.push(plain),
-            }
-        }
-        out.push('@');
-        append(out, format_args!("{at}"));
+        write_position_id(table, at, out);
     }
 }
 
@@ -132,7 +131,7 @@ impl Reader for SqliteReader {
             }
             let (rows, ordinal) = (self.at.at..=self.end - 1, self.at.ordinal);
             let pages = Arc::clone(&self.pages).lock_owned().await;
-            let next = blocking(move || pages.read(rows, ordinal, limit)).await?;
+            let next = blocking(READING, move || pages.read(rows, ordinal, limit)).await?;
             if let Next::Batch(batch) = &next {
                 self.at = batch.to.clone();
             }
@@ -173,7 +172,7 @@ impl Pages {
         let mut statement = self.connection.prepare_cached(&self.query)?;
         let mut rows = statement.query([*ids.start() as i64, *ids.end() as i64, documents, largest])?;
         let mut batch = Batch { to: Position::new(*ids.start(), ordinal), ..Batch::default() };
-        let mut count = 0;
+        let (mut count, mut rejected) = (0, 0);
         loop {
             let row = match rows.next() {
                 Ok(Some(row)) => row,
@@ -190,8 +189,11 @@ impl Pages {
                 ordinal: count,
                 operation: Operation::Upsert,
             };
-            match self.take(row, rowid, &span, limit, &mut batch)? {
+            // What was rejected is in memory beside the documents.
+            let left = BatchLimit { bytes: limit.bytes.saturating_sub(rejected), ..limit };
+            match self.take(row, rowid, &span, left, &mut batch)? {
                 Taken::Whole => {}
+                Taken::Rejected(length) => rejected += length,
                 Taken::NoRoom(length) if count == 0 => return Ok(Next::Grow(length)),
                 Taken::NoRoom(_) => break,
             }
@@ -229,8 +231,14 @@ impl Pages {
                 return Ok(Taken::Whole);
             }
             Ok(()) => batch.rejects.push(too_large(span, length, limit.max_document)),
+            Err(_) if buffer.len() > limit.bytes => {
+                buffer.truncate(start);
+                return Ok(Taken::NoRoom(length));
+            }
             Err(refusal) => {
                 batch.rejects.push(Reject::new(refusal.by, refusal.reason, span, &buffer[start..]));
+                buffer.truncate(start);
+                return Ok(Taken::Rejected(length));
             }
         }
         buffer.truncate(start);
@@ -240,8 +248,10 @@ impl Pages {
 
 /// What became of a row.
 enum Taken {
-    /// It is in the batch.
+    /// It is in the batch, or only that it was too large is.
     Whole,
+    /// It is in the batch as a reject of this many bytes.
+    Rejected(usize),
     /// It has this many bytes, more than are left.
     NoRoom(usize),
 }
@@ -249,16 +259,6 @@ enum Taken {
 fn too_large(span: &Span, length: usize, limit: usize) -> Reject {
     let reason = format!("larger than the limit of {}", Bytes(limit as u64));
     Reject { length: length as u64, ..Reject::new(RejectedBy::Read, reason, span, &[]) }
-}
-
-fn append(out: &mut String, text: fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    let _ = out.write_fmt(text);
-}
-
-fn push_percent(out: &mut String, character: u32) {
-    // Control characters end at U+009F: two digits hold each.
-    append(out, format_args!("%{character:02X}"));
 }
 
 /// What tells an unchanged database file from a changed one.

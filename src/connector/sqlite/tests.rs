@@ -293,3 +293,27 @@ fn names_that_would_collide_are_problems() {
         "target.columns: holds \"Year\" twice (upper and lower case are not told apart)"
     );
 }
+
+#[tokio::test]
+async fn refused_rows_fill_a_batch_like_documents() {
+    const ROW: usize = 400_000;
+    let (_folder, path) = folder();
+    let sql = "CREATE TABLE t (document); CREATE TABLE numbers (n);
+               INSERT INTO numbers VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9);
+               INSERT INTO t SELECT zeroblob(400000) FROM numbers";
+    database(&path, sql);
+    let source =
+        SqliteSource::new(SourceOptions { table: Some("t".to_owned()), ..SourceOptions::new(&path) });
+    let partition = source.partitions().await.unwrap().remove(0);
+    let stretch = Stretch { from: partition.start.clone(), until: None };
+    let mut reader = source.open(&partition, stretch).await.unwrap();
+    let mut rejected = Vec::new();
+    // Too little for one row: it is asked for.
+    let small = BatchLimit { bytes: ROW - 1, ..LIMIT };
+    assert!(matches!(reader.next(small).await.unwrap(), Next::Grow(ROW)));
+    while let Next::Batch(batch) = reader.next(LIMIT).await.unwrap() {
+        assert!(batch.rejects.iter().map(|reject| reject.bytes.len()).sum::<usize>() <= LIMIT.bytes);
+        rejected.extend(batch.rejects.iter().map(|reject| (reject.at, reject.bytes.len())));
+    }
+    assert_eq!(rejected, (1..=10).map(|at| (at, ROW)).collect::<Vec<_>>());
+}
