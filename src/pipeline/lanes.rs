@@ -121,6 +121,17 @@ impl Lanes {
         (backlogged.count(), gated.count())
     }
 
+    /// The lanes that hold something, with what has left each.
+    pub(crate) fn holding(&self) -> Vec<(LaneId, u64)> {
+        let lanes = (0..).zip(&self.lanes);
+        lanes.filter(|(_, lane)| lane.held > 0).map(|(id, lane)| (id, lane.gone)).collect()
+    }
+
+    /// Whether something has left one of these lanes since [`holding`](Self::holding) named them.
+    pub(crate) fn has_moved(&self, holding: &[(LaneId, u64)]) -> bool {
+        holding.iter().any(|(id, gone)| self.lanes[*id as usize].gone != *gone)
+    }
+
     /// Whether no request is under way.
     pub(crate) fn is_quiet(&self) -> bool {
         self.in_flight == 0
@@ -170,7 +181,7 @@ impl Lanes {
         if let Some(delay) = gate {
             queue.gate = queue.gate.max(Some(now + delay));
         }
-        done.iter().for_each(|piece| queue.held -= piece.weight());
+        done.iter().for_each(|piece| queue.end(piece));
         if let Some(Again { pieces, attempts, delay }) = again {
             let not_before = (!delay.is_zero()).then(|| now + delay);
             queue.put_first(Ready { pieces, attempts, not_before });
@@ -426,6 +437,25 @@ mod tests {
         assert_eq!((owning.len(), places(&fresh), starts), (0, vec![4, 5, 4], vec![3, 0, 0]));
         land(&mut lanes, &first, now);
         assert_eq!(lanes.fill(0, 0, 1000), Fill::default(), "nothing is left behind");
+    }
+
+    #[test]
+    fn a_lane_has_moved_when_documents_have_ended_or_were_taken_away() {
+        let now = Instant::now();
+        let mut lanes = lanes(3, CUT, &[1, 2, 3]);
+        lanes.push(1, Piece::whole(chunk(&[4])));
+        let (first, second) = (lanes.cut(MANY, now).unwrap(), lanes.cut(MANY, now).unwrap());
+        let holding = lanes.holding();
+        assert_eq!(holding, [(0, 0), (1, 0)]);
+        lanes.push(2, Piece::whole(chunk(&[5])));
+        assert!(!lanes.has_moved(&holding));
+        lanes.landed(0, &[first.pieces[0].single(0)], None, None, now);
+        assert!(lanes.has_moved(&holding));
+        let holding = lanes.holding();
+        lanes.close(second);
+        assert!(!lanes.has_moved(&holding));
+        lanes.take_displaced(false);
+        assert!(lanes.has_moved(&holding));
     }
 
     #[test]

@@ -7,16 +7,17 @@ use crate::model::knobs::Knobs;
 use crate::model::partition::{PartitionIndex, Position};
 use crate::model::request::LaneId;
 use crate::pipeline::account::Ticket;
-use crate::pipeline::credits::Credit;
+use crate::pipeline::credits::{Credit, Standing};
 use crate::pipeline::lanes::Fill;
 use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
 use crate::pipeline::retry;
-use crate::pipeline::schedule::{Outlook, Work};
+use crate::pipeline::schedule::{Outlook, Schedule, Work};
 use crate::pipeline::shared::{Delivery, Shared, woken};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
@@ -29,6 +30,9 @@ const LEAST_BATCH: u64 = 64 * 1024;
 /// Batches that may wait for each transformer. With two none of them runs dry, and what was read is still in the processor's cache when its turn
 /// comes; whatever waits longer does nothing but hold memory.
 const AHEAD: usize = 2;
+
+/// Where no credit has come back for this long, what is in use stands still: a lane that is throttled moves once in the second of its budget.
+const STANDSTILL: Duration = Duration::from_secs(2);
 
 /// A batch that was read, on its way to the transformers.
 pub(crate) struct ReadBatch {
@@ -66,7 +70,7 @@ pub(crate) async fn dispatch(shared: Arc<Shared>, transform: UnboundedSender<Rea
 }
 
 impl Shared {
-    fn turn(self: &Arc<Self>) -> Turn {
+    fn turn(&self) -> Turn {
         let knobs = *self.knobs.borrow();
         let mut schedule = self.schedule();
         let limited = self.pace().is_spent();
@@ -80,13 +84,21 @@ impl Shared {
         if limited || self.untransformed.load(Ordering::Acquire) >= AHEAD * knobs.transformers {
             return Turn::Wait(None);
         }
+        if self.routing.queues().has_moved(&schedule.passed_over_for) {
+            schedule.passed_over_for.clear();
+        }
         let found = schedule.next(&View { shared: self, credit_bytes: knobs.credit_bytes });
         let Some((choice, standing, work)) = found else { return Turn::Wait(None) };
         let bytes = self.batch_bytes(work.partition, &knobs).max(work.needs.unwrap_or(0));
-        let Some(credit) =
-            self.credits.try_take(work.partition, self.cost(self.buffered(bytes, &knobs)), standing)
-        else {
-            return Turn::Wait(None);
+        let (partition, cost) = (work.partition, self.cost(self.buffered(bytes, &knobs)));
+        let is_stranded = work.needs.is_some() && standing == Standing::Equal;
+        let credit = match self.credits.try_take(partition, cost, standing) {
+            Some(credit) => credit,
+            None if is_stranded => match self.take_stranded(&mut schedule, partition, cost, now) {
+                Ok(credit) => credit,
+                Err(turn) => return turn,
+            },
+            None => return Turn::Wait(None),
         };
         let documents = self.pace().reserve(knobs.batch_documents, now);
         let limit = BatchLimit { documents, bytes, max_document: self.options.max_document };
@@ -94,6 +106,26 @@ impl Shared {
             Some(work) => Turn::Read(Box::new(work), credit, limit),
             None => Turn::Wait(None),
         }
+    }
+
+    /// Credits for a large document, where they do not come free by waiting; else what to do instead.
+    fn take_stranded(
+        &self,
+        schedule: &mut Schedule,
+        partition: PartitionIndex,
+        bytes: u64,
+        now: Instant,
+    ) -> std::result::Result<Credit, Turn> {
+        let until = self.credits.last_freed() + STANDSTILL;
+        if until > now {
+            return Err(Turn::Wait(Some(until)));
+        }
+        if let Some(credit) = self.credits.try_take(partition, bytes, Standing::Stranded) {
+            return Ok(credit);
+        }
+        schedule.passed_over_for = self.routing.queues().holding();
+        // Where no lane holds anything a read or a step is slow, and wakes this task when it is done.
+        Err(if schedule.passed_over_for.is_empty() { Turn::Wait(None) } else { Turn::Wait(Some(now)) })
     }
 
     /// The credits that a batch of `bytes` needs: its buffer, and what transform will make of it.
