@@ -371,6 +371,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_up_is_neither_sent_again_nor_overtaken() {
+        let now = Instant::now();
+        let cut = Cut { keyed: false, serial: true, ..CUT };
+        let mut lanes = lanes(1, cut, &[1, 2, 3, 4, 5]);
+        let first = lanes.cut(MANY, now).unwrap();
+        lanes.landed(0, &[], Some(Again::never(first.pieces, 8)), None, now);
+        assert!(lanes.is_quiet());
+        assert!(lanes.cut(MANY, now).is_err());
+        assert!(lanes.cut(MANY, now + Duration::from_secs(3600)).is_err());
+    }
+
+    #[test]
     fn a_lane_that_stands_still_leaves_permits_for_the_others() {
         let now = Instant::now();
         let mut lanes = lanes(4, Cut { documents: 1, ..CUT }, &(0..50).collect::<Vec<_>>());
