@@ -198,4 +198,6 @@ pub struct Summary {
     pub decisions: u64,
     /// Whether a later run can go on where this one stopped.
     pub is_resumable: bool,
+    /// The limit of documents, where it ended the run before the end of the source was seen: the job is then not finished.
+    pub limit: Option<u64>,
 }

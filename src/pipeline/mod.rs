@@ -112,6 +112,8 @@ pub struct Ended {
     pub stopped: Option<StopReason>,
     /// The source's damaged input, if some was met.
     pub damage: Option<Error>,
+    /// [`Options::limit`] ended it; nobody has looked whether the source holds more.
+    pub at_limit: bool,
     /// Counters of the job, as the last checkpoint has them: what was accepted and never made durable does not count.
     pub counters: Counters,
     /// The lane that took most documents, with its share.
@@ -194,6 +196,7 @@ impl Pipeline {
         Ended {
             stopped: shared.stop.take_reason(),
             damage: shared.take_damage(),
+            at_limit: shared.is_at_limit(),
             counters: shared.durable(),
             hottest_lane: send::hottest_lane(&shared),
         }

@@ -282,6 +282,12 @@ impl Shared {
         self.send_wake.notify_one();
     }
 
+    /// Whether the limit has ended the reading before the end of every partition was seen.
+    pub(crate) fn is_at_limit(&self) -> bool {
+        let schedule = self.schedule();
+        schedule.unfinished() > 0 && self.pace().is_spent()
+    }
+
     /// Whether everything that was read is accounted for, and nothing is left to read.
     pub(crate) fn is_complete(&self) -> bool {
         let schedule = self.schedule();

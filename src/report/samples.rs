@@ -64,6 +64,7 @@ pub(super) fn summary() -> Summary {
         knobs: KNOBS,
         decisions: 1,
         is_resumable: true,
+        limit: None,
     }
 }
 

@@ -18,6 +18,9 @@ pub fn table(summary: &Summary) -> String {
         let _ = writeln!(text, "  {label:<14}{value}");
     }
     let _ = match &summary.ending {
+        Ending::Complete if summary.limit.is_some() && summary.is_resumable => {
+            writeln!(text, "to go on: run the same command with --resume, and with a higher --limit or none")
+        }
         Ending::Complete => Ok(()),
         Ending::Interrupted { .. } if summary.is_resumable => {
             writeln!(text, "to go on: run the same command with --resume")
@@ -37,10 +40,13 @@ fn heading(summary: &Summary) -> String {
         counters if counters.dropped == counters.read => ": every document was dropped by a step",
         _ => "",
     };
-    match &summary.ending {
-        Ending::Complete => format!("complete: job {job}{nothing}\n"),
-        Ending::Interrupted { signal } => format!("interrupted by {signal}: job {job}\n"),
-        Ending::Failed { .. } => format!("failed: job {job}\n"),
+    match (&summary.ending, summary.limit) {
+        (Ending::Complete, Some(limit)) => {
+            format!("stopped at the limit of {}: job {job}\n", Counted(limit, "document"))
+        }
+        (Ending::Complete, None) => format!("complete: job {job}{nothing}\n"),
+        (Ending::Interrupted { signal }, _) => format!("interrupted by {signal}: job {job}\n"),
+        (Ending::Failed { .. }, _) => format!("failed: job {job}\n"),
     }
 }
 
@@ -166,6 +172,7 @@ pub fn to_json(summary: &Summary) -> Value {
             "p99_ms": seconds(latency.p99) * 1e3,
             "max_ms": seconds(latency.max) * 1e3,
         },
+        "limit": summary.limit,
         "hottest_lane": summary.hottest_lane.as_ref().map(|(lane, share)| json!({ "lane": lane, "share": share })),
         "rejects_file": summary.rejects_file,
         "knobs": knobs(&summary.knobs),
@@ -225,6 +232,15 @@ mod tests {
         let text = table(&Summary { ending, hottest_lane: None, rejects_file: None, ..samples::summary() });
         assert!(text.starts_with("interrupted by SIGINT: job orders\n"));
         assert!(text.ends_with("to go on: run the same command with --resume\n"));
+    }
+
+    #[test]
+    fn a_run_that_a_limit_ended_is_not_called_complete() {
+        let limited = Summary { limit: Some(20), ..samples::summary() };
+        let text = table(&limited);
+        assert!(text.starts_with("stopped at the limit of 20 documents: job orders\n"), "{text}");
+        assert!(text.ends_with("with --resume, and with a higher --limit or none\n"), "{text}");
+        assert!(!table(&Summary { is_resumable: false, ..limited }).contains("to go on"));
     }
 
     #[test]
@@ -292,6 +308,7 @@ mod tests {
         "p99_ms": 12.3,
         "max_ms": 250.0
       },
+      "limit": null,
       "hottest_lane": {
         "lane": "lane 3",
         "share": 0.317

@@ -86,7 +86,8 @@ fn finished_before(
     began: Instant,
     events: &UnboundedSender<Event>,
 ) -> Summary {
-    let ended = Ended { stopped: None, damage: None, counters: last.counters, hottest_lane: None };
+    let ended =
+        Ended { stopped: None, damage: None, at_limit: false, counters: last.counters, hottest_lane: None };
     let mut summary = summary(job, run, &Meter::default(), &ended);
     (summary.resumed, summary.elapsed) = (last.counters, began.elapsed());
     summary.ending = ending(job, ended, &summary);
@@ -132,6 +133,7 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         request_units: meter.milli_request_units.get() as f64 / 1000.0,
         knobs: job.knobs,
         decisions: 0,
+        limit: job.limit.filter(|_| ended.at_limit),
         is_resumable: begin::can_resume(job),
         counters: ended.counters,
         hottest_lane: ended.hottest_lane.map(|(lane, share)| (format!("lane {lane}"), share)),
