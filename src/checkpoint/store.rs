@@ -91,6 +91,13 @@ impl CheckpointStore {
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(fail)
     }
 
+    /// Saves the checkpoint with which a job begins anew, as both generations: should the newest be damaged, nothing must go on from where a
+    /// run that was given up had come to.
+    pub fn save_anew(&self, checkpoint: &Checkpoint) -> Result<()> {
+        self.save(checkpoint)?;
+        self.save(checkpoint)
+    }
+
     /// Takes the job over for `run`: whoever held it before can save nothing more. The lock keeps two runs of one machine apart; this
     /// keeps them apart where a lock does not reach (a folder shared by two machines, a lock file that was deleted).
     pub fn claim(&self, run: &str) -> Result<()> {
@@ -181,6 +188,16 @@ mod tests {
         }
         fs::remove_file(&newest).unwrap();
         assert_eq!(store.load().unwrap().checkpoint, Some(checkpoint(1)));
+    }
+
+    #[test]
+    fn a_job_that_begins_anew_has_forgotten_the_run_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(folder.path());
+        store.save(&checkpoint(1)).unwrap();
+        store.save_anew(&checkpoint(2)).unwrap();
+        fs::write(folder.path().join(NEWEST), "damaged").unwrap();
+        assert_eq!(store.load().unwrap().checkpoint, Some(checkpoint(2)));
     }
 
     #[test]

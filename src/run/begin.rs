@@ -83,9 +83,14 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
         target_state: sink.mark()?,
         ..finished_part
     };
-    sink.flush(&first).await?;
+    // Whoever had the job before, on another machine say, stores nothing more from here on.
     store.claim(&run)?;
-    store.save(&first)?;
+    sink.flush(&first).await?;
+    if is_resume {
+        store.save(&first)?
+    } else {
+        store.save_anew(&first)?
+    }
     Ok(Beginning { _lock: lock, first, partitions, is_resume, store, run })
 }
 
