@@ -2,8 +2,9 @@
 //!
 //! `checkpoint.json` is the newest, `checkpoint.previous.json` the one before. A file is one line of JSON with the checkpoint, a line
 //! feed, and the XXH3 checksum of that line in hexadecimal. Saving writes a temporary file, syncs it, renames the newest to previous and
-//! the temporary to newest, and syncs the folder: a crash at any point leaves at least one whole file. A damaged newest falls back to the
-//! previous with a warning.
+//! the temporary to newest, and syncs the folder: a crash at any point leaves at least one whole file. Where the newest is not there, the
+//! temporary may be whole: the crash came between the two renames. A damaged newest falls back to the previous with a warning; where nothing
+//! whole is left of what was there, that is said and never taken for a job that has not begun.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint};
@@ -41,32 +42,27 @@ impl CheckpointStore {
 
     /// The newest whole checkpoint. A file of a later format is refused, never overwritten.
     pub fn load(&self) -> Result<Loaded> {
-        let newest = read(&self.folder.join(NEWEST))?;
-        let (checkpoint, warning) = match newest {
-            Content::Whole(checkpoint) => (Some(*checkpoint), None),
-            damaged_or_absent => {
-                let warning = match damaged_or_absent {
-                    Content::Damaged(reason) => Some(format!("{NEWEST} is damaged ({reason})")),
-                    _ => None,
-                };
-                match (read(&self.folder.join(PREVIOUS))?, warning) {
-                    (Content::Whole(checkpoint), warning) => {
-                        let warning = warning.map(|text| format!("{text}; going on from {PREVIOUS}"));
-                        (Some(*checkpoint), warning)
-                    }
-                    (_, None) => (None, None),
-                    (_, Some(text)) => {
-                        return Err(Error::configuration(
-                            "reading the checkpoint",
-                            format!("{text}, and {PREVIOUS} is damaged too or not there"),
-                        )
-                        .with("path", self.folder.display())
-                        .advise("begin anew with --restart"));
-                    }
+        let mut damage = Vec::new();
+        for name in [NEWEST, TEMPORARY, PREVIOUS] {
+            match read(&self.folder.join(name))? {
+                Content::Whole(checkpoint) => {
+                    let warning = (!damage.is_empty())
+                        .then(|| format!("{}; going on from {name}", damage.join(" and ")));
+                    return Ok(Loaded { checkpoint: Some(*checkpoint), warning });
                 }
+                // One that is cut short was being written when the run died, and counts for nothing.
+                Content::Damaged(_) if name == TEMPORARY => {}
+                Content::Damaged(reason) => damage.push(format!("{name} is damaged ({reason})")),
+                Content::Absent => {}
             }
-        };
-        Ok(Loaded { checkpoint, warning })
+        }
+        if damage.is_empty() {
+            return Ok(Loaded::default());
+        }
+        let message = format!("{}, and no other generation is there", damage.join(" and "));
+        Err(Error::configuration("reading the checkpoint", message)
+            .with("path", self.folder.display())
+            .advise("begin anew with --restart"))
     }
 
     /// Saves a checkpoint as the newest generation. Durable on return. If another run has claimed the job, this one has been fenced
@@ -188,6 +184,25 @@ mod tests {
         }
         fs::remove_file(&newest).unwrap();
         assert_eq!(store.load().unwrap().checkpoint, Some(checkpoint(1)));
+    }
+
+    #[test]
+    fn what_is_left_without_the_newest_is_found_or_its_damage_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(folder.path());
+        let path = |name| folder.path().join(name);
+        store.save(&checkpoint(1)).unwrap();
+        store.save(&checkpoint(2)).unwrap();
+        fs::rename(path(NEWEST), path(TEMPORARY)).unwrap();
+        let loaded = store.load().unwrap();
+        assert_eq!((loaded.checkpoint, loaded.warning), (Some(checkpoint(2)), None), "between the renames");
+        fs::write(path(TEMPORARY), "{").unwrap();
+        assert_eq!(store.load().unwrap().checkpoint, Some(checkpoint(1)));
+        fs::write(path(PREVIOUS), "{").unwrap();
+        let message = store.load().unwrap_err().to_string();
+        assert!(message.contains("checkpoint.previous.json is damaged (cut short)"), "{message}");
+        fs::remove_file(path(PREVIOUS)).unwrap();
+        assert!(store.load().unwrap().checkpoint.is_none(), "the first one was never stored");
     }
 
     #[test]
