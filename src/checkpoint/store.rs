@@ -103,7 +103,9 @@ impl CheckpointStore {
         written.map_err(|cause| Error::io("taking over the job", cause).with("path", path.display()))
     }
 
-    fn refuse_if_lost(&self, run: &str) -> Result<()> {
+    /// Refuses ([`ErrorKind::Held`]) where another run has taken the job over since `run` claimed it. To be asked before anything of the
+    /// job's is written: what a fenced run writes is written into the other's files.
+    pub fn refuse_if_lost(&self, run: &str) -> Result<()> {
         match fs::read_to_string(self.folder.join(OWNER)) {
             Ok(owner) if owner != run => Err(Error::new(
                 ErrorKind::Held,

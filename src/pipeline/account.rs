@@ -8,6 +8,7 @@
 //! replay the older batch over the newer one's documents, and the older version would win.
 
 use crate::checkpoint::ledger::Ledger;
+use crate::checkpoint::store::CheckpointStore;
 use crate::connector::Source;
 use crate::error::Result;
 use crate::model::checkpoint::{Counters, Progress};
@@ -109,6 +110,15 @@ struct Books {
     news: HashMap<(&'static str, String), RejectNews>,
     finished: Vec<PartitionIndex>,
     failure: Option<crate::error::Error>,
+    /// Asked before dead letters go to the log, which may write them: whether the job is still this run's.
+    fence: Fence,
+}
+
+/// Looks whether the job is still this run's.
+#[derive(Debug)]
+pub(crate) struct Fence {
+    pub(crate) store: CheckpointStore,
+    pub(crate) run: String,
 }
 
 /// The batches of a partition that are not committed.
@@ -140,6 +150,7 @@ impl Account {
         finished: &BTreeMap<PartitionId, Progress>,
         counters: Counters,
         rejects: RejectLog,
+        fence: Fence,
         meter: Arc<Meter>,
     ) -> Self {
         let ledger = Ledger::new(partitions, finished, counters);
@@ -150,6 +161,7 @@ impl Account {
             news: HashMap::new(),
             finished: Vec::new(),
             failure: None,
+            fence,
         };
         Self { books: Mutex::new(books), meter }
     }
@@ -353,7 +365,13 @@ impl Books {
             return false;
         }
         let results = std::mem::take(&mut ticket.lock().results);
-        if let Err(failure) = self.rejects.append(&results.dead_letters) {
+        let entered = match results.dead_letters.as_slice() {
+            [] => Ok(()),
+            letters => {
+                self.fence.store.refuse_if_lost(&self.fence.run).and_then(|()| self.rejects.append(letters))
+            }
+        };
+        if let Err(failure) = entered {
             self.failure.get_or_insert(failure);
             ticket.lock().results = results;
             return false;
@@ -385,7 +403,9 @@ mod tests {
             documents: None,
         };
         let rejects = RejectLog::open(folder, 0).unwrap();
-        Account::new(&[partition], &BTreeMap::new(), Counters::default(), rejects, Arc::new(Meter::default()))
+        let fence = Fence { store: CheckpointStore::new(folder), run: "run".to_owned() };
+        let meter = Arc::new(Meter::default());
+        Account::new(&[partition], &BTreeMap::new(), Counters::default(), rejects, fence, meter)
     }
 
     fn batch(account: &Account, sequence: u64, identities: &[u64]) -> Arc<Ticket> {
@@ -415,6 +435,18 @@ mod tests {
         account.settle(&first, 1, written()).unwrap();
         assert_eq!(account.counters().written, 3);
         assert!(account.is_settled());
+    }
+
+    #[test]
+    fn a_run_that_has_lost_the_job_writes_no_dead_letters() {
+        let folder = tempfile::tempdir().unwrap();
+        let account = account(folder.path());
+        let ticket = batch(&account, 0, &[]);
+        CheckpointStore::new(folder.path()).claim("other").unwrap();
+        // More than is collected before it is written.
+        let results = Results { dead_letters: vec![b'x'; 1 << 20], ..written() };
+        assert_eq!(account.settle(&ticket, 1, results).unwrap_err().kind(), crate::error::ErrorKind::Held);
+        assert!(!folder.path().join("rejects.jsonl").exists());
     }
 
     #[cfg(target_os = "linux")]

@@ -58,6 +58,8 @@ impl Committer {
     pub(crate) async fn commit(&mut self, shared: &Shared, finished: bool) -> Result<()> {
         let capabilities = &shared.capabilities;
         let pause = capabilities.transactional || capabilities.marked;
+        let (store, run) = (self.store.clone(), self.last.run.clone());
+        blocking(move || store.refuse_if_lost(&run)).await?;
         let mut paused = if pause { Some(shared.quiet.write().await) } else { None };
         let target_state = shared.sink.mark()?;
         let Snapshot { progress, counters, rejects_length, rejects_file } = shared.account.snapshot()?;

@@ -247,10 +247,11 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::store::CheckpointStore;
     use crate::model::document::Documents;
     use crate::model::meter::Meter;
     use crate::model::partition::{Partition, PartitionId, Position};
-    use crate::pipeline::account::Account;
+    use crate::pipeline::account::{Account, Fence};
     use crate::pipeline::chunk::Chunk;
     use crate::pipeline::credits::{Credits, Standing};
     use crate::rejects::RejectLog;
@@ -268,8 +269,9 @@ mod tests {
         let partition =
             Partition { id: PartitionId("p".into()), start: start.clone(), bytes: None, documents: None };
         let (meter, rejects) = (Arc::new(Meter::default()), RejectLog::open(folder.path(), 0).unwrap());
-        let account =
-            Account::new(&[partition], &Default::default(), Default::default(), rejects, Arc::clone(&meter));
+        let fence = Fence { store: CheckpointStore::new(folder.path()), run: String::new() };
+        let (none, counters) = (Default::default(), Default::default());
+        let account = Account::new(&[partition], &none, counters, rejects, fence, Arc::clone(&meter));
         let credits = Credits::new(1 << 20, Arc::new(Notify::new()), meter);
         let mut documents = Documents::default();
         identities.iter().for_each(|identity| documents.push(b"0123456789", *identity, 0));

@@ -46,7 +46,7 @@ use crate::model::event::Event;
 use crate::model::knobs::Knobs;
 use crate::model::meter::Meter;
 use crate::model::partition::Partition;
-use crate::pipeline::account::Account;
+use crate::pipeline::account::{Account, Fence};
 use crate::pipeline::commit::Committer;
 use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
@@ -148,11 +148,13 @@ impl Pipeline {
         });
         let mut schedule = Schedule::new(work.collect(), total);
         schedule.one_by_one = parts.source.capabilities().ordered && !total;
+        let fence = Fence { store: store.clone(), run: first.run.clone() };
         let account = Account::new(
             &parts.partitions,
             &first.partitions,
             first.counters,
             rejects,
+            fence,
             Arc::clone(&parts.meter),
         );
         let shared = Shared::new(parts, schedule, account, events);
