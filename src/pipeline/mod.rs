@@ -64,8 +64,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Requests under way are waited for this long when a run is stopped.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Requests under way are waited for this long when a run is stopped: of the 30 seconds that are promised the last checkpoint, with all that it
+/// syncs, has five.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Lanes are counted this often: a few times for each sample, which is taken once a second.
 const LANES_MEASURED: Duration = Duration::from_millis(200);
