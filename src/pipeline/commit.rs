@@ -15,6 +15,7 @@ use crate::model::event::Event;
 use crate::pipeline::account::Snapshot;
 use crate::pipeline::shared::Shared;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// Stores the checkpoints of a run.
 pub(crate) struct Committer {
@@ -84,7 +85,7 @@ impl Committer {
         shared.sink.flush(&checkpoint).await?;
         drop(paused);
         let store = self.store.clone();
-        self.last = blocking(move || store.save(&checkpoint).map(|()| checkpoint)).await?;
+        self.last = shared.saving.run(move || store.save(&checkpoint).map(|()| checkpoint)).await?;
         shared.note_durable(self.last.counters);
         let documents = self.last.counters.accounted();
         shared.event(Event::CheckpointSaved { generation: self.last.generation, documents });
@@ -106,6 +107,28 @@ impl Shared {
     }
 }
 
+/// Who waits for a checkpoint on its way to the disk. A task that is aborted leaves such work behind on its thread, and the job must not be given
+/// to another run before that is done.
+#[derive(Debug, Default)]
+pub(crate) struct Saving(Arc<Mutex<()>>);
+
+impl Saving {
+    /// Runs what waits for a disk, one after the other.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let held = Arc::clone(&self.0).lock_owned().await;
+        blocking(move || {
+            let _held = held;
+            work()
+        })
+        .await
+    }
+
+    /// Waits until nothing is on its way, also of tasks that were aborted.
+    pub(crate) async fn settled(&self) {
+        drop(self.0.lock().await);
+    }
+}
+
 /// Runs what waits for a disk where it may wait.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -113,5 +136,37 @@ pub(crate) async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(cause) => Err(Error::internal("storing the checkpoint", "the thread ended").caused_by(cause)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_aborted_task_was_storing_is_waited_for() {
+        let saving = Arc::new(Saving::default());
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let storing = Arc::clone(&saving);
+        let task = tokio::spawn(async move {
+            let work = move || {
+                begun.send(()).unwrap();
+                waits.recv().unwrap();
+                Ok(())
+            };
+            storing.run(work).await
+        });
+        has_begun.await.unwrap();
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        let mut settled = std::pin::pin!(saving.settled());
+        tokio::select! {
+            biased;
+            () = &mut settled => panic!("the work goes on"),
+            () = std::future::ready(()) => {}
+        }
+        go_on.send(()).unwrap();
+        settled.await;
     }
 }

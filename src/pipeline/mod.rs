@@ -216,6 +216,7 @@ async fn close(shared: &Arc<Shared>, committing: tokio::task::JoinHandle<Committ
         if pauses {
             // A sink that must be quiet cannot be asked for a mark now; the last checkpoint stands.
             committing.abort();
+            shared.saving.settled().await;
             return Ok(());
         }
     }
