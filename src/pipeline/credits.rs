@@ -133,6 +133,12 @@ impl Credit {
         }
     }
 
+    /// What it pays for.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> u64 {
+        self.bytes
+    }
+
     /// Adds to the amount, which may overdraw.
     pub(crate) fn grow(&mut self, bytes: u64) {
         if bytes > 0 {
