@@ -3,7 +3,8 @@
 //! This first tuner has two rules.
 //!
 //! **Cut at a ceiling.** Above the CPU ceiling (by more than [`MARGIN`]) the pool that burns it is cut in proportion; above the memory ceiling
-//! the credits are; above the error ceiling the requests in flight. A ceiling beats everything else, minimums included.
+//! the credits are; above the error ceiling the requests in flight. A ceiling beats everything else, minimums included. Credits that were cut
+//! come back step by step, one a cooldown, while memory is below the level up to which anything may grow.
 //!
 //! **Grow what is saturated while throughput grows.** The most saturated pool is doubled if the machine has room. Two windows later
 //! throughput has risen by a share of what was hoped for, and the move stays; or it has not, and it is taken back and not
@@ -29,6 +30,9 @@ const SETTLE: u32 = 1;
 
 /// Windows that are measured after that.
 const MEASURE: u32 = 2;
+
+/// What a cut leaves of the credits or of the requests in flight: enough to be felt in one window, and three of them halve it.
+const CUT: f64 = 0.7;
 
 /// Credits are never cut below this: one large document must pass.
 const LEAST_CREDITS: u64 = 4 << 20;
@@ -82,8 +86,30 @@ impl Tuner {
         }
         match self.trial.take() {
             Some(trial) => self.judge(trial, sample, knobs).into_iter().collect(),
-            None => self.grow(sample, knobs).into_iter().collect(),
+            None => self.restore(sample, knobs).or_else(|| self.grow(sample, knobs)).into_iter().collect(),
         }
+    }
+
+    /// A person has set this knob, or there is no auto-scaling.
+    fn is_fixed(&self, knob: Knob) -> bool {
+        self.bounds.least.get(knob) == self.bounds.most.get(knob)
+    }
+
+    /// Takes one cut of the credits back. That is no trial: they are what a person has granted.
+    fn restore(&mut self, sample: &Sample, knobs: &Knobs) -> Option<Decision> {
+        let knob = Knob::CreditBytes;
+        let from = knobs.get(knob);
+        let to = ((from as f64 / CUT).ceil() as u64).min(self.bounds.most.get(knob));
+        if to <= from || sample.memory > self.ceilings.memory_grow_below || self.is_resting(knob, sample.at) {
+            return None;
+        }
+        self.rest(knob, sample.at);
+        let evidence = format!(
+            "{} of the memory in use, {} allowed",
+            percent(sample.memory),
+            percent(self.ceilings.memory)
+        );
+        Some(Decision { knob, from, to, reason: Reason::MemoryFree, confidence: None, evidence })
     }
 
     fn cut(&self, sample: &Sample, knobs: &Knobs) -> Vec<Decision> {
@@ -91,8 +117,7 @@ impl Tuner {
         let mut cut = |knob: Knob, least: u64, share: f64, reason: Reason, evidence: String| {
             let from = knobs.get(knob);
             let to = ((from as f64 * share) as u64).max(least.min(from));
-            let fixed = self.bounds.least.get(knob) == self.bounds.most.get(knob);
-            if to < from && !fixed {
+            if to < from && !self.is_fixed(knob) {
                 cuts.push(Decision { knob, from, to, reason, confidence: None, evidence });
             }
         };
@@ -100,8 +125,12 @@ impl Tuner {
             let evidence =
                 format!("{} of the CPU in use, {} wanted", percent(sample.cpu), percent(self.ceilings.cpu));
             let share = self.ceilings.cpu / sample.cpu;
-            let busiest = if knobs.transformers > 1 { Knob::Transformers } else { Knob::Readers };
-            cut(busiest, 1, share, Reason::CpuCeiling, evidence);
+            // Steps burn more than reading does; of a pool that is fixed or has one worker nothing can be had.
+            let can_give = |knob: &Knob| knobs.get(*knob) > 1 && !self.is_fixed(*knob);
+            let pool = [Knob::Transformers, Knob::Readers].into_iter().find(can_give);
+            if let Some(pool) = pool {
+                cut(pool, 1, share, Reason::CpuCeiling, evidence);
+            }
         }
         if sample.memory > self.ceilings.memory + MARGIN {
             let evidence = format!(
@@ -109,7 +138,7 @@ impl Tuner {
                 percent(sample.memory),
                 percent(self.ceilings.memory)
             );
-            cut(Knob::CreditBytes, LEAST_CREDITS, 0.7, Reason::MemoryCeiling, evidence);
+            cut(Knob::CreditBytes, LEAST_CREDITS, CUT, Reason::MemoryCeiling, evidence);
         }
         if sample.failed > self.ceilings.errors {
             let evidence = format!(
@@ -117,7 +146,7 @@ impl Tuner {
                 percent(sample.failed),
                 percent(self.ceilings.errors)
             );
-            cut(Knob::RequestsInFlight, 1, 0.7, Reason::Errors, evidence);
+            cut(Knob::RequestsInFlight, 1, CUT, Reason::Errors, evidence);
         }
         cuts
     }
@@ -153,9 +182,7 @@ impl Tuner {
             .into_iter()
             // Lanes that wait for the target's leave are not helped by more requests.
             .filter(|(knob, ..)| *knob != Knob::RequestsInFlight || sample.lanes_gated < 0.5)
-            .filter(|(knob, ..)| {
-                self.rested.iter().all(|(rested, until)| rested != knob || sample.at >= *until)
-            })
+            .filter(|(knob, ..)| !self.is_resting(*knob, sample.at))
             .filter(|(_, pool, _)| pool.busy >= SATURATED)
             .filter_map(|(knob, pool, most)| {
                 let from = knobs.get(knob);
@@ -168,6 +195,10 @@ impl Tuner {
         let evidence =
             format!("busy {} of the time at {:.0} documents/s", percent(busy.min(1.0)), mean(&self.recent));
         Some(Decision { knob, from, to, reason: Reason::Probe, confidence: None, evidence })
+    }
+
+    fn is_resting(&self, knob: Knob, now: Duration) -> bool {
+        self.rested.iter().any(|(rested, until)| *rested == knob && now < *until)
     }
 
     fn rest(&mut self, knob: Knob, now: Duration) {
