@@ -42,6 +42,9 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
             .advise("name another target"));
     }
     let lock = JobLock::take(&job.state)?;
+    if let Some(message) = lock.warning() {
+        let _ = events.send(Event::Warning { message });
+    }
     let fingerprint = JobFingerprint {
         source: source_lines,
         transform: format!("{} max_document {} {}", job.chain.fingerprint(), job.max_document, sink.layout()),
