@@ -71,6 +71,15 @@ fn show_tells_a_flag_from_its_twin_and_the_flag_wins() {
 }
 
 #[test]
+fn a_variable_that_is_not_followed_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = docferry(folder.path(), "migrate --from null:?documents=3 --to null:");
+    let (code, _, stderr) = ended(command.env("AUTO_SCALING_STRATEGY", "hybrid"));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("AUTO_SCALING_STRATEGY is set, and has no effect"), "{stderr}");
+}
+
+#[test]
 fn a_strategy_of_init_runs_and_its_job_is_listed_with_its_rejects() {
     let folder = tempfile::tempdir().unwrap();
     let run = |line: &str| ended(&mut docferry(folder.path(), line));

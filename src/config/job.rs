@@ -62,6 +62,8 @@ pub struct Job {
     pub check_interval: Duration,
     /// How long after a turn the tuner waits before it shrinks a pool or tries a rejected turn again.
     pub cooldown: Duration,
+    /// What was asked for and is not done, a sentence each.
+    pub notices: Vec<String>,
     /// Every setting in force with where it came from, sorted by path.
     pub resolved: Vec<Resolved>,
 }

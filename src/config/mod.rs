@@ -106,6 +106,7 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
         profile: pace.profile,
         check_interval: pace.scaling.check_interval,
         cooldown: pace.scaling.cooldown,
+        notices: scaling::not_followed(environment),
         resolved,
     })
 }

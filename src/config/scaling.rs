@@ -16,7 +16,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// What can be set by a variable `AUTO_SCALING_*`, the name in capitals.
-const VARIABLES: [&str; 11] = [
+const VARIABLES: [&str; 12] = [
+    "target_docs_per_second",
     "target_cpu_usage",
     "target_memory_usage",
     "target_error_rate",
@@ -29,6 +30,19 @@ const VARIABLES: [&str; 11] = [
     "check_interval",
     "cooldown",
 ];
+
+/// Variables of the family that are promised and that this build does not follow. They are never ignored without a word.
+const NOT_YET: [&str; 3] = [
+    "AUTO_SCALING_STRATEGY",
+    "AUTO_SCALING_CPU_SCALE_DOWN_THRESHOLD",
+    "AUTO_SCALING_MEMORY_SCALE_DOWN_THRESHOLD",
+];
+
+/// A sentence about each variable that is set and not followed.
+pub(crate) fn not_followed(environment: &Environment) -> Vec<String> {
+    let is_set = NOT_YET.iter().filter(|name| environment.get(name).is_some());
+    is_set.map(|name| format!("{name} is set, and has no effect in this version of docferry")).collect()
+}
 
 /// Ceilings, bounds and times of the tuner.
 #[derive(Clone, Debug, PartialEq)]

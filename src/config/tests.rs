@@ -132,6 +132,28 @@ fn a_profile_gives_way_to_a_wish_and_to_the_cores() {
 }
 
 #[test]
+fn a_goal_may_come_from_the_environment_and_what_is_not_followed_is_said() {
+    let set = [
+        ("AUTO_SCALING_TARGET_DOCS_PER_SECOND", "777"),
+        ("AUTO_SCALING_STRATEGY", "hybrid"),
+        ("AUTO_SCALING_CPU_SCALE_DOWN_THRESHOLD", "30"),
+    ];
+    let job = resolve(&endpoints(), &Environment::of(&set, 2)).unwrap();
+    assert_eq!(
+        line(&job, "scaling.target_docs_per_second"),
+        "777 (environment AUTO_SCALING_TARGET_DOCS_PER_SECOND)"
+    );
+    assert_eq!(
+        job.notices,
+        [
+            "AUTO_SCALING_STRATEGY is set, and has no effect in this version of docferry",
+            "AUTO_SCALING_CPU_SCALE_DOWN_THRESHOLD is set, and has no effect in this version of docferry"
+        ]
+    );
+    assert!(resolve(&endpoints(), &cores(2)).unwrap().notices.is_empty());
+}
+
+#[test]
 fn without_auto_scaling_the_bounds_are_the_knobs() {
     let run = vec![
         ("auto_scaling", Given::flag("--no-auto-scaling", "false")),

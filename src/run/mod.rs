@@ -33,6 +33,9 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     let began = Instant::now();
     // From the first moment: a target that takes seconds to open must not make a polite signal a deadly one.
     let stop = Arc::new(Stop::default());
+    for message in job.notices.iter().cloned() {
+        let _ = events.send(Event::Warning { message });
+    }
     signals::listen(Arc::clone(&stop)).await?;
     let beginning = begin::begin(&job, &events).await?;
     let Beginning { _lock, first, partitions, is_resume, store, run } = beginning;
