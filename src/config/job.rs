@@ -58,7 +58,9 @@ pub struct Job {
     pub auto_scaling: bool,
     /// The profile's name.
     pub profile: String,
-    /// The period of the reported evaluation, of shrinks and of re-probes.
+    /// Documents a second that are the goal: reported beside what was reached, and no limit.
+    pub target_docs_per_second: f64,
+    /// How often an evaluation is reported. The tuner judges every second.
     pub check_interval: Duration,
     /// How long after a turn the tuner waits before it shrinks a pool or tries a rejected turn again.
     pub cooldown: Duration,

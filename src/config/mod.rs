@@ -104,6 +104,7 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
         ceilings: pace.scaling.ceilings,
         auto_scaling: pace.auto_scaling,
         profile: pace.profile,
+        target_docs_per_second: pace.scaling.target_docs_per_second,
         check_interval: pace.scaling.check_interval,
         cooldown: pace.scaling.cooldown,
         notices: scaling::not_followed(environment),

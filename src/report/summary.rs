@@ -80,7 +80,12 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
     let (documents_per_second, bytes_per_second) = throughput(summary);
     rows.push((
         "throughput",
-        format!("{} documents/s, {}/s", Count(documents_per_second as u64), Bytes(bytes_per_second as u64)),
+        format!(
+            "{} documents/s (goal {}), {}/s",
+            Count(documents_per_second as u64),
+            Count(summary.target_docs_per_second as u64),
+            Bytes(bytes_per_second as u64)
+        ),
     ));
     rows.extend(requests(summary));
     rows.push((
@@ -156,6 +161,7 @@ pub fn to_json(summary: &Summary) -> Value {
         "bytes_read": summary.bytes_read,
         "elapsed_s": seconds(summary.elapsed),
         "documents_per_second": documents_per_second,
+        "target_documents_per_second": summary.target_docs_per_second,
         "bytes_per_second": bytes_per_second,
         "cpu_s": seconds(summary.cpu),
         "documents_per_cpu_second": per_second(moved(summary), summary.cpu),
@@ -215,7 +221,7 @@ mod tests {
       superseded    50
       same key      1 document holds a key twice; the last one counts
       resumed       500 000 documents done by earlier runs
-      throughput    75 000 documents/s, 37.2 MiB/s
+      throughput    75 000 documents/s (goal 20 000), 37.2 MiB/s
       requests      15 000, 3 throttled, 1 sent again, 1 234 RU
       latency       p50 1.20 ms, p95 4.80 ms, p99 12.30 ms, max 250.00 ms
       hottest lane  lane 3, 31.7% of the documents
@@ -292,6 +298,7 @@ mod tests {
       "bytes_read": 780000000,
       "elapsed_s": 20.0,
       "documents_per_second": 75000.0,
+      "target_documents_per_second": 20000.0,
       "bytes_per_second": 39000000.0,
       "cpu_s": 30.0,
       "documents_per_cpu_second": 50000.0,

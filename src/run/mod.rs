@@ -125,6 +125,7 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         resumed: Counters::default(),
         read: meter.read.get(),
         bytes_read: meter.bytes_read.get(),
+        target_docs_per_second: job.target_docs_per_second,
         elapsed: Duration::ZERO,
         cpu: host.measure().cpu_time,
         peak_memory: host.peak_memory(),
