@@ -71,6 +71,12 @@ impl Credits {
         self.lock().freed
     }
 
+    /// Whether there are not even so many for a partition among equals: then there is no need to choose one.
+    pub(crate) fn lack(&self, bytes: u64) -> bool {
+        let state = self.lock();
+        state.used > 0 && state.used + bytes > state.budget
+    }
+
     /// Takes credits if there are enough.
     pub(crate) fn try_take(
         self: &Arc<Self>,
@@ -176,7 +182,9 @@ mod tests {
         let small = credits.try_take(0, 10, Standing::Equal).unwrap();
         assert!(credits.try_take(0, 500, Standing::Equal).is_none());
         drop(small);
+        assert!(!credits.lack(500));
         let large = credits.try_take(0, 500, Standing::Equal).unwrap();
+        assert!(credits.lack(1));
         assert!(credits.try_take(0, 1, Standing::Equal).is_none());
         drop(large);
         assert_eq!(credits.lock().used, 0);

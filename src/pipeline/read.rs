@@ -6,17 +6,17 @@ use crate::model::document::Span;
 use crate::model::knobs::Knobs;
 use crate::model::partition::{PartitionIndex, Position};
 use crate::model::request::LaneId;
-use crate::pipeline::account::Ticket;
+use crate::pipeline::account::{Account, Ticket};
 use crate::pipeline::credits::{Credit, Standing};
-use crate::pipeline::lanes::Fill;
+use crate::pipeline::lanes::{Fill, Lanes};
 use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
 use crate::pipeline::retry;
-use crate::pipeline::schedule::{Outlook, Schedule, Work};
+use crate::pipeline::schedule::{Destinations, Outlook, Schedule, Work};
 use crate::pipeline::shared::{Delivery, Shared, woken};
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
@@ -84,12 +84,21 @@ impl Shared {
         if limited || self.untransformed.load(Ordering::Acquire) >= AHEAD * knobs.transformers {
             return Turn::Wait(None);
         }
+        // The dispatcher is woken by every request that is answered, and the choice looks at every partition and lane: not while nothing can be
+        // granted anyhow.
+        let least = self.cost(self.buffered(self.batch_bytes(1, &knobs), &knobs));
+        if schedule.has_equals_only() && self.credits.lack(least) {
+            return Turn::Wait(None);
+        }
         if self.routing.queues().has_moved(&schedule.passed_over_for) {
             schedule.passed_over_for.clear();
         }
-        let found = schedule.next(&View { shared: self, credit_bytes: knobs.credit_bytes });
+        let view = View::of(self, knobs.credit_bytes);
+        let found = schedule.next(&view);
         let Some((choice, standing, work)) = found else { return Turn::Wait(None) };
-        let bytes = self.batch_bytes(work.partition, &knobs).max(work.needs.unwrap_or(0));
+        let reached = view.destinations.of(work.partition).0.len();
+        drop(view);
+        let bytes = self.batch_bytes(reached, &knobs).max(work.needs.unwrap_or(0));
         let (partition, cost) = (work.partition, self.cost(self.buffered(bytes, &knobs)));
         let is_stranded = work.needs.is_some() && standing == Standing::Equal;
         let credit = match self.credits.try_take(partition, cost, standing) {
@@ -133,14 +142,14 @@ impl Shared {
         if self.copies() { (bytes as f64 * (1.0 + self.growth().held)) as u64 } else { bytes }
     }
 
-    /// Bytes after which the next batch of a partition ends. A lane gives its credits back chunk by chunk, so a chunk is to be a small part of
+    /// Bytes after which the next batch of a partition ends that reaches so many lanes. A lane gives its credits back chunk by chunk, so a chunk is to be a small part of
     /// its fair share: else the lanes hold the credits of what they have sent already, and one of them runs dry.
-    fn batch_bytes(&self, partition: PartitionIndex, knobs: &Knobs) -> usize {
+    fn batch_bytes(&self, reached: usize, knobs: &Knobs) -> usize {
         let lanes = self.routing.queues().len() as u64;
         if lanes == 1 {
             return knobs.batch_bytes();
         }
-        let reached = self.destinations().of(partition).0.len().max(1) as u64;
+        let reached = reached.max(1) as u64;
         let few = LEAST_BATCH.max(2 * self.mean_document());
         knobs.batch_bytes().min((reached * knobs.credit_bytes / lanes / CHUNKS_PER_SHARE).max(few) as usize)
     }
@@ -166,17 +175,25 @@ impl Shared {
     }
 }
 
-/// The lanes as the schedule sees them.
+/// The lanes as the schedule sees them, at one moment.
 struct View<'a> {
-    shared: &'a Shared,
+    destinations: MutexGuard<'a, Destinations>,
+    queues: MutexGuard<'a, Lanes>,
+    account: &'a Account,
     credit_bytes: u64,
+}
+
+impl<'a> View<'a> {
+    fn of(shared: &'a Shared, credit_bytes: u64) -> Self {
+        let (destinations, queues) = (shared.destinations(), shared.routing.queues());
+        Self { destinations, queues, account: &shared.account, credit_bytes }
+    }
 }
 
 impl Outlook for View<'_> {
     fn fill(&self, partition: PartitionIndex) -> Fill {
-        let destinations = self.shared.destinations();
-        let (lanes, in_transit) = destinations.of(partition);
-        let queues = self.shared.routing.queues();
+        let (lanes, in_transit) = self.destinations.of(partition);
+        let queues = &self.queues;
         if lanes.is_empty() && queues.len() > 1 {
             // Where its documents go is not known yet, or they were all dropped.
             let share = self.credit_bytes as f64 / queues.len() as f64;
@@ -187,10 +204,9 @@ impl Outlook for View<'_> {
     }
 
     fn left_out(&self, open: &[PartitionIndex]) -> Option<f64> {
-        let destinations = self.shared.destinations();
         let reached: HashSet<LaneId> =
-            open.iter().flat_map(|partition| destinations.of(*partition).0).copied().collect();
-        let queues = self.shared.routing.queues();
+            open.iter().flat_map(|partition| self.destinations.of(*partition).0).copied().collect();
+        let queues = &self.queues;
         let left_out = queues.open().filter(|lane| !reached.contains(lane));
         left_out
             .map(|lane| queues.fill(lane, 0, self.credit_bytes).shares)
@@ -199,7 +215,7 @@ impl Outlook for View<'_> {
     }
 
     fn is_settled(&self) -> bool {
-        self.shared.account.is_settled()
+        self.account.is_settled()
     }
 }
 

@@ -94,6 +94,11 @@ impl Schedule {
         self.reading.is_empty()
     }
 
+    /// Whether all are equals and want a usual batch: none of them can be read with fewer credits than the smallest one takes.
+    pub(crate) fn has_equals_only(&self) -> bool {
+        !self.total_order && self.idle.iter().all(|work| work.needs.is_none())
+    }
+
     /// The partition to be read next, with its standing; nothing if every one is being read or has full lanes.
     pub(crate) fn next(&self, outlook: &impl Outlook) -> Option<(Choice, Standing, &Work)> {
         let choice = if self.total_order { self.in_order() } else { self.least_pressed(outlook) }?;
@@ -329,6 +334,7 @@ mod tests {
             |schedule: &Schedule, backlogs| schedule.next(&backlogs).map(|(_, _, work)| work.partition);
         assert_eq!(choice(&schedule, Backlogs(0.0, 1.9, 0.0, false)), Some(1));
         assert_eq!(choice(&schedule, Backlogs(1.9, 2.0, 0.0, false)), Some(0));
+        assert!(!schedule.has_equals_only());
         let standing = schedule.next(&Backlogs(0.0, 1.9, 0.0, false)).map(|(_, standing, _)| standing);
         assert_eq!(standing, Some(Standing::Equal), "it asks for no more than it needs");
         schedule.passed_over_for = vec![(3, 0)];
