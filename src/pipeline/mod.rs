@@ -287,14 +287,15 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
     let documents = batch.documents.len() as u64;
     let bytes_read = batch.held_bytes();
     let text_read = batch.documents.buffer.len();
+    let (routed, lanes) = shared.routing.known();
     let workshop = Workshop {
         source: &*shared.source,
         sink: &*shared.sink,
         chain: &shared.chain,
         partition: &shared.partitions[ticket.partition as usize],
         partition_index: ticket.partition,
-        routed: shared.routing.is_needed(),
-        lanes: shared.routing.queues().len(),
+        routed,
+        lanes,
         keyed: shared.capabilities.needs_identities(),
         growth: shared.growth().text,
     };

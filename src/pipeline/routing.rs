@@ -56,7 +56,14 @@ impl Routing {
 
     /// Several lanes, or documents whose (key, id) must be told apart: the sink is asked for each document.
     pub(crate) fn is_needed(&self) -> bool {
-        self.capabilities.needs_identities() || self.queues().len() > 1
+        self.known().0
+    }
+
+    /// Whether the sink is asked for each document, and how many lanes are known: of one moment, because what was not asked for while a second
+    /// lane appeared would count as routed among two.
+    pub(crate) fn known(&self) -> (bool, usize) {
+        let lanes = self.queues().len();
+        (self.capabilities.needs_identities() || lanes > 1, lanes)
     }
 
     /// Queues the chunks of a batch, which was routed when `known_lanes` were known. Called in source order.
