@@ -73,14 +73,18 @@ impl Committer {
                 .await?;
             shared.account.rejects_synced(rejects_length);
         }
+        // Field by field: the finished part of the last one may be large, and is not needed.
         let checkpoint = Checkpoint {
+            version: self.last.version,
+            job: self.last.job.clone(),
+            run: self.last.run.clone(),
+            fingerprint: self.last.fingerprint.clone(),
             generation: self.last.generation + 1,
             finished,
             counters,
             rejects_length,
             target_state,
             partitions: progress,
-            ..self.last.clone()
         };
         shared.sink.flush(&checkpoint).await?;
         drop(paused);
