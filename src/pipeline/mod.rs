@@ -11,7 +11,8 @@
 //!                                             committer: a checkpoint a second <
 //! ```
 //!
-//! Each dispatcher is one task that waits for a permit and then for something to do, so resizing a pool is changing a number.
+//! Each dispatcher is one task that goes on when it has both a permit and something to do (for the transformers the batch comes first, for the
+//! others the permit), so resizing a pool is changing a number.
 //! Memory is bounded by [`credits`], order is made by [`order`] and kept by [`routing`], the end of each document is
 //! noted by [`account`]. What may be read next is decided in [`schedule`].
 //!
