@@ -214,6 +214,13 @@ impl Lanes {
         self.has_displaced = true;
     }
 
+    /// The sink says that a lane is closed.
+    pub(crate) fn mark_closed(&mut self, lane: LaneId) {
+        let queue = &mut self.lanes[lane as usize];
+        self.has_displaced |= !queue.closed;
+        queue.closed = true;
+    }
+
     /// Whether documents may be given to a lane.
     pub(crate) fn is_open(&self, lane: LaneId) -> bool {
         self.lanes.get(lane as usize).is_some_and(|lane| !lane.closed)
@@ -416,6 +423,15 @@ mod tests {
         let done = [third.pieces[0].single(4), third.pieces[0].single(5)];
         lanes.landed(0, &done, Some(again), None, now);
         assert_eq!(displaced(&mut lanes, false).0, [4], "from the closed lane's last request");
+    }
+
+    #[test]
+    fn a_lane_that_is_said_to_be_closed_gives_up_what_it_holds_without_a_request() {
+        let mut lanes = lanes(2, CUT, &[1, 2]);
+        lanes.mark_closed(0);
+        lanes.mark_closed(1);
+        assert_eq!(lanes.open().count(), 0, "no partition is opened for them");
+        assert_eq!(displaced(&mut lanes, false), (vec![], vec![1, 2]));
     }
 
     #[test]

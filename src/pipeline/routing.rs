@@ -107,6 +107,9 @@ impl Routing {
     fn refresh(&self, queues: &mut Lanes) -> Result<bool> {
         let lanes = self.sink.lanes();
         let has_grown = queues.grow(lanes.len());
+        // One that has nothing to send would never be told, and looks hungry for ever.
+        let closed = (0..).zip(&lanes).filter(|(_, lane)| lane.is_closed());
+        closed.for_each(|(id, _)| queues.mark_closed(id));
         *self.lanes.write().unwrap_or_else(PoisonError::into_inner) = lanes;
         if has_grown && self.capabilities.serial {
             return Err(Error::internal(
