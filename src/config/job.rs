@@ -18,10 +18,6 @@ use std::time::Duration;
 pub struct Job {
     /// Its name: that of its folder in the state folder. Only `a-z 0-9 . _ -`.
     pub name: String,
-    /// The strategy as the user named it; `None` where two URIs were given.
-    pub strategy: Option<String>,
-    /// The strategy's own line about itself, or nothing.
-    pub about: String,
     /// Where documents come from.
     pub source: Arc<dyn Source>,
     /// The source, for a person; holds no secret.
@@ -56,8 +52,6 @@ pub struct Job {
     pub ceilings: Ceilings,
     /// Whether the tuner runs.
     pub auto_scaling: bool,
-    /// The profile's name.
-    pub profile: String,
     /// Documents a second that are the goal: reported beside what was reached, and no limit.
     pub target_docs_per_second: f64,
     /// How often an evaluation is reported. The tuner judges every second.
