@@ -481,7 +481,7 @@ mod tests {
         // More than is collected before it is written.
         let results = Results { dead_letters: vec![b'x'; 1 << 20], ..written() };
         assert_eq!(account.settle(&ticket, 1, results).unwrap_err().kind(), crate::error::ErrorKind::Held);
-        assert!(!folder.path().join("rejects.jsonl").exists());
+        assert!(!folder.path().join("rejects.jsonl").try_exists().unwrap());
     }
 
     #[cfg(target_os = "linux")]

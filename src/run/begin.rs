@@ -79,9 +79,9 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
     store.claim(&run)?;
     sink.flush(&first).await?;
     if is_resume {
-        store.save(&first)?
+        store.save(&first)?;
     } else {
-        store.save_anew(&first)?
+        store.save_anew(&first)?;
     }
     Ok(Beginning { _lock: lock, first, partitions, is_resume, store, run })
 }
