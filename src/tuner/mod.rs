@@ -44,6 +44,8 @@ pub struct Tuner {
     ceilings: Ceilings,
     cooldown: Duration,
     trial: Option<Trial>,
+    /// The credits before the first cut that is not taken back yet.
+    uncut_credits: Option<u64>,
     /// For each knob the time before which it is not tried again.
     rested: Vec<(Knob, Duration)>,
     /// Throughput of the last windows, for the base of a trial.
@@ -65,7 +67,15 @@ struct Trial {
 impl Tuner {
     /// A tuner that keeps to `bounds` and `ceilings`, and tries a rejected move again after `cooldown`.
     pub fn new(bounds: Bounds, ceilings: Ceilings, cooldown: Duration) -> Self {
-        Self { bounds, ceilings, cooldown, trial: None, rested: Vec::new(), recent: Vec::new() }
+        Self {
+            bounds,
+            ceilings,
+            cooldown,
+            trial: None,
+            uncut_credits: None,
+            rested: Vec::new(),
+            recent: Vec::new(),
+        }
     }
 
     /// What to turn after this window. Every decision changes a value. None passes the upper bound; a cut may pass the
@@ -81,7 +91,12 @@ impl Tuner {
             if let Some(trial) = self.trial.take() {
                 self.rest(trial.knob, sample.at);
             }
-            cuts.iter().for_each(|cut| self.rest(cut.knob, sample.at));
+            for cut in &cuts {
+                self.rest(cut.knob, sample.at);
+                if cut.knob == Knob::CreditBytes {
+                    self.uncut_credits.get_or_insert(cut.from);
+                }
+            }
             return cuts;
         }
         match self.trial.take() {
@@ -95,12 +110,17 @@ impl Tuner {
         self.bounds.least.get(knob) == self.bounds.most.get(knob)
     }
 
-    /// Takes one cut of the credits back. That is no trial: they are what a person has granted.
+    /// Takes a cut of the credits back, by half as much again a time. That is no trial: they are what a person has granted.
     fn restore(&mut self, sample: &Sample, knobs: &Knobs) -> Option<Decision> {
         let knob = Knob::CreditBytes;
         let from = knobs.get(knob);
-        let to = ((from as f64 / CUT).ceil() as u64).min(self.bounds.most.get(knob));
-        if to <= from || sample.memory > self.ceilings.memory_grow_below || self.is_resting(knob, sample.at) {
+        let uncut = self.uncut_credits?;
+        let to = (from + from / 2).min(uncut);
+        if to <= from {
+            self.uncut_credits = None;
+            return None;
+        }
+        if sample.memory > self.ceilings.memory_grow_below || self.is_resting(knob, sample.at) {
             return None;
         }
         self.rest(knob, sample.at);

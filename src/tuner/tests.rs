@@ -119,7 +119,7 @@ fn credits_that_were_cut_come_back_when_memory_is_free_again() {
     assert_eq!(turn(2, 0.9), Some((Reason::MemoryCeiling, 31)));
     assert_eq!(turn(10, 0.5), None, "it rests");
     assert_eq!(turn(40, 0.72), None, "nothing grows above 70 %");
-    assert_eq!(turn(41, 0.5), Some((Reason::MemoryFree, 44)));
+    assert_eq!(turn(41, 0.5), Some((Reason::MemoryFree, 47)));
     assert_eq!(turn(42, 0.5), None, "one step a cooldown");
     assert_eq!(turn(80, 0.5), Some((Reason::MemoryFree, 64)));
     assert_eq!(turn(120, 0.5), None, "all of it is back");
