@@ -71,6 +71,31 @@ fn show_tells_a_flag_from_its_twin_and_the_flag_wins() {
 }
 
 #[test]
+fn the_goal_stands_beside_what_was_reached_and_a_sample_is_told_once_a_check_interval() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "migrate --from null:?documents=12 --to null: --max-rate 5 --json --no-auto-scaling";
+    let mut command = docferry(folder.path(), line);
+    command.env("AUTO_SCALING_CHECK_INTERVAL", "1").env("AUTO_SCALING_TARGET_DOCS_PER_SECOND", "777");
+    let (code, _, stderr) = ended(&mut command);
+    assert_eq!(code, 0, "{stderr}");
+    let samples = stderr.lines().filter(|line| line.contains("\"event\":\"sampled\"")).count();
+    assert!((1..=3).contains(&samples), "{samples} in about two seconds");
+    assert!(stderr.contains("\"target_documents_per_second\":777.0"), "{stderr}");
+    let mut seldom = docferry(folder.path(), line);
+    let (_, _, stderr) = ended(seldom.env("AUTO_SCALING_CHECK_INTERVAL", "3600"));
+    assert!(!stderr.contains("\"event\":\"sampled\""), "{stderr}");
+}
+
+#[test]
+fn a_variable_that_is_not_followed_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = docferry(folder.path(), "migrate --from null:?documents=3 --to null:");
+    let (code, _, stderr) = ended(command.env("AUTO_SCALING_STRATEGY", "hybrid"));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("AUTO_SCALING_STRATEGY is set, and has no effect"), "{stderr}");
+}
+
+#[test]
 fn a_strategy_of_init_runs_and_its_job_is_listed_with_its_rejects() {
     let folder = tempfile::tempdir().unwrap();
     let run = |line: &str| ended(&mut docferry(folder.path(), line));

@@ -7,7 +7,7 @@
 
 use crate::place::Place;
 use crate::support::{Done, KNOBS, Trial, file_sink, setting_fields};
-use docferry::connector::memory::{MemorySource, MemoryStore, Options};
+use docferry::connector::memory::{Effect, MemorySource, MemoryStore, Options, When};
 use docferry::model::knobs::Knobs;
 use docferry::model::units::MIB;
 use std::sync::Arc;
@@ -75,6 +75,50 @@ async fn one_document_as_large_as_the_budget_and_larger_passes_alone() {
         // Alone, as it came and as it goes on; the two are a little more than 32 MiB, so the larger budget is no bound either.
         assert_within(&done, 0, 33 * MIB + MIB / 2);
     }
+}
+
+/// Partitions that lead to one lane each. Lane 3 takes nothing for a long time, and has filled to its cap when partition 1 meets a document of
+/// `large` bytes. Returns the lanes of which something came after lane 3 went on.
+async fn lanes_that_waited_for_lane_3(large: usize) -> Vec<u32> {
+    const STALL: Duration = Duration::from_secs(12);
+    let store = MemoryStore::new(Options {
+        lane_field: Some("lane".to_owned()),
+        lanes: 8,
+        record_order: true,
+        latency: Duration::from_millis(2),
+        ..Options::default()
+    });
+    store.script(Some(3), When::Between(Duration::ZERO..STALL), Effect::Stall(STALL));
+    let partition = |lane: usize| {
+        let size = |n| if lane == 1 && n == 4000 { large } else { 1500 };
+        (0..8000).map(|n| document(n + 8000 * lane, lane, size(n))).collect::<Vec<_>>()
+    };
+    // The others are slow to read, so that lane 3 has filled before they come to their middle.
+    let others = (0..8).filter(|lane| *lane != 3);
+    let source = others.fold(MemorySource::given((0..8).map(partition)), |source, lane| {
+        source.slow(&lane.to_string(), Duration::from_millis(150))
+    });
+    // Enough readers for all, or lane 3 would not get its turn.
+    let knobs = Knobs { readers: 16, ..KNOBS };
+    let trial = Trial { knobs, ..Trial::new(source, Arc::new(store.sink())) };
+    let done = trial.start().await.end(PATIENCE).await;
+    assert_within(&done, 32 * MIB, 8 * MIB);
+    let written: Vec<_> = store.history().iter().flat_map(|document| document.applied.clone()).collect();
+    assert_eq!(written.len(), 64_000);
+    let of_lane_3 = written.iter().filter(|applied| applied.lane == 3).map(|applied| applied.sequence);
+    let went_on = of_lane_3.min().unwrap();
+    let late = written.iter().filter(|applied| applied.sequence > went_on && applied.lane != 3);
+    late.map(|applied| applied.lane).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_document_passes_beside_a_lane_that_stands_still() {
+    assert_eq!(lanes_that_waited_for_lane_3(13 * MIB as usize).await, Vec::<u32>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_document_that_cannot_pass_beside_a_lane_that_stands_still_holds_up_its_own_lane_only() {
+    assert_eq!(lanes_that_waited_for_lane_3(16 * MIB as usize - 1000).await, [1]);
 }
 
 /// Runs `documents` into one ordered file and compares it.

@@ -31,6 +31,22 @@ fn a_limited_run_leaves_a_whole_file_and_can_be_gone_on_with() {
 }
 
 #[test]
+fn a_limit_that_ended_a_run_is_said_also_where_it_is_all_that_the_source_holds() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(50));
+    for (limit, line) in [(20, ""), (50, " --resume"), (60, " --resume")] {
+        let ran =
+            place.succeed(&format!("migrate --from in.jsonl --to out.jsonl --job j --limit {limit}{line}"));
+        let summary: serde_json::Value =
+            serde_json::from_slice(&place.read(".docferry/jobs/j/summary.json")).unwrap();
+        // Whether the source ends there was not looked at.
+        assert_eq!(summary["limit"].as_u64(), Some(limit).filter(|limit| *limit <= 50), "{}", ran.err);
+        assert_eq!(ran.err.contains("stopped at the limit of"), limit <= 50, "{}", ran.err);
+        assert_eq!(ran.err.contains("\ncomplete: job j\n"), limit > 50, "{}", ran.err);
+    }
+}
+
+#[test]
 fn an_array_cut_off_between_elements_is_truncated_input() {
     for text in ["[", "[{\"id\":1}", "[{\"id\":1},{\"id\":2},", "[{\"id\":1},\n"] {
         let place = Place::new();

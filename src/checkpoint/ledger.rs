@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Intervals are bounded. When one more does not fit, [`Ledger::finish`] says so and the caller keeps the batch's
-//! results back until a neighbour has come: what the checkpoint does not hold is replayed, never doubled.
+//! results back until there is room: what the checkpoint does not hold is replayed, never doubled, and nothing is stalled for it.
 
 use crate::model::checkpoint::{Counters, Progress};
 use crate::model::partition::{Partition, PartitionId, PartitionIndex, Position};

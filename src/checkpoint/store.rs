@@ -2,8 +2,9 @@
 //!
 //! `checkpoint.json` is the newest, `checkpoint.previous.json` the one before. A file is one line of JSON with the checkpoint, a line
 //! feed, and the XXH3 checksum of that line in hexadecimal. Saving writes a temporary file, syncs it, renames the newest to previous and
-//! the temporary to newest, and syncs the folder: a crash at any point leaves at least one whole file. A damaged newest falls back to the
-//! previous with a warning.
+//! the temporary to newest, and syncs the folder: a crash at any point leaves at least one whole file. Where the newest is not there, the
+//! temporary may be whole: the crash came between the two renames. A damaged newest falls back to the previous with a warning; where nothing
+//! whole is left of what was there, that is said and never taken for a job that has not begun.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint};
@@ -41,32 +42,27 @@ impl CheckpointStore {
 
     /// The newest whole checkpoint. A file of a later format is refused, never overwritten.
     pub fn load(&self) -> Result<Loaded> {
-        let newest = read(&self.folder.join(NEWEST))?;
-        let (checkpoint, warning) = match newest {
-            Content::Whole(checkpoint) => (Some(*checkpoint), None),
-            damaged_or_absent => {
-                let warning = match damaged_or_absent {
-                    Content::Damaged(reason) => Some(format!("{NEWEST} is damaged ({reason})")),
-                    _ => None,
-                };
-                match (read(&self.folder.join(PREVIOUS))?, warning) {
-                    (Content::Whole(checkpoint), warning) => {
-                        let warning = warning.map(|text| format!("{text}; going on from {PREVIOUS}"));
-                        (Some(*checkpoint), warning)
-                    }
-                    (_, None) => (None, None),
-                    (_, Some(text)) => {
-                        return Err(Error::configuration(
-                            "reading the checkpoint",
-                            format!("{text}, and {PREVIOUS} is damaged too or not there"),
-                        )
-                        .with("path", self.folder.display())
-                        .advise("begin anew with --restart"));
-                    }
+        let mut damage = Vec::new();
+        for name in [NEWEST, TEMPORARY, PREVIOUS] {
+            match read(&self.folder.join(name))? {
+                Content::Whole(checkpoint) => {
+                    let warning = (!damage.is_empty())
+                        .then(|| format!("{}; going on from {name}", damage.join(" and ")));
+                    return Ok(Loaded { checkpoint: Some(*checkpoint), warning });
                 }
+                // One that is cut short was being written when the run died, and counts for nothing.
+                Content::Damaged(_) if name == TEMPORARY => {}
+                Content::Damaged(reason) => damage.push(format!("{name} is damaged ({reason})")),
+                Content::Absent => {}
             }
-        };
-        Ok(Loaded { checkpoint, warning })
+        }
+        if damage.is_empty() {
+            return Ok(Loaded::default());
+        }
+        let message = format!("{}, and no other generation is there", damage.join(" and "));
+        Err(Error::configuration("reading the checkpoint", message)
+            .with("path", self.folder.display())
+            .advise("begin anew with --restart"))
     }
 
     /// Saves a checkpoint as the newest generation. Durable on return. If another run has claimed the job, this one has been fenced
@@ -91,6 +87,13 @@ impl CheckpointStore {
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(fail)
     }
 
+    /// Saves the checkpoint with which a job begins anew, as both generations: should the newest be damaged, nothing must go on from where a
+    /// run that was given up had come to.
+    pub fn save_anew(&self, checkpoint: &Checkpoint) -> Result<()> {
+        self.save(checkpoint)?;
+        self.save(checkpoint)
+    }
+
     /// Takes the job over for `run`: whoever held it before can save nothing more. The lock keeps two runs of one machine apart; this
     /// keeps them apart where a lock does not reach (a folder shared by two machines, a lock file that was deleted).
     pub fn claim(&self, run: &str) -> Result<()> {
@@ -100,7 +103,9 @@ impl CheckpointStore {
         written.map_err(|cause| Error::io("taking over the job", cause).with("path", path.display()))
     }
 
-    fn refuse_if_lost(&self, run: &str) -> Result<()> {
+    /// Refuses ([`ErrorKind::Held`]) where another run has taken the job over since `run` claimed it. To be asked before anything of the
+    /// job's is written: what a fenced run writes is written into the other's files.
+    pub fn refuse_if_lost(&self, run: &str) -> Result<()> {
         match fs::read_to_string(self.folder.join(OWNER)) {
             Ok(owner) if owner != run => Err(Error::new(
                 ErrorKind::Held,
@@ -181,6 +186,35 @@ mod tests {
         }
         fs::remove_file(&newest).unwrap();
         assert_eq!(store.load().unwrap().checkpoint, Some(checkpoint(1)));
+    }
+
+    #[test]
+    fn what_is_left_without_the_newest_is_found_or_its_damage_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(folder.path());
+        let path = |name| folder.path().join(name);
+        store.save(&checkpoint(1)).unwrap();
+        store.save(&checkpoint(2)).unwrap();
+        fs::rename(path(NEWEST), path(TEMPORARY)).unwrap();
+        let loaded = store.load().unwrap();
+        assert_eq!((loaded.checkpoint, loaded.warning), (Some(checkpoint(2)), None), "between the renames");
+        fs::write(path(TEMPORARY), "{").unwrap();
+        assert_eq!(store.load().unwrap().checkpoint, Some(checkpoint(1)));
+        fs::write(path(PREVIOUS), "{").unwrap();
+        let message = store.load().unwrap_err().to_string();
+        assert!(message.contains("checkpoint.previous.json is damaged (cut short)"), "{message}");
+        fs::remove_file(path(PREVIOUS)).unwrap();
+        assert!(store.load().unwrap().checkpoint.is_none(), "the first one was never stored");
+    }
+
+    #[test]
+    fn a_job_that_begins_anew_has_forgotten_the_run_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(folder.path());
+        store.save(&checkpoint(1)).unwrap();
+        store.save_anew(&checkpoint(2)).unwrap();
+        fs::write(folder.path().join(NEWEST), "damaged").unwrap();
+        assert_eq!(store.load().unwrap().checkpoint, Some(checkpoint(2)));
     }
 
     #[test]

@@ -65,7 +65,7 @@ mod tests {
         let asked = Asked { strategy: Some(Given::flag("--strategy", &file)), ..Asked::default() };
         let job = resolve(&asked, &Environment::of(&[], 4)).unwrap();
         assert_eq!(job.name, "first");
-        assert!(!job.about.is_empty());
+        assert!(STARTER.lines().any(|line| line.starts_with("about = \"")), "a line for `list`");
     }
 
     #[test]

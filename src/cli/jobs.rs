@@ -1,7 +1,7 @@
 //! `docferry jobs`: what the state folder knows of past, unfinished and running jobs.
 
 use super::GlobalFlags;
-use crate::checkpoint::lock::LOCK_FILE;
+use crate::checkpoint::lock::{LOCK_FILE, knows_no_locks};
 use crate::checkpoint::store::{CheckpointStore, NEWEST};
 use crate::config::job_folder;
 use crate::error::{Error, Result};
@@ -189,6 +189,7 @@ fn is_locked(folder: &Path) -> Result<bool> {
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => Ok(false),
             Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(cause)) if knows_no_locks(&cause) => Ok(false),
             Err(TryLockError::Error(cause)) => Err(fail(cause)),
         },
     }

@@ -18,10 +18,6 @@ use std::time::Duration;
 pub struct Job {
     /// Its name: that of its folder in the state folder. Only `a-z 0-9 . _ -`.
     pub name: String,
-    /// The strategy as the user named it; `None` where two URIs were given.
-    pub strategy: Option<String>,
-    /// The strategy's own line about itself, or nothing.
-    pub about: String,
     /// Where documents come from.
     pub source: Arc<dyn Source>,
     /// The source, for a person; holds no secret.
@@ -56,12 +52,14 @@ pub struct Job {
     pub ceilings: Ceilings,
     /// Whether the tuner runs.
     pub auto_scaling: bool,
-    /// The profile's name.
-    pub profile: String,
-    /// The period of the reported evaluation, of shrinks and of re-probes.
+    /// Documents a second that are the goal: reported beside what was reached, and no limit.
+    pub target_docs_per_second: f64,
+    /// How often an evaluation is reported. The tuner judges every second.
     pub check_interval: Duration,
     /// How long after a turn the tuner waits before it shrinks a pool or tries a rejected turn again.
     pub cooldown: Duration,
+    /// What was asked for and is not done, a sentence each.
+    pub notices: Vec<String>,
     /// Every setting in force with where it came from, sorted by path.
     pub resolved: Vec<Resolved>,
 }

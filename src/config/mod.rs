@@ -61,7 +61,8 @@ pub fn job_folder(state: &Path, name: &str) -> PathBuf {
 /// Makes a job of what the user said, or says everything that is wrong with it.
 pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
     let Opened { mut root, stem, mut problems } = open_strategy(asked, environment)?;
-    let about = root.text("about").unwrap_or_default();
+    // For whoever reads the file, and for `list`.
+    let _ = root.text("about");
     let source = endpoint::source(&mut root, asked.from.as_ref());
     let sink = endpoint::sink(&mut root, asked.to.as_ref());
     let chain = Chain::from_settings(&mut root);
@@ -85,8 +86,6 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
     Ok(Job {
         state: job_folder(&place.state, &place.name),
         name: place.name,
-        strategy: asked.strategy.as_ref().map(|given| given.text.clone()),
-        about,
         source: Arc::from(source),
         source_name,
         sink: Arc::from(sink),
@@ -103,9 +102,10 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
         bounds: pace.bounds,
         ceilings: pace.scaling.ceilings,
         auto_scaling: pace.auto_scaling,
-        profile: pace.profile,
+        target_docs_per_second: pace.scaling.target_docs_per_second,
         check_interval: pace.scaling.check_interval,
         cooldown: pace.scaling.cooldown,
+        notices: scaling::not_followed(environment),
         resolved,
     })
 }

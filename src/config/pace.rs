@@ -12,7 +12,6 @@ use crate::model::settings::{Resolved, Section};
 /// What `[run]` and `[scaling]` come to.
 pub(crate) struct Pace {
     pub(crate) auto_scaling: bool,
-    pub(crate) profile: String,
     pub(crate) scaling: Scaling,
     pub(crate) knobs: Knobs,
     pub(crate) bounds: Bounds,
@@ -34,7 +33,7 @@ impl Pace {
         let (knobs, bounds) = pools::read(&mut run, &scaling, auto_scaling);
         let limits = Limits::read(&mut run, &mut resolved);
         strategy.absorb(run);
-        Pace { auto_scaling, profile, scaling, knobs, bounds, limits, resolved }
+        Pace { auto_scaling, scaling, knobs, bounds, limits, resolved }
     }
 }
 

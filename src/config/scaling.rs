@@ -16,7 +16,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// What can be set by a variable `AUTO_SCALING_*`, the name in capitals.
-const VARIABLES: [&str; 11] = [
+const VARIABLES: [&str; 12] = [
+    "target_docs_per_second",
     "target_cpu_usage",
     "target_memory_usage",
     "target_error_rate",
@@ -30,12 +31,26 @@ const VARIABLES: [&str; 11] = [
     "cooldown",
 ];
 
+/// Variables of the family that are promised and that this build does not follow. They are never ignored without a word.
+const NOT_YET: [&str; 3] = [
+    "AUTO_SCALING_STRATEGY",
+    "AUTO_SCALING_CPU_SCALE_DOWN_THRESHOLD",
+    "AUTO_SCALING_MEMORY_SCALE_DOWN_THRESHOLD",
+];
+
+/// A sentence about each variable that is set and not followed.
+pub(crate) fn not_followed(environment: &Environment) -> Vec<String> {
+    let is_set = NOT_YET.iter().filter(|name| environment.get(name).is_some());
+    is_set.map(|name| format!("{name} is set, and has no effect in this version of docferry")).collect()
+}
+
 /// Ceilings, bounds and times of the tuner.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Scaling {
     pub(crate) ceilings: Ceilings,
     pub(crate) workers: RangeInclusive<u64>,
     pub(crate) batch_documents: RangeInclusive<u64>,
+    pub(crate) target_docs_per_second: f64,
     pub(crate) check_interval: Duration,
     pub(crate) cooldown: Duration,
 }
@@ -105,7 +120,8 @@ struct Figures<'a> {
 
 impl Figures<'_> {
     fn scaling(&mut self, cores: usize) -> Scaling {
-        self.figure("target_docs_per_second", Unit::Whole, 1.0..=1e9).print(&mut self.resolved);
+        let goal = self.figure("target_docs_per_second", Unit::Whole, 1.0..=1e9);
+        let target_docs_per_second = goal.print(&mut self.resolved);
         let (cpu, cpu_grow_below) = self.ceiling("target_cpu_usage", "cpu_scale_up_threshold");
         let (memory, memory_grow_below) = self.ceiling("target_memory_usage", "memory_scale_up_threshold");
         let errors =
@@ -116,7 +132,7 @@ impl Figures<'_> {
         let check_interval = self.seconds("check_interval", 1.0..=3600.0);
         let cooldown = self.seconds("cooldown", 0.0..=86400.0);
         let ceilings = Ceilings { cpu, cpu_grow_below, memory, memory_grow_below, errors };
-        Scaling { ceilings, workers, batch_documents, check_interval, cooldown }
+        Scaling { ceilings, workers, batch_documents, target_docs_per_second, check_interval, cooldown }
     }
 
     /// A ceiling and the level under it above which nothing grows. A profile's level gives way to a lower ceiling, never a

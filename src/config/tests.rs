@@ -37,10 +37,7 @@ fn line(job: &Job, path: &str) -> String {
 #[test]
 fn two_uris_make_a_job_of_built_in_values() {
     let job = resolve(&endpoints(), &cores(2)).unwrap();
-    assert_eq!(
-        (job.name.as_str(), job.source_name.as_str(), job.strategy.as_deref()),
-        ("null", "null:", None)
-    );
+    assert_eq!((job.name.as_str(), job.source_name.as_str()), ("null", "null:"));
     assert_eq!(job.state, std::path::Path::new(".docferry/jobs/null"));
     insta::assert_snapshot!(show(&job).join("\n"), @r#"
     id.into = "id"                             (built-in)
@@ -129,6 +126,28 @@ fn a_profile_gives_way_to_a_wish_and_to_the_cores() {
       environment AUTO_SCALING_TARGET_CPU_USAGE: scaling.target_cpu_usage: must be a percentage from 1 to 100, such as 70 or 70%, found 0.7
       environment AUTO_SCALING_MIN_WORKERS: scaling.min_workers: is 9, above max_workers 8
     "#);
+}
+
+#[test]
+fn a_goal_may_come_from_the_environment_and_what_is_not_followed_is_said() {
+    let set = [
+        ("AUTO_SCALING_TARGET_DOCS_PER_SECOND", "777"),
+        ("AUTO_SCALING_STRATEGY", "hybrid"),
+        ("AUTO_SCALING_CPU_SCALE_DOWN_THRESHOLD", "30"),
+    ];
+    let job = resolve(&endpoints(), &Environment::of(&set, 2)).unwrap();
+    assert_eq!(
+        line(&job, "scaling.target_docs_per_second"),
+        "777 (environment AUTO_SCALING_TARGET_DOCS_PER_SECOND)"
+    );
+    assert_eq!(
+        job.notices,
+        [
+            "AUTO_SCALING_STRATEGY is set, and has no effect in this version of docferry",
+            "AUTO_SCALING_CPU_SCALE_DOWN_THRESHOLD is set, and has no effect in this version of docferry"
+        ]
+    );
+    assert!(resolve(&endpoints(), &cores(2)).unwrap().notices.is_empty());
 }
 
 #[test]

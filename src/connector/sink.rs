@@ -177,4 +177,10 @@ pub trait Lane: Send + Sync {
     /// nothing of it is known to be written. Dropping the future must not leave a request half applied in a way that a
     /// second send does not mend.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Outcome>>;
+
+    /// Whether it is known to be closed: it takes nothing more, and no document is routed to it. A lane may be closed without this saying so yet; its
+    /// next request finds out.
+    fn is_closed(&self) -> bool {
+        false
+    }
 }

@@ -14,6 +14,8 @@ pub enum Reason {
     CpuCeiling,
     /// The memory ceiling.
     MemoryCeiling,
+    /// What the memory ceiling took is given back.
+    MemoryFree,
     /// Too many requests fail.
     Errors,
 }
@@ -26,6 +28,7 @@ impl Reason {
             Reason::Revert => "revert",
             Reason::CpuCeiling => "cpu ceiling",
             Reason::MemoryCeiling => "memory ceiling",
+            Reason::MemoryFree => "memory free",
             Reason::Errors => "errors",
         }
     }

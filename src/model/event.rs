@@ -42,7 +42,7 @@ pub enum Event {
     },
     /// The tuner turned a knob.
     KnobChanged(Decision),
-    /// A window of measurements was closed.
+    /// What was measured since the last such event, or since the run began; sent once a check interval.
     Sampled(Sample),
     /// A checkpoint is on disk.
     CheckpointSaved {
@@ -170,6 +170,8 @@ pub struct Summary {
     pub read: u64,
     /// Bytes read by this run.
     pub bytes_read: u64,
+    /// Documents a second that were the goal.
+    pub target_docs_per_second: f64,
     /// Wall time of this run.
     pub elapsed: Duration,
     /// CPU time of this process, all threads.
@@ -198,4 +200,6 @@ pub struct Summary {
     pub decisions: u64,
     /// Whether a later run can go on where this one stopped.
     pub is_resumable: bool,
+    /// The limit of documents, where it ended the run before the end of the source was seen: the job is then not finished.
+    pub limit: Option<u64>,
 }

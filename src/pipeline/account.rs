@@ -6,8 +6,14 @@
 //!
 //! A batch that finishes before an older one of its partition is kept back while the two share a (key, id). Otherwise a resume would
 //! replay the older batch over the newer one's documents, and the older version would win.
+//!
+//! A batch for which the ledger has no room is *set aside*: a resume would replay it, and nothing waits for it meanwhile. It gives its
+//! identities back with their credits, because from then on every newer batch of the partition is set aside too, whatever it
+//! shares with it; so behind a lane that stands still a source is read on for as long as there are other lanes. Only dead letters, which
+//! are still in memory, stay paid for.
 
 use crate::checkpoint::ledger::Ledger;
+use crate::checkpoint::store::CheckpointStore;
 use crate::connector::Source;
 use crate::error::Result;
 use crate::model::checkpoint::{Counters, Progress};
@@ -114,6 +120,15 @@ struct Books {
     /// Finished, and the sink has not been told.
     ended: Vec<PartitionIndex>,
     failure: Option<crate::error::Error>,
+    /// Asked before dead letters go to the log, which may write them: whether the job is still this run's.
+    fence: Fence,
+}
+
+/// Looks whether the job is still this run's.
+#[derive(Debug)]
+pub(crate) struct Fence {
+    pub(crate) store: CheckpointStore,
+    pub(crate) run: String,
 }
 
 /// The batches of a partition that are not committed.
@@ -122,8 +137,8 @@ struct OpenBatches {
     by_sequence: HashMap<u64, OpenBatch>,
     /// The last batch that holds a (key, id).
     last: HashMap<u64, u64>,
-    /// Settled, and without room in the ledger.
-    roomless: BTreeSet<u64>,
+    /// Settled, and set aside: the ledger has no room for the first of them, and the others are newer.
+    aside: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -145,6 +160,7 @@ impl Account {
         finished: &BTreeMap<PartitionId, Progress>,
         counters: Counters,
         rejects: RejectLog,
+        fence: Fence,
         meter: Arc<Meter>,
     ) -> Self {
         let ledger = Ledger::new(partitions, finished, counters);
@@ -159,6 +175,7 @@ impl Account {
             finished: Vec::new(),
             ended,
             failure: None,
+            fence,
         };
         Self { books: Mutex::new(books), ended: Notify::new(), meter }
     }
@@ -326,17 +343,40 @@ impl OpenBatches {
 
     /// Takes a committed batch out; `ready` gets those that may be committed now.
     fn remove(&mut self, sequence: u64, ready: &mut Vec<u64>) {
-        // Its neighbours join its interval now, and one other may find the room of an interval that has joined another.
-        let neighbours =
-            [sequence.wrapping_sub(1), sequence + 1].map(|neighbour| self.roomless.take(&neighbour));
-        ready.extend(self.roomless.pop_first().into_iter().chain(neighbours.into_iter().flatten()));
-        let Some(batch) = self.by_sequence.remove(&sequence) else { return };
-        for identity in batch.identities {
+        self.aside.remove(&sequence);
+        self.release(sequence, ready);
+        self.by_sequence.remove(&sequence);
+    }
+
+    /// Sets a batch aside until those before it are committed and there is room for it.
+    fn set_aside(&mut self, sequence: u64, ready: &mut Vec<u64>) {
+        self.aside.insert(sequence);
+        self.release(sequence, ready);
+        if let Some(batch) = self.by_sequence.get(&sequence) {
+            let mut state = batch.ticket.lock();
+            let held = state.results.held_bytes();
+            if let Some(credit) = &mut state.credit {
+                credit.resize(held);
+            }
+        }
+    }
+
+    /// Whether a batch that was set aside lies before this one.
+    fn is_behind_one_aside(&self, sequence: u64) -> bool {
+        self.aside.first().is_some_and(|first| *first < sequence)
+    }
+
+    /// Nobody waits any more for what the batch holds.
+    fn release(&mut self, sequence: u64, ready: &mut Vec<u64>) {
+        let Some(batch) = self.by_sequence.get_mut(&sequence) else { return };
+        let (identities, followers) =
+            (std::mem::take(&mut batch.identities), std::mem::take(&mut batch.followers));
+        for identity in identities {
             if self.last.get(&identity) == Some(&sequence) {
                 self.last.remove(&identity);
             }
         }
-        for follower in batch.followers {
+        for follower in followers {
             let Some(newer) = self.by_sequence.get_mut(&follower) else { continue };
             newer.waits_for -= 1;
             if newer.is_settled && newer.waits_for == 0 {
@@ -357,13 +397,20 @@ impl Books {
                 ready.push(ticket.sequence);
             }
         }
-        while let Some(sequence) = ready.pop() {
+        let mut has_committed = false;
+        loop {
+            // What is committed may have made room for the first that was set aside.
+            let first_aside = || open.aside.first().copied().filter(|_| has_committed);
+            let Some(sequence) = ready.pop().or_else(first_aside) else { break };
             let Some(batch) = open.by_sequence.get(&sequence) else { continue };
-            if self.try_commit(&batch.ticket) {
-                open.remove(sequence, &mut ready);
-            } else {
-                open.roomless.insert(sequence);
+            let was_aside = open.aside.contains(&sequence);
+            let commits = !open.is_behind_one_aside(sequence) && self.try_commit(&batch.ticket);
+            match commits {
+                true => open.remove(sequence, &mut ready),
+                false if was_aside => break,
+                false => open.set_aside(sequence, &mut ready),
             }
+            has_committed |= commits;
         }
         if !open.by_sequence.is_empty() {
             self.open.insert(ticket.partition, open);
@@ -377,7 +424,13 @@ impl Books {
             return false;
         }
         let results = std::mem::take(&mut ticket.lock().results);
-        if let Err(failure) = self.rejects.append(&results.dead_letters) {
+        let entered = match results.dead_letters.as_slice() {
+            [] => Ok(()),
+            letters => {
+                self.fence.store.refuse_if_lost(&self.fence.run).and_then(|()| self.rejects.append(letters))
+            }
+        };
+        if let Err(failure) = entered {
             self.failure.get_or_insert(failure);
             ticket.lock().results = results;
             return false;
@@ -410,7 +463,9 @@ mod tests {
             documents: None,
         };
         let rejects = RejectLog::open(folder, 0).unwrap();
-        Account::new(&[partition], &BTreeMap::new(), Counters::default(), rejects, Arc::new(Meter::default()))
+        let fence = Fence { store: CheckpointStore::new(folder), run: "run".to_owned() };
+        let meter = Arc::new(Meter::default());
+        Account::new(&[partition], &BTreeMap::new(), Counters::default(), rejects, fence, meter)
     }
 
     #[tokio::test]
@@ -463,6 +518,18 @@ mod tests {
         assert!(account.is_settled());
     }
 
+    #[test]
+    fn a_run_that_has_lost_the_job_writes_no_dead_letters() {
+        let folder = tempfile::tempdir().unwrap();
+        let account = account(folder.path());
+        let ticket = batch(&account, 0, &[]);
+        CheckpointStore::new(folder.path()).claim("other").unwrap();
+        // More than is collected before it is written.
+        let results = Results { dead_letters: vec![b'x'; 1 << 20], ..written() };
+        assert_eq!(account.settle(&ticket, 1, results).unwrap_err().kind(), crate::error::ErrorKind::Held);
+        assert!(!folder.path().join("rejects.jsonl").try_exists().unwrap());
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn a_batch_whose_dead_letters_cannot_be_written_is_not_finished() {
@@ -476,6 +543,53 @@ mod tests {
         assert_eq!(account.counters().written, 0);
         let snapshot = account.snapshot().unwrap();
         assert!(snapshot.progress.is_empty() && snapshot.rejects_length == 0);
+    }
+
+    #[test]
+    fn behind_a_batch_that_stands_still_any_number_is_finished_and_holds_no_credits() {
+        let folder = tempfile::tempdir().unwrap();
+        let account = account(folder.path());
+        // Every other one, so that none touches another: more than a ledger has room for.
+        let tickets: Vec<_> =
+            (0..4000).map(|sequence| batch(&account, sequence, &[7_000 + sequence])).collect();
+        let (even, odd): (Vec<_>, Vec<_>) = tickets.iter().partition(|ticket| ticket.sequence % 2 == 0);
+        let held = || account.snapshot().unwrap().counters.written;
+        odd.iter().for_each(|ticket| account.settle(ticket, 1, written()).unwrap());
+        let most = held();
+        assert!(most < 2000, "{most} have found room");
+        let credits =
+            |ticket: &&&Arc<Ticket>| ticket.lock().credit.as_ref().is_some_and(|credit| credit.held() > 0);
+        assert_eq!(odd.iter().filter(credits).count(), 0);
+        // The last one finds its neighbour set aside, and waits with it.
+        account.settle(even.last().unwrap(), 1, written()).unwrap();
+        assert_eq!(held(), most);
+        even.iter().rev().skip(1).for_each(|ticket| account.settle(ticket, 1, written()).unwrap());
+        assert_eq!(held(), 4000);
+        assert!(account.is_settled());
+    }
+
+    #[test]
+    fn a_newer_batch_waits_for_an_older_one_with_an_equal_id_also_when_that_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let account = account(folder.path());
+        let stuck = batch(&account, 0, &[]);
+        let others: Vec<_> = (1..=2100).map(|sequence| batch(&account, sequence, &[])).collect();
+        let (older, newer) = (batch(&account, 2101, &[5]), batch(&account, 2102, &[5]));
+        others.iter().filter(|ticket| ticket.sequence % 2 == 1).for_each(|ticket| {
+            account.settle(ticket, 1, written()).unwrap();
+        });
+        let full = account.counters().written;
+        account.settle(&newer, 1, written()).unwrap();
+        account.settle(&older, 1, written()).unwrap();
+        assert_eq!(account.counters().written, full, "no room");
+        let after = batch(&account, 2103, &[5]);
+        account.settle(&after, 1, written()).unwrap();
+        assert_eq!(account.counters().written, full, "it is newer than what was set aside");
+        account.settle(&stuck, 1, written()).unwrap();
+        others.iter().filter(|ticket| ticket.sequence % 2 == 0).for_each(|ticket| {
+            account.settle(ticket, 1, written()).unwrap();
+        });
+        assert!(account.is_settled());
     }
 
     #[test]

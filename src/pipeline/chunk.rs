@@ -97,6 +97,9 @@ impl Flight {
     }
 }
 
+/// Longer than any run. What is given up keeps its place in the queue, so that nothing overtakes it while the run comes to its stop.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// Documents that come back to be sent again.
 #[derive(Debug)]
 pub(crate) struct Again {
@@ -104,4 +107,11 @@ pub(crate) struct Again {
     pub(crate) attempts: u32,
     /// Not before this has passed.
     pub(crate) delay: Duration,
+}
+
+impl Again {
+    /// Documents that this run sends no more: it stops, and a resume sends them.
+    pub(crate) fn never(pieces: Vec<Piece>, attempts: u32) -> Self {
+        Self { pieces, attempts, delay: NEVER }
+    }
 }

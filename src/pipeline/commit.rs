@@ -15,6 +15,7 @@ use crate::model::event::Event;
 use crate::pipeline::account::Snapshot;
 use crate::pipeline::shared::Shared;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// Stores the checkpoints of a run.
 pub(crate) struct Committer {
@@ -58,6 +59,8 @@ impl Committer {
     pub(crate) async fn commit(&mut self, shared: &Shared, finished: bool) -> Result<()> {
         let capabilities = &shared.capabilities;
         let pause = capabilities.transactional || capabilities.marked;
+        let (store, run) = (self.store.clone(), self.last.run.clone());
+        blocking(move || store.refuse_if_lost(&run)).await?;
         let mut paused = if pause { Some(shared.quiet.write().await) } else { None };
         let target_state = shared.sink.mark()?;
         let Snapshot { progress, counters, rejects_length, rejects_file } = shared.account.snapshot()?;
@@ -70,19 +73,23 @@ impl Committer {
                 .await?;
             shared.account.rejects_synced(rejects_length);
         }
+        // Field by field: the finished part of the last one may be large, and is not needed.
         let checkpoint = Checkpoint {
+            version: self.last.version,
+            job: self.last.job.clone(),
+            run: self.last.run.clone(),
+            fingerprint: self.last.fingerprint.clone(),
             generation: self.last.generation + 1,
             finished,
             counters,
             rejects_length,
             target_state,
             partitions: progress,
-            ..self.last.clone()
         };
         shared.sink.flush(&checkpoint).await?;
         drop(paused);
         let store = self.store.clone();
-        self.last = blocking(move || store.save(&checkpoint).map(|()| checkpoint)).await?;
+        self.last = shared.saving.run(move || store.save(&checkpoint).map(|()| checkpoint)).await?;
         shared.note_durable(self.last.counters);
         let documents = self.last.counters.accounted();
         shared.event(Event::CheckpointSaved { generation: self.last.generation, documents });
@@ -104,9 +111,63 @@ impl Shared {
     }
 }
 
+/// Who waits for a checkpoint on its way to the disk. A task that is aborted leaves such work behind on its thread, and the job must not be given
+/// to another run before that is done.
+#[derive(Debug, Default)]
+pub(crate) struct Saving(Arc<Mutex<()>>);
+
+impl Saving {
+    /// Runs what waits for a disk, one after the other.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let held = Arc::clone(&self.0).lock_owned().await;
+        blocking(move || {
+            let _held = held;
+            work()
+        })
+        .await
+    }
+
+    /// Waits until nothing is on its way, also of tasks that were aborted.
+    pub(crate) async fn settled(&self) {
+        drop(self.0.lock().await);
+    }
+}
+
 /// Runs what waits for a disk where it may wait.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     crate::model::blocking("storing the checkpoint", work).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_aborted_task_was_storing_is_waited_for() {
+        let saving = Arc::new(Saving::default());
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let storing = Arc::clone(&saving);
+        let task = tokio::spawn(async move {
+            let work = move || {
+                begun.send(()).unwrap();
+                waits.recv().unwrap();
+                Ok(())
+            };
+            storing.run(work).await
+        });
+        has_begun.await.unwrap();
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        let mut settled = std::pin::pin!(saving.settled());
+        tokio::select! {
+            biased;
+            () = &mut settled => panic!("the work goes on"),
+            () = std::future::ready(()) => {}
+        }
+        go_on.send(()).unwrap();
+        settled.await;
+    }
 }

@@ -2,7 +2,9 @@
 //!
 //! A read takes the credits of its batch and of the batch's expected growth in transform *before* it reads, so nothing that
 //! is in memory ever waits for credits, and the pipeline cannot lock up. Growth beyond the estimate overdraws: reading then
-//! pauses until the debt is paid. A document larger than the whole budget passes when nothing else is in memory.
+//! pauses until the debt is paid. A document larger than the whole budget passes when nothing else is in memory, or nothing but what
+//! stands still: a lane that takes nothing holds its backlog for as long as it likes, so where no credit has come back for a while a quarter of
+//! the budget may be overdrawn, and a large document passes beside that much.
 //!
 //! Where the target needs total order, batches of later partitions wait for the *head*, the oldest partition that is not finished. They may take half of the
 //! budget only; and when nothing of the head or before it is in memory, the head is granted whatever it asks for, because
@@ -13,6 +15,7 @@ use crate::model::partition::PartitionIndex;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How a partition stands to the others when it asks for credits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(crate) enum Standing {
     Equal,
     /// As equal, and its lanes have enough: it leaves room for one batch more, so that a lane that runs dry need not wait for others.
     Fed,
+    /// It asks for a large document, and what is in use does not come back.
+    Stranded,
     /// The oldest unfinished partition of a totally ordered target.
     Head,
     /// A later one.
@@ -36,16 +41,19 @@ pub(crate) struct Credits {
     meter: Arc<Meter>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     budget: u64,
     used: u64,
+    /// The last time that some came back.
+    freed: Instant,
     by_partition: BTreeMap<PartitionIndex, u64>,
 }
 
 impl Credits {
     pub(crate) fn new(budget: u64, freed: Arc<Notify>, meter: Arc<Meter>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { budget, ..State::default() }), freed, meter })
+        let state = State { budget, used: 0, freed: Instant::now(), by_partition: BTreeMap::new() };
+        Arc::new(Self { state: Mutex::new(state), freed, meter })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -56,6 +64,17 @@ impl Credits {
     pub(crate) fn resize(&self, budget: u64) {
         self.lock().budget = budget;
         self.freed.notify_one();
+    }
+
+    /// The last time that some came back.
+    pub(crate) fn last_freed(&self) -> Instant {
+        self.lock().freed
+    }
+
+    /// Whether there are not even so many for a partition among equals: then there is no need to choose one.
+    pub(crate) fn lack(&self, bytes: u64) -> bool {
+        let state = self.lock();
+        state.used > 0 && state.used + bytes > state.budget
     }
 
     /// Takes credits if there are enough.
@@ -69,6 +88,10 @@ impl Credits {
         let granted = match standing {
             Standing::Equal => state.used + bytes <= state.budget || state.used == 0,
             Standing::Fed => state.used + 2 * bytes <= state.budget || state.used == 0,
+            Standing::Stranded => {
+                let quarter = state.budget / 4;
+                state.used + bytes <= state.budget + quarter || state.used <= quarter
+            }
             Standing::Behind => state.used + bytes <= state.budget / 2,
             Standing::Head => {
                 state.used + bytes <= state.budget
@@ -84,6 +107,9 @@ impl Credits {
 
     fn change(&self, state: &mut State, partition: PartitionIndex, bytes: i64) {
         state.used = state.used.saturating_add_signed(bytes);
+        if bytes < 0 {
+            state.freed = Instant::now();
+        }
         let held = state.by_partition.entry(partition).or_default();
         *held = held.saturating_add_signed(bytes);
         if *held == 0 {
@@ -111,6 +137,12 @@ impl Credit {
         if change < 0 {
             self.credits.freed.notify_one();
         }
+    }
+
+    /// What it pays for.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> u64 {
+        self.bytes
     }
 
     /// Adds to the amount, which may overdraw.
@@ -150,11 +182,25 @@ mod tests {
         let small = credits.try_take(0, 10, Standing::Equal).unwrap();
         assert!(credits.try_take(0, 500, Standing::Equal).is_none());
         drop(small);
+        assert!(!credits.lack(500));
         let large = credits.try_take(0, 500, Standing::Equal).unwrap();
+        assert!(credits.lack(1));
         assert!(credits.try_take(0, 1, Standing::Equal).is_none());
         drop(large);
         assert_eq!(credits.lock().used, 0);
         assert!(credits.lock().by_partition.is_empty());
+    }
+
+    #[test]
+    fn a_large_document_passes_beside_a_quarter_that_does_not_come_back() {
+        let credits = credits(100);
+        let mut stuck = credits.try_take(0, 26, Standing::Equal).unwrap();
+        assert!(credits.try_take(1, 75, Standing::Equal).is_none());
+        drop(credits.try_take(1, 99, Standing::Stranded).unwrap());
+        assert!(credits.try_take(1, 100, Standing::Stranded).is_none());
+        stuck.resize(25);
+        drop(credits.try_take(1, 500, Standing::Stranded).unwrap());
+        assert_eq!(credits.lock().used, 25);
     }
 
     #[test]

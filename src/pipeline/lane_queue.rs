@@ -35,6 +35,8 @@ pub(super) struct LaneQueue {
     pub(super) in_flight: usize,
     /// Bytes from the push until the end of each document.
     pub(super) held: u64,
+    /// Bytes that it ever held and holds no more: as long as this stays, the lane stands still.
+    pub(super) gone: u64,
     /// The target's word: nothing before this.
     pub(super) gate: Option<Instant>,
     pub(super) closed: bool,
@@ -98,8 +100,14 @@ impl LaneQueue {
     }
 
     fn let_go(&mut self, piece: &Piece) {
-        self.held -= piece.weight();
+        self.end(piece);
         self.documents -= piece.range.len() as u64;
+    }
+
+    /// Documents are its business no more.
+    pub(super) fn end(&mut self, piece: &Piece) {
+        self.held -= piece.weight();
+        self.gone += piece.weight();
     }
 
     /// Cuts the next request. `Err` holds the time at which one may become possible, if a time is known.

@@ -121,6 +121,17 @@ impl Lanes {
         (backlogged.count(), gated.count())
     }
 
+    /// The lanes that hold something, with what has left each.
+    pub(crate) fn holding(&self) -> Vec<(LaneId, u64)> {
+        let lanes = (0..).zip(&self.lanes);
+        lanes.filter(|(_, lane)| lane.held > 0).map(|(id, lane)| (id, lane.gone)).collect()
+    }
+
+    /// Whether something has left one of these lanes since [`holding`](Self::holding) named them.
+    pub(crate) fn has_moved(&self, holding: &[(LaneId, u64)]) -> bool {
+        holding.iter().any(|(id, gone)| self.lanes[*id as usize].gone != *gone)
+    }
+
     /// Whether no request is under way.
     pub(crate) fn is_quiet(&self) -> bool {
         self.in_flight == 0
@@ -170,7 +181,7 @@ impl Lanes {
         if let Some(delay) = gate {
             queue.gate = queue.gate.max(Some(now + delay));
         }
-        done.iter().for_each(|piece| queue.held -= piece.weight());
+        done.iter().for_each(|piece| queue.end(piece));
         if let Some(Again { pieces, attempts, delay }) = again {
             let not_before = (!delay.is_zero()).then(|| now + delay);
             queue.put_first(Ready { pieces, attempts, not_before });
@@ -201,6 +212,13 @@ impl Lanes {
         queue.closed = true;
         queue.put_first(Ready { pieces: flight.pieces, attempts: flight.attempts, not_before: None });
         self.has_displaced = true;
+    }
+
+    /// The sink says that a lane is closed.
+    pub(crate) fn mark_closed(&mut self, lane: LaneId) {
+        let queue = &mut self.lanes[lane as usize];
+        self.has_displaced |= !queue.closed;
+        queue.closed = true;
     }
 
     /// Whether documents may be given to a lane.
@@ -236,10 +254,11 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::store::CheckpointStore;
     use crate::model::document::Documents;
     use crate::model::meter::Meter;
     use crate::model::partition::{Partition, PartitionId, Position};
-    use crate::pipeline::account::Account;
+    use crate::pipeline::account::{Account, Fence};
     use crate::pipeline::chunk::Chunk;
     use crate::pipeline::credits::{Credits, Standing};
     use crate::rejects::RejectLog;
@@ -257,8 +276,9 @@ mod tests {
         let partition =
             Partition { id: PartitionId("p".into()), start: start.clone(), bytes: None, documents: None };
         let (meter, rejects) = (Arc::new(Meter::default()), RejectLog::open(folder.path(), 0).unwrap());
-        let account =
-            Account::new(&[partition], &Default::default(), Default::default(), rejects, Arc::clone(&meter));
+        let fence = Fence { store: CheckpointStore::new(folder.path()), run: String::new() };
+        let (none, counters) = (Default::default(), Default::default());
+        let account = Account::new(&[partition], &none, counters, rejects, fence, Arc::clone(&meter));
         let credits = Credits::new(1 << 20, Arc::new(Notify::new()), meter);
         let mut documents = Documents::default();
         identities.iter().for_each(|identity| documents.push(b"0123456789", *identity, 0));
@@ -360,6 +380,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_up_is_neither_sent_again_nor_overtaken() {
+        let now = Instant::now();
+        let cut = Cut { keyed: false, serial: true, ..CUT };
+        let mut lanes = lanes(1, cut, &[1, 2, 3, 4, 5]);
+        let first = lanes.cut(MANY, now).unwrap();
+        lanes.landed(0, &[], Some(Again::never(first.pieces, 8)), None, now);
+        assert!(lanes.is_quiet());
+        assert!(lanes.cut(MANY, now).is_err());
+        assert!(lanes.cut(MANY, now + Duration::from_secs(3600)).is_err());
+    }
+
+    #[test]
     fn a_lane_that_stands_still_leaves_permits_for_the_others() {
         let now = Instant::now();
         let mut lanes = lanes(4, Cut { documents: 1, ..CUT }, &(0..50).collect::<Vec<_>>());
@@ -391,6 +423,15 @@ mod tests {
         let done = [third.pieces[0].single(4), third.pieces[0].single(5)];
         lanes.landed(0, &done, Some(again), None, now);
         assert_eq!(displaced(&mut lanes, false).0, [4], "from the closed lane's last request");
+    }
+
+    #[test]
+    fn a_lane_that_is_said_to_be_closed_gives_up_what_it_holds_without_a_request() {
+        let mut lanes = lanes(2, CUT, &[1, 2]);
+        lanes.mark_closed(0);
+        lanes.mark_closed(1);
+        assert_eq!(lanes.open().count(), 0, "no partition is opened for them");
+        assert_eq!(displaced(&mut lanes, false), (vec![], vec![1, 2]));
     }
 
     #[test]
@@ -426,6 +467,25 @@ mod tests {
         assert_eq!((owning.len(), places(&fresh), starts), (0, vec![4, 5, 4], vec![3, 0, 0]));
         land(&mut lanes, &first, now);
         assert_eq!(lanes.fill(0, 0, 1000), Fill::default(), "nothing is left behind");
+    }
+
+    #[test]
+    fn a_lane_has_moved_when_documents_have_ended_or_were_taken_away() {
+        let now = Instant::now();
+        let mut lanes = lanes(3, CUT, &[1, 2, 3]);
+        lanes.push(1, Piece::whole(chunk(&[4])));
+        let (first, second) = (lanes.cut(MANY, now).unwrap(), lanes.cut(MANY, now).unwrap());
+        let holding = lanes.holding();
+        assert_eq!(holding, [(0, 0), (1, 0)]);
+        lanes.push(2, Piece::whole(chunk(&[5])));
+        assert!(!lanes.has_moved(&holding));
+        lanes.landed(0, &[first.pieces[0].single(0)], None, None, now);
+        assert!(lanes.has_moved(&holding));
+        let holding = lanes.holding();
+        lanes.close(second);
+        assert!(!lanes.has_moved(&holding));
+        lanes.take_displaced(false);
+        assert!(lanes.has_moved(&holding));
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //!                                             committer: a checkpoint a second <
 //! ```
 //!
-//! Each dispatcher is one task that waits for a permit and then for something to do, so resizing a pool is changing a number.
+//! Each dispatcher is one task that goes on when it has both a permit and something to do (for the transformers the batch comes first, for the
+//! others the permit), so resizing a pool is changing a number.
 //! Memory is bounded by [`credits`], order is made by [`order`] and kept by [`routing`], the end of each document is
 //! noted by [`account`]. What may be read next is decided in [`schedule`].
 //!
@@ -47,7 +48,7 @@ use crate::model::event::Event;
 use crate::model::knobs::Knobs;
 use crate::model::meter::Meter;
 use crate::model::partition::Partition;
-use crate::pipeline::account::Account;
+use crate::pipeline::account::{Account, Fence};
 use crate::pipeline::commit::Committer;
 use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
@@ -65,8 +66,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Requests under way are waited for this long when a run is stopped.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Requests under way are waited for this long when a run is stopped: of the 30 seconds that are promised the last checkpoint, with all that it
+/// syncs, has five.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Lanes are counted this often: a few times for each sample, which is taken once a second.
 const LANES_MEASURED: Duration = Duration::from_millis(200);
@@ -113,6 +115,8 @@ pub struct Ended {
     pub stopped: Option<StopReason>,
     /// The source's damaged input, if some was met.
     pub damage: Option<Error>,
+    /// [`Options::limit`] ended it; nobody has looked whether the source holds more.
+    pub at_limit: bool,
     /// Counters of the job, as the last checkpoint has them: what was accepted and never made durable does not count.
     pub counters: Counters,
     /// The lane that took most documents, with its share.
@@ -147,11 +151,13 @@ impl Pipeline {
         });
         let mut schedule = Schedule::new(work.collect(), total);
         schedule.one_by_one = parts.source.capabilities().ordered && !total;
+        let fence = Fence { store: store.clone(), run: first.run.clone() };
         let account = Account::new(
             &parts.partitions,
             &first.partitions,
             first.counters,
             rejects,
+            fence,
             Arc::clone(&parts.meter),
         );
         let shared = Shared::new(parts, schedule, account, events);
@@ -196,6 +202,7 @@ impl Pipeline {
         Ended {
             stopped: shared.stop.take_reason(),
             damage: shared.take_damage(),
+            at_limit: shared.is_at_limit(),
             counters: shared.durable(),
             hottest_lane: send::hottest_lane(&shared),
         }
@@ -212,6 +219,7 @@ async fn close(shared: &Arc<Shared>, committing: tokio::task::JoinHandle<Committ
         if pauses {
             // A sink that must be quiet cannot be asked for a mark now; the last checkpoint stands.
             committing.abort();
+            shared.saving.settled().await;
             return Ok(());
         }
     }
@@ -284,14 +292,15 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
     let documents = batch.documents.len() as u64;
     let bytes_read = batch.held_bytes();
     let text_read = batch.documents.buffer.len();
+    let (routed, lanes) = shared.routing.known();
     let workshop = Workshop {
         source: &*shared.source,
         sink: &*shared.sink,
         chain: &shared.chain,
         partition: &shared.partitions[ticket.partition as usize],
         partition_index: ticket.partition,
-        routed: shared.routing.is_needed(),
-        lanes: shared.routing.queues().len(),
+        routed,
+        lanes,
         keyed: shared.capabilities.needs_identities(),
         growth: shared.growth().text,
     };

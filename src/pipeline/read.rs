@@ -6,17 +6,18 @@ use crate::model::document::Span;
 use crate::model::knobs::Knobs;
 use crate::model::partition::{PartitionIndex, Position};
 use crate::model::request::LaneId;
-use crate::pipeline::account::Ticket;
-use crate::pipeline::credits::Credit;
-use crate::pipeline::lanes::Fill;
+use crate::pipeline::account::{Account, Ticket};
+use crate::pipeline::credits::{Credit, Standing};
+use crate::pipeline::lanes::{Fill, Lanes};
 use crate::pipeline::order::Passing;
 use crate::pipeline::permits::Permit;
 use crate::pipeline::retry;
-use crate::pipeline::schedule::{Outlook, Work};
+use crate::pipeline::schedule::{Destinations, Outlook, Schedule, Work};
 use crate::pipeline::shared::{Delivery, Shared, woken};
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
@@ -29,6 +30,9 @@ const LEAST_BATCH: u64 = 64 * 1024;
 /// Batches that may wait for each transformer. With two none of them runs dry, and what was read is still in the processor's cache when its turn
 /// comes; whatever waits longer does nothing but hold memory.
 const AHEAD: usize = 2;
+
+/// Where no credit has come back for this long, what is in use stands still: a lane that is throttled moves once in the second of its budget.
+const STANDSTILL: Duration = Duration::from_secs(2);
 
 /// A batch that was read, on its way to the transformers.
 pub(crate) struct ReadBatch {
@@ -66,7 +70,7 @@ pub(crate) async fn dispatch(shared: Arc<Shared>, transform: UnboundedSender<Rea
 }
 
 impl Shared {
-    fn turn(self: &Arc<Self>) -> Turn {
+    fn turn(&self) -> Turn {
         let knobs = *self.knobs.borrow();
         let mut schedule = self.schedule();
         let limited = self.pace().is_spent();
@@ -80,13 +84,30 @@ impl Shared {
         if limited || self.untransformed.load(Ordering::Acquire) >= AHEAD * knobs.transformers {
             return Turn::Wait(None);
         }
-        let found = schedule.next(&View { shared: self, credit_bytes: knobs.credit_bytes });
-        let Some((choice, standing, work)) = found else { return Turn::Wait(None) };
-        let bytes = self.batch_bytes(work.partition, &knobs).max(work.needs.unwrap_or(0));
-        let Some(credit) =
-            self.credits.try_take(work.partition, self.cost(self.buffered(bytes, &knobs)), standing)
-        else {
+        // The dispatcher is woken by every request that is answered, and the choice looks at every partition and lane: not while nothing can be
+        // granted anyhow.
+        let least = self.cost(self.buffered(self.batch_bytes(1, &knobs), &knobs));
+        if schedule.has_equals_only() && self.credits.lack(least) {
             return Turn::Wait(None);
+        }
+        if self.routing.queues().has_moved(&schedule.passed_over_for) {
+            schedule.passed_over_for.clear();
+        }
+        let view = View::of(self, knobs.credit_bytes);
+        let found = schedule.next(&view);
+        let Some((choice, standing, work)) = found else { return Turn::Wait(None) };
+        let reached = view.destinations.of(work.partition).0.len();
+        drop(view);
+        let bytes = self.batch_bytes(reached, &knobs).max(work.needs.unwrap_or(0));
+        let (partition, cost) = (work.partition, self.cost(self.buffered(bytes, &knobs)));
+        let is_stranded = work.needs.is_some() && standing == Standing::Equal;
+        let credit = match self.credits.try_take(partition, cost, standing) {
+            Some(credit) => credit,
+            None if is_stranded => match self.take_stranded(&mut schedule, partition, cost, now) {
+                Ok(credit) => credit,
+                Err(turn) => return turn,
+            },
+            None => return Turn::Wait(None),
         };
         let documents = self.pace().reserve(knobs.batch_documents, now);
         let limit = BatchLimit { documents, bytes, max_document: self.options.max_document };
@@ -96,19 +117,39 @@ impl Shared {
         }
     }
 
+    /// Credits for a large document, where they do not come free by waiting; else what to do instead.
+    fn take_stranded(
+        &self,
+        schedule: &mut Schedule,
+        partition: PartitionIndex,
+        bytes: u64,
+        now: Instant,
+    ) -> std::result::Result<Credit, Turn> {
+        let until = self.credits.last_freed() + STANDSTILL;
+        if until > now {
+            return Err(Turn::Wait(Some(until)));
+        }
+        if let Some(credit) = self.credits.try_take(partition, bytes, Standing::Stranded) {
+            return Ok(credit);
+        }
+        schedule.passed_over_for = self.routing.queues().holding();
+        // Where no lane holds anything a read or a step is slow, and wakes this task when it is done.
+        Err(if schedule.passed_over_for.is_empty() { Turn::Wait(None) } else { Turn::Wait(Some(now)) })
+    }
+
     /// The credits that a batch of `bytes` needs: its buffer, and what transform will make of it.
     fn cost(&self, bytes: u64) -> u64 {
         if self.copies() { (bytes as f64 * (1.0 + self.growth().held)) as u64 } else { bytes }
     }
 
-    /// Bytes after which the next batch of a partition ends. A lane gives its credits back chunk by chunk, so a chunk is to be a small part of
+    /// Bytes after which the next batch of a partition ends that reaches so many lanes. A lane gives its credits back chunk by chunk, so a chunk is to be a small part of
     /// its fair share: else the lanes hold the credits of what they have sent already, and one of them runs dry.
-    fn batch_bytes(&self, partition: PartitionIndex, knobs: &Knobs) -> usize {
+    fn batch_bytes(&self, reached: usize, knobs: &Knobs) -> usize {
         let lanes = self.routing.queues().len() as u64;
         if lanes == 1 {
             return knobs.batch_bytes();
         }
-        let reached = self.destinations().of(partition).0.len().max(1) as u64;
+        let reached = reached.max(1) as u64;
         let few = LEAST_BATCH.max(2 * self.mean_document());
         knobs.batch_bytes().min((reached * knobs.credit_bytes / lanes / CHUNKS_PER_SHARE).max(few) as usize)
     }
@@ -134,17 +175,25 @@ impl Shared {
     }
 }
 
-/// The lanes as the schedule sees them.
+/// The lanes as the schedule sees them, at one moment.
 struct View<'a> {
-    shared: &'a Shared,
+    destinations: MutexGuard<'a, Destinations>,
+    queues: MutexGuard<'a, Lanes>,
+    account: &'a Account,
     credit_bytes: u64,
+}
+
+impl<'a> View<'a> {
+    fn of(shared: &'a Shared, credit_bytes: u64) -> Self {
+        let (destinations, queues) = (shared.destinations(), shared.routing.queues());
+        Self { destinations, queues, account: &shared.account, credit_bytes }
+    }
 }
 
 impl Outlook for View<'_> {
     fn fill(&self, partition: PartitionIndex) -> Fill {
-        let destinations = self.shared.destinations();
-        let (lanes, in_transit) = destinations.of(partition);
-        let queues = self.shared.routing.queues();
+        let (lanes, in_transit) = self.destinations.of(partition);
+        let queues = &self.queues;
         if lanes.is_empty() && queues.len() > 1 {
             // Where its documents go is not known yet, or they were all dropped.
             let share = self.credit_bytes as f64 / queues.len() as f64;
@@ -155,10 +204,9 @@ impl Outlook for View<'_> {
     }
 
     fn left_out(&self, open: &[PartitionIndex]) -> Option<f64> {
-        let destinations = self.shared.destinations();
         let reached: HashSet<LaneId> =
-            open.iter().flat_map(|partition| destinations.of(*partition).0).copied().collect();
-        let queues = self.shared.routing.queues();
+            open.iter().flat_map(|partition| self.destinations.of(*partition).0).copied().collect();
+        let queues = &self.queues;
         let left_out = queues.open().filter(|lane| !reached.contains(lane));
         left_out
             .map(|lane| queues.fill(lane, 0, self.credit_bytes).shares)
@@ -167,7 +215,7 @@ impl Outlook for View<'_> {
     }
 
     fn is_settled(&self) -> bool {
-        self.shared.account.is_settled()
+        self.account.is_settled()
     }
 }
 

@@ -56,7 +56,14 @@ impl Routing {
 
     /// Several lanes, or documents whose (key, id) must be told apart: the sink is asked for each document.
     pub(crate) fn is_needed(&self) -> bool {
-        self.capabilities.needs_identities() || self.queues().len() > 1
+        self.known().0
+    }
+
+    /// Whether the sink is asked for each document, and how many lanes are known: of one moment, because what was not asked for while a second
+    /// lane appeared would count as routed among two.
+    pub(crate) fn known(&self) -> (bool, usize) {
+        let lanes = self.queues().len();
+        (self.capabilities.needs_identities() || lanes > 1, lanes)
     }
 
     /// Queues the chunks of a batch, which was routed when `known_lanes` were known. Called in source order.
@@ -100,6 +107,9 @@ impl Routing {
     fn refresh(&self, queues: &mut Lanes) -> Result<bool> {
         let lanes = self.sink.lanes();
         let has_grown = queues.grow(lanes.len());
+        // One that has nothing to send would never be told, and looks hungry for ever.
+        let closed = (0..).zip(&lanes).filter(|(_, lane)| lane.is_closed());
+        closed.for_each(|(id, _)| queues.mark_closed(id));
         *self.lanes.write().unwrap_or_else(PoisonError::into_inner) = lanes;
         if has_grown && self.capabilities.serial {
             return Err(Error::internal(

@@ -6,6 +6,10 @@
 //! opened only while a lane is hungry and none of the open ones leads to it, so that a source of ten thousand partitions
 //! does not open them all. Of a source whose order counts the next is opened when all before it is finished, and no sooner: a
 //! checkpoint then never holds a later document while an earlier one of the same id may be sent again.
+//!
+//! Whoever has met a document larger than a batch goes first: it waits until enough credits are free, and must not be overtaken for ever. But
+//! where the credits that it waits for are held by lanes that stand still, waiting would make all others stand still too. Then it is *passed over*
+//! until one of these lanes moves.
 
 use crate::connector::Reader;
 use crate::model::partition::{PartitionIndex, Stretch};
@@ -45,6 +49,8 @@ pub(crate) struct Schedule {
     pub(crate) readers: usize,
     /// Partitions that may be open at once.
     pub(crate) most_open: usize,
+    /// The lanes for which those that need large batches wait while others go ahead, with what has left each; else empty.
+    pub(crate) passed_over_for: Vec<(LaneId, u64)>,
 }
 
 /// What the schedule asks about the lanes.
@@ -69,6 +75,7 @@ impl Schedule {
             one_by_one: false,
             readers: 1,
             most_open: 1,
+            passed_over_for: Vec::new(),
         }
     }
 
@@ -87,6 +94,11 @@ impl Schedule {
         self.reading.is_empty()
     }
 
+    /// Whether all are equals and want a usual batch: none of them can be read with fewer credits than the smallest one takes.
+    pub(crate) fn has_equals_only(&self) -> bool {
+        !self.total_order && self.idle.iter().all(|work| work.needs.is_none())
+    }
+
     /// The partition to be read next, with its standing; nothing if every one is being read or has full lanes.
     pub(crate) fn next(&self, outlook: &impl Outlook) -> Option<(Choice, Standing, &Work)> {
         let choice = if self.total_order { self.in_order() } else { self.least_pressed(outlook) }?;
@@ -95,9 +107,9 @@ impl Schedule {
             Choice::Unopened => self.unopened.front()?,
         };
         let standing = match self.total_order {
-            false if matches!(choice, Choice::Idle(_)) && outlook.fill(work.partition).shares >= ENOUGH => {
-                Standing::Fed
-            }
+            // Who waits for many credits need not leave room for others beside.
+            false if work.needs.is_some() || choice == Choice::Unopened => Standing::Equal,
+            false if outlook.fill(work.partition).shares >= ENOUGH => Standing::Fed,
             false => Standing::Equal,
             true if self.reading.iter().all(|other| *other > work.partition) => Standing::Head,
             true => Standing::Behind,
@@ -119,11 +131,14 @@ impl Schedule {
 
     fn least_pressed(&self, outlook: &impl Outlook) -> Option<Choice> {
         let fills = self.idle.iter().map(|work| outlook.fill(work.partition)).collect::<Vec<_>>();
-        let waiting = (0..self.idle.len()).filter(|at| !fills[*at].is_full);
-        // Whoever asked for a large batch goes first: it waits until enough credits are free, and must not be overtaken for ever.
-        if let Some(at) = waiting.clone().find(|at| self.idle[*at].needs.is_some()) {
+        let mut large =
+            (0..self.idle.len()).filter(|at| !fills[*at].is_full && self.idle[*at].needs.is_some());
+        if self.passed_over_for.is_empty()
+            && let Some(at) = large.next()
+        {
             return Some(Choice::Idle(at));
         }
+        let waiting = (0..self.idle.len()).filter(|at| !fills[*at].is_full && self.idle[*at].needs.is_none());
         let rank = |at: &usize| (fills[*at].shares, self.idle[*at].partition);
         let least = waiting.min_by(|a, b| rank(a).0.total_cmp(&rank(b).0).then(rank(a).1.cmp(&rank(b).1)));
         let backlog = least.map_or(f64::INFINITY, |at| fills[at].shares);
@@ -319,5 +334,10 @@ mod tests {
             |schedule: &Schedule, backlogs| schedule.next(&backlogs).map(|(_, _, work)| work.partition);
         assert_eq!(choice(&schedule, Backlogs(0.0, 1.9, 0.0, false)), Some(1));
         assert_eq!(choice(&schedule, Backlogs(1.9, 2.0, 0.0, false)), Some(0));
+        assert!(!schedule.has_equals_only());
+        let standing = schedule.next(&Backlogs(0.0, 1.9, 0.0, false)).map(|(_, standing, _)| standing);
+        assert_eq!(standing, Some(Standing::Equal), "it asks for no more than it needs");
+        schedule.passed_over_for = vec![(3, 0)];
+        assert_eq!(choice(&schedule, Backlogs(1.9, 0.0, 0.0, false)), Some(0), "it is passed over");
     }
 }

@@ -1,6 +1,6 @@
 //! Sending: one dispatcher that cuts requests from the lanes' queues, and a task for each request under way.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::request::{LaneId, Outcome};
 use crate::pipeline::account::{Results, Ticket};
@@ -60,29 +60,25 @@ impl Shared {
         let settlements = self.settlements(&flight, outcome);
         let again = (!again.is_empty()).then(|| match outcome.throttled {
             // Its turn comes when the gate opens; that is not a failure.
-            Some(_) => Ok(Again { pieces: again, attempts: flight.attempts, delay: Duration::ZERO }),
+            Some(_) => Again { pieces: again, attempts: flight.attempts, delay: Duration::ZERO },
             None => self.back_off(again, flight.attempts),
         });
-        let (again, failure) = match again {
-            Some(Err(error)) => (None, Some(error)),
-            other => (other.and_then(Result::ok), None),
-        };
         self.go_on(self.routing.landed(flight.lane, &done, again, outcome.throttled));
-        if let Some(error) = failure {
-            self.stop.fail(error);
-        }
         for (ticket, documents, results) in settlements {
             self.settle(&ticket, documents, results);
         }
     }
 
     /// Single documents that the lane asks to see again, though it is not throttled: as a write conflict.
-    fn back_off(&self, pieces: Vec<Piece>, attempts: u32) -> Result<Again> {
+    fn back_off(&self, pieces: Vec<Piece>, attempts: u32) -> Again {
         let error =
             Error::new(ErrorKind::Conflict, "writing", "the target asks to try single documents again");
         match retry::next(&error, attempts + 1) {
-            retry::Next::After(delay) => Ok(Again { pieces, attempts: attempts + 1, delay }),
-            _ => Err(error.with("attempts", attempts + 1)),
+            retry::Next::After(delay) => Again { pieces, attempts: attempts + 1, delay },
+            _ => {
+                self.stop.fail(error.with("attempts", attempts + 1));
+                Again::never(pieces, attempts + 1)
+            }
         }
     }
 
@@ -106,10 +102,10 @@ impl Shared {
             }
             retry::Next::Reroute => self.go_on(self.routing.closed(flight)),
             retry::Next::GiveUp => {
-                let again = Again { pieces: flight.pieces, attempts, delay: Duration::ZERO };
+                // Before the queue has them again: the dispatcher may be about to look at it.
+                self.stop.fail(if attempts > 1 { error.with("attempts", attempts) } else { error });
+                let again = Again::never(flight.pieces, attempts);
                 self.go_on(self.routing.landed(flight.lane, &[], Some(again), None));
-                let error = if attempts > 1 { error.with("attempts", attempts) } else { error };
-                self.stop.fail(error);
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::model::meter::Meter;
 use crate::model::partition::{Partition, PartitionIndex};
 use crate::pipeline::account::{Account, Results, Ticket};
 use crate::pipeline::chunk::Chunk;
+use crate::pipeline::commit::Saving;
 use crate::pipeline::credits::{Credit, Credits};
 use crate::pipeline::order::{Passing, Reorder};
 use crate::pipeline::pace::Pace;
@@ -64,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) untransformed: AtomicUsize,
     /// Nothing more is to be committed on the way: the last checkpoint comes.
     pub(crate) ended: Notify,
+    pub(crate) saving: Saving,
     events: UnboundedSender<Event>,
     schedule: Mutex<Schedule>,
     destinations: Mutex<Destinations>,
@@ -139,6 +141,7 @@ impl Shared {
             settled: Notify::new(),
             untransformed: AtomicUsize::new(0),
             ended: Notify::new(),
+            saving: Saving::default(),
             events,
             destinations: Mutex::new(Destinations::new(partitions.len())),
             reorder: Mutex::new(Reorder::new(coming.into_iter(), total)),
@@ -282,6 +285,12 @@ impl Shared {
         drop(schedule);
         self.read_wake.notify_one();
         self.send_wake.notify_one();
+    }
+
+    /// Whether the limit has ended the reading before the end of every partition was seen.
+    pub(crate) fn is_at_limit(&self) -> bool {
+        let schedule = self.schedule();
+        schedule.unfinished() > 0 && self.pace().is_spent()
     }
 
     /// Whether everything that was read is accounted for, and nothing is left to read.

@@ -44,6 +44,7 @@ pub(super) fn summary() -> Summary {
         resumed: Counters { written: 500_000, read: 500_000, ..Counters::default() },
         read: 1_500_000,
         bytes_read: 780_000_000,
+        target_docs_per_second: 20_000.0,
         elapsed: Duration::from_secs(20),
         cpu: Duration::from_secs(30),
         peak_memory: 61 * MIB,
@@ -64,6 +65,7 @@ pub(super) fn summary() -> Summary {
         knobs: KNOBS,
         decisions: 1,
         is_resumable: true,
+        limit: None,
     }
 }
 

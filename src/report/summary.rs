@@ -18,6 +18,9 @@ pub fn table(summary: &Summary) -> String {
         let _ = writeln!(text, "  {label:<14}{value}");
     }
     let _ = match &summary.ending {
+        Ending::Complete if summary.limit.is_some() && summary.is_resumable => {
+            writeln!(text, "to go on: run the same command with --resume, and with a higher --limit or none")
+        }
         Ending::Complete => Ok(()),
         Ending::Interrupted { .. } if summary.is_resumable => {
             writeln!(text, "to go on: run the same command with --resume")
@@ -37,10 +40,13 @@ fn heading(summary: &Summary) -> String {
         counters if counters.dropped == counters.read => ": every document was dropped by a step",
         _ => "",
     };
-    match &summary.ending {
-        Ending::Complete => format!("complete: job {job}{nothing}\n"),
-        Ending::Interrupted { signal } => format!("interrupted by {signal}: job {job}\n"),
-        Ending::Failed { .. } => format!("failed: job {job}\n"),
+    match (&summary.ending, summary.limit) {
+        (Ending::Complete, Some(limit)) => {
+            format!("stopped at the limit of {}: job {job}\n", Counted(limit, "document"))
+        }
+        (Ending::Complete, None) => format!("complete: job {job}{nothing}\n"),
+        (Ending::Interrupted { signal }, _) => format!("interrupted by {signal}: job {job}\n"),
+        (Ending::Failed { .. }, _) => format!("failed: job {job}\n"),
     }
 }
 
@@ -74,7 +80,12 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
     let (documents_per_second, bytes_per_second) = throughput(summary);
     rows.push((
         "throughput",
-        format!("{} documents/s, {}/s", Count(documents_per_second as u64), Bytes(bytes_per_second as u64)),
+        format!(
+            "{} documents/s (goal {}), {}/s",
+            Count(documents_per_second as u64),
+            Count(summary.target_docs_per_second as u64),
+            Bytes(bytes_per_second as u64)
+        ),
     ));
     rows.extend(requests(summary));
     rows.push((
@@ -150,6 +161,7 @@ pub fn to_json(summary: &Summary) -> Value {
         "bytes_read": summary.bytes_read,
         "elapsed_s": seconds(summary.elapsed),
         "documents_per_second": documents_per_second,
+        "target_documents_per_second": summary.target_docs_per_second,
         "bytes_per_second": bytes_per_second,
         "cpu_s": seconds(summary.cpu),
         "documents_per_cpu_second": per_second(moved(summary), summary.cpu),
@@ -166,6 +178,7 @@ pub fn to_json(summary: &Summary) -> Value {
             "p99_ms": seconds(latency.p99) * 1e3,
             "max_ms": seconds(latency.max) * 1e3,
         },
+        "limit": summary.limit,
         "hottest_lane": summary.hottest_lane.as_ref().map(|(lane, share)| json!({ "lane": lane, "share": share })),
         "rejects_file": summary.rejects_file,
         "knobs": knobs(&summary.knobs),
@@ -208,7 +221,7 @@ mod tests {
       superseded    50
       same key      1 document holds a key twice; the last one counts
       resumed       500 000 documents done by earlier runs
-      throughput    75 000 documents/s, 37.2 MiB/s
+      throughput    75 000 documents/s (goal 20 000), 37.2 MiB/s
       requests      15 000, 3 throttled, 1 sent again, 1 234 RU
       latency       p50 1.20 ms, p95 4.80 ms, p99 12.30 ms, max 250.00 ms
       hottest lane  lane 3, 31.7% of the documents
@@ -225,6 +238,15 @@ mod tests {
         let text = table(&Summary { ending, hottest_lane: None, rejects_file: None, ..samples::summary() });
         assert!(text.starts_with("interrupted by SIGINT: job orders\n"));
         assert!(text.ends_with("to go on: run the same command with --resume\n"));
+    }
+
+    #[test]
+    fn a_run_that_a_limit_ended_is_not_called_complete() {
+        let limited = Summary { limit: Some(20), ..samples::summary() };
+        let text = table(&limited);
+        assert!(text.starts_with("stopped at the limit of 20 documents: job orders\n"), "{text}");
+        assert!(text.ends_with("with --resume, and with a higher --limit or none\n"), "{text}");
+        assert!(!table(&Summary { is_resumable: false, ..limited }).contains("to go on"));
     }
 
     #[test]
@@ -276,6 +298,7 @@ mod tests {
       "bytes_read": 780000000,
       "elapsed_s": 20.0,
       "documents_per_second": 75000.0,
+      "target_documents_per_second": 20000.0,
       "bytes_per_second": 39000000.0,
       "cpu_s": 30.0,
       "documents_per_cpu_second": 50000.0,
@@ -292,6 +315,7 @@ mod tests {
         "p99_ms": 12.3,
         "max_ms": 250.0
       },
+      "limit": null,
       "hottest_lane": {
         "lane": "lane 3",
         "share": 0.317

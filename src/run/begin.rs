@@ -43,6 +43,9 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
             .advise("name another target"));
     }
     let lock = JobLock::take(&job.state)?;
+    if let Some(message) = lock.warning() {
+        let _ = events.send(Event::Warning { message });
+    }
     let fingerprint = JobFingerprint {
         source: source_lines,
         transform: format!("{} max_document {} {}", job.chain.fingerprint(), job.max_document, sink.layout()),
@@ -72,22 +75,37 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
         overwrite: job.overwrite,
     };
     let target = sink.prepare(prepare).await?;
+    let first = first_checkpoint(job, &run, JobFingerprint { target, ..fingerprint }, previous, is_resume)?;
+    // Whoever had the job before, on another machine say, stores nothing more from here on.
+    store.claim(&run)?;
+    sink.flush(&first).await?;
+    if is_resume {
+        store.save(&first)?;
+    } else {
+        store.save_anew(&first)?;
+    }
+    Ok(Beginning { _lock: lock, first, partitions, is_resume, store, run })
+}
+
+/// What is finished when the run begins, as this run's own.
+fn first_checkpoint(
+    job: &Job,
+    run: &str,
+    fingerprint: JobFingerprint,
+    previous: Option<Checkpoint>,
+    is_resume: bool,
+) -> Result<Checkpoint> {
     let generation = previous.as_ref().map_or(0, |previous| previous.generation) + 1;
-    let finished_part = previous.filter(|_| is_resume).unwrap_or_default();
-    let first = Checkpoint {
+    Ok(Checkpoint {
         version: CHECKPOINT_VERSION,
         job: job.name.clone(),
-        run: run.clone(),
+        run: run.to_owned(),
         generation,
-        fingerprint: JobFingerprint { target, ..fingerprint },
+        fingerprint,
         finished: false,
-        target_state: sink.mark()?,
-        ..finished_part
-    };
-    sink.flush(&first).await?;
-    store.claim(&run)?;
-    store.save(&first)?;
-    Ok(Beginning { _lock: lock, first, partitions, is_resume, store, run })
+        target_state: job.sink.mark()?,
+        ..previous.filter(|_| is_resume).unwrap_or_default()
+    })
 }
 
 /// Whether a run of this job can be continued by a later one.

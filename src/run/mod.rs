@@ -33,6 +33,9 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     let began = Instant::now();
     // From the first moment: a target that takes seconds to open must not make a polite signal a deadly one.
     let stop = Arc::new(Stop::default());
+    for message in job.notices.iter().cloned() {
+        let _ = events.send(Event::Warning { message });
+    }
     signals::listen(Arc::clone(&stop)).await?;
     let beginning = begin::begin(&job, &events).await?;
     let Beginning { _lock, first, partitions, is_resume, store, run } = beginning;
@@ -86,7 +89,8 @@ fn finished_before(
     began: Instant,
     events: &UnboundedSender<Event>,
 ) -> Summary {
-    let ended = Ended { stopped: None, damage: None, counters: last.counters, hottest_lane: None };
+    let ended =
+        Ended { stopped: None, damage: None, at_limit: false, counters: last.counters, hottest_lane: None };
     let mut summary = summary(job, run, &Meter::default(), &ended);
     (summary.resumed, summary.elapsed) = (last.counters, began.elapsed());
     summary.ending = ending(job, ended, &summary);
@@ -121,6 +125,7 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         resumed: Counters::default(),
         read: meter.read.get(),
         bytes_read: meter.bytes_read.get(),
+        target_docs_per_second: job.target_docs_per_second,
         elapsed: Duration::ZERO,
         cpu: host.measure().cpu_time,
         peak_memory: host.peak_memory(),
@@ -132,6 +137,7 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         request_units: meter.milli_request_units.get() as f64 / 1000.0,
         knobs: job.knobs,
         decisions: 0,
+        limit: job.limit.filter(|_| ended.at_limit),
         is_resumable: begin::can_resume(job),
         counters: ended.counters,
         hottest_lane: ended.hottest_lane.map(|(lane, share)| (format!("lane {lane}"), share)),

@@ -1,5 +1,5 @@
-//! What happens beside the pipeline while it runs: progress a few times a second, and a sample and the tuner's judgement once a
-//! second.
+//! What happens beside the pipeline while it runs: progress a few times a second, the tuner's judgement of a sample once a second, and
+//! once a check interval a sample of that whole time for whoever reads along.
 
 use crate::config::job::Job;
 use crate::model::checkpoint::Counters;
@@ -31,7 +31,12 @@ pub(super) struct Watch<C> {
     counters: C,
     knobs: watch::Sender<Knobs>,
     events: UnboundedSender<Event>,
+    /// Measures the tuner's windows.
     observer: Observer,
+    /// Measures what is reported.
+    evaluation: Observer,
+    /// Progress events from one evaluation to the next.
+    progress_per_evaluation: u32,
     tuner: Option<Tuner>,
     began: Instant,
     /// Documents accounted for and bytes read, of the last progress events.
@@ -61,6 +66,8 @@ impl<C: Fn() -> Counters> Watch<C> {
         let tuner = job.auto_scaling.then(|| Tuner::new(bounds, job.ceilings, job.cooldown));
         Self {
             observer: Observer::new(Arc::clone(&meter), host),
+            evaluation: Observer::new(Arc::clone(&meter), Host::new()),
+            progress_per_evaluation: ticks_of(job.check_interval),
             meter,
             counters,
             knobs,
@@ -90,6 +97,10 @@ impl<C: Fn() -> Counters> Watch<C> {
                     number += 1;
                     if number.is_multiple_of(PROGRESS_PER_SAMPLE) {
                         self.sample();
+                    }
+                    if number.is_multiple_of(self.progress_per_evaluation) {
+                        let sample = self.evaluation.close(&self.knobs.borrow());
+                        self.send(Event::Sampled(sample));
                     }
                 }
             }
@@ -127,10 +138,8 @@ impl<C: Fn() -> Counters> Watch<C> {
 
     fn sample(&mut self) {
         let mut knobs = *self.knobs.borrow();
-        let sample = self.observer.close(&knobs);
-        self.send(Event::Sampled(sample));
         let Some(tuner) = &mut self.tuner else { return };
-        let decisions = tuner.decide(&sample, &knobs);
+        let decisions = tuner.decide(&self.observer.close(&knobs), &knobs);
         if decisions.is_empty() {
             return;
         }
@@ -148,8 +157,24 @@ impl<C: Fn() -> Counters> Watch<C> {
     }
 }
 
+/// Progress events in so much time; at least one.
+fn ticks_of(time: Duration) -> u32 {
+    ((time.as_secs_f64() / PROGRESS.as_secs_f64()).round() as u32).max(1)
+}
+
 /// The bounds without values that change nothing: steps burn CPU, so more of them at once than cores only queue.
 fn useful(mut bounds: Bounds, cores: usize) -> Bounds {
     bounds.most.transformers = bounds.most.transformers.min(cores).max(bounds.least.transformers);
     bounds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_evaluation_comes_once_a_check_interval() {
+        let of = |seconds: f64| ticks_of(Duration::from_secs_f64(seconds));
+        assert_eq!((of(5.0), of(1.0), of(7.3), of(0.01)), (25, 5, 37, 1));
+    }
 }

@@ -3,7 +3,8 @@
 //! This first tuner has two rules.
 //!
 //! **Cut at a ceiling.** Above the CPU ceiling (by more than [`MARGIN`]) the pool that burns it is cut in proportion; above the memory ceiling
-//! the credits are; above the error ceiling the requests in flight. A ceiling beats everything else, minimums included.
+//! the credits are; above the error ceiling the requests in flight. A ceiling beats everything else, minimums included. Credits that were cut
+//! come back step by step, one a cooldown, while memory is below the level up to which anything may grow.
 //!
 //! **Grow what is saturated while throughput grows.** The most saturated pool is doubled if the machine has room. Two windows later
 //! throughput has risen by a share of what was hoped for, and the move stays; or it has not, and it is taken back and not
@@ -30,6 +31,9 @@ const SETTLE: u32 = 1;
 /// Windows that are measured after that.
 const MEASURE: u32 = 2;
 
+/// What a cut leaves of the credits or of the requests in flight: enough to be felt in one window, and three of them halve it.
+const CUT: f64 = 0.7;
+
 /// Credits are never cut below this: one large document must pass.
 const LEAST_CREDITS: u64 = 4 << 20;
 
@@ -40,6 +44,8 @@ pub struct Tuner {
     ceilings: Ceilings,
     cooldown: Duration,
     trial: Option<Trial>,
+    /// The credits before the first cut that is not taken back yet.
+    uncut_credits: Option<u64>,
     /// For each knob the time before which it is not tried again.
     rested: Vec<(Knob, Duration)>,
     /// Throughput of the last windows, for the base of a trial.
@@ -61,7 +67,15 @@ struct Trial {
 impl Tuner {
     /// A tuner that keeps to `bounds` and `ceilings`, and tries a rejected move again after `cooldown`.
     pub fn new(bounds: Bounds, ceilings: Ceilings, cooldown: Duration) -> Self {
-        Self { bounds, ceilings, cooldown, trial: None, rested: Vec::new(), recent: Vec::new() }
+        Self {
+            bounds,
+            ceilings,
+            cooldown,
+            trial: None,
+            uncut_credits: None,
+            rested: Vec::new(),
+            recent: Vec::new(),
+        }
     }
 
     /// What to turn after this window. Every decision changes a value. None passes the upper bound; a cut may pass the
@@ -77,13 +91,45 @@ impl Tuner {
             if let Some(trial) = self.trial.take() {
                 self.rest(trial.knob, sample.at);
             }
-            cuts.iter().for_each(|cut| self.rest(cut.knob, sample.at));
+            for cut in &cuts {
+                self.rest(cut.knob, sample.at);
+                if cut.knob == Knob::CreditBytes {
+                    self.uncut_credits.get_or_insert(cut.from);
+                }
+            }
             return cuts;
         }
         match self.trial.take() {
             Some(trial) => self.judge(trial, sample, knobs).into_iter().collect(),
-            None => self.grow(sample, knobs).into_iter().collect(),
+            None => self.restore(sample, knobs).or_else(|| self.grow(sample, knobs)).into_iter().collect(),
         }
+    }
+
+    /// A person has set this knob, or there is no auto-scaling.
+    fn is_fixed(&self, knob: Knob) -> bool {
+        self.bounds.least.get(knob) == self.bounds.most.get(knob)
+    }
+
+    /// Takes a cut of the credits back, by half as much again a time. That is no trial: they are what a person has granted.
+    fn restore(&mut self, sample: &Sample, knobs: &Knobs) -> Option<Decision> {
+        let knob = Knob::CreditBytes;
+        let from = knobs.get(knob);
+        let uncut = self.uncut_credits?;
+        let to = (from + from / 2).min(uncut);
+        if to <= from {
+            self.uncut_credits = None;
+            return None;
+        }
+        if sample.memory > self.ceilings.memory_grow_below || self.is_resting(knob, sample.at) {
+            return None;
+        }
+        self.rest(knob, sample.at);
+        let evidence = format!(
+            "{} of the memory in use, {} allowed",
+            percent(sample.memory),
+            percent(self.ceilings.memory)
+        );
+        Some(Decision { knob, from, to, reason: Reason::MemoryFree, confidence: None, evidence })
     }
 
     fn cut(&self, sample: &Sample, knobs: &Knobs) -> Vec<Decision> {
@@ -91,8 +137,7 @@ impl Tuner {
         let mut cut = |knob: Knob, least: u64, share: f64, reason: Reason, evidence: String| {
             let from = knobs.get(knob);
             let to = ((from as f64 * share) as u64).max(least.min(from));
-            let fixed = self.bounds.least.get(knob) == self.bounds.most.get(knob);
-            if to < from && !fixed {
+            if to < from && !self.is_fixed(knob) {
                 cuts.push(Decision { knob, from, to, reason, confidence: None, evidence });
             }
         };
@@ -100,8 +145,12 @@ impl Tuner {
             let evidence =
                 format!("{} of the CPU in use, {} wanted", percent(sample.cpu), percent(self.ceilings.cpu));
             let share = self.ceilings.cpu / sample.cpu;
-            let busiest = if knobs.transformers > 1 { Knob::Transformers } else { Knob::Readers };
-            cut(busiest, 1, share, Reason::CpuCeiling, evidence);
+            // Steps burn more than reading does; of a pool that is fixed or has one worker nothing can be had.
+            let can_give = |knob: &Knob| knobs.get(*knob) > 1 && !self.is_fixed(*knob);
+            let pool = [Knob::Transformers, Knob::Readers].into_iter().find(can_give);
+            if let Some(pool) = pool {
+                cut(pool, 1, share, Reason::CpuCeiling, evidence);
+            }
         }
         if sample.memory > self.ceilings.memory + MARGIN {
             let evidence = format!(
@@ -109,7 +158,7 @@ impl Tuner {
                 percent(sample.memory),
                 percent(self.ceilings.memory)
             );
-            cut(Knob::CreditBytes, LEAST_CREDITS, 0.7, Reason::MemoryCeiling, evidence);
+            cut(Knob::CreditBytes, LEAST_CREDITS, CUT, Reason::MemoryCeiling, evidence);
         }
         if sample.failed > self.ceilings.errors {
             let evidence = format!(
@@ -117,7 +166,7 @@ impl Tuner {
                 percent(sample.failed),
                 percent(self.ceilings.errors)
             );
-            cut(Knob::RequestsInFlight, 1, 0.7, Reason::Errors, evidence);
+            cut(Knob::RequestsInFlight, 1, CUT, Reason::Errors, evidence);
         }
         cuts
     }
@@ -153,9 +202,7 @@ impl Tuner {
             .into_iter()
             // Lanes that wait for the target's leave are not helped by more requests.
             .filter(|(knob, ..)| *knob != Knob::RequestsInFlight || sample.lanes_gated < 0.5)
-            .filter(|(knob, ..)| {
-                self.rested.iter().all(|(rested, until)| rested != knob || sample.at >= *until)
-            })
+            .filter(|(knob, ..)| !self.is_resting(*knob, sample.at))
             .filter(|(_, pool, _)| pool.busy >= SATURATED)
             .filter_map(|(knob, pool, most)| {
                 let from = knobs.get(knob);
@@ -168,6 +215,10 @@ impl Tuner {
         let evidence =
             format!("busy {} of the time at {:.0} documents/s", percent(busy.min(1.0)), mean(&self.recent));
         Some(Decision { knob, from, to, reason: Reason::Probe, confidence: None, evidence })
+    }
+
+    fn is_resting(&self, knob: Knob, now: Duration) -> bool {
+        self.rested.iter().any(|(rested, until)| *rested == knob && now < *until)
     }
 
     fn rest(&mut self, knob: Knob, now: Duration) {

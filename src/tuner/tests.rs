@@ -106,6 +106,34 @@ fn failing_requests_and_full_memory_are_cut() {
     assert!(knobs.credit_bytes < 12 << 20 && knobs.credit_bytes >= LEAST_CREDITS);
 }
 
+#[test]
+fn credits_that_were_cut_come_back_when_memory_is_free_again() {
+    let (mut tuner, mut knobs) = (tuner(), Knobs { credit_bytes: 64 << 20, ..knobs() });
+    let mut turn = |second: u64, memory: f64| {
+        let at = Duration::from_secs(second);
+        let decisions = tuner.decide(&Sample { at, memory, ..Sample::default() }, &knobs);
+        decisions.iter().for_each(|decision| knobs.set(decision.knob, decision.to));
+        decisions.first().map(|decision| (decision.reason, decision.to >> 20))
+    };
+    assert_eq!(turn(1, 0.9), Some((Reason::MemoryCeiling, 44)));
+    assert_eq!(turn(2, 0.9), Some((Reason::MemoryCeiling, 31)));
+    assert_eq!(turn(10, 0.5), None, "it rests");
+    assert_eq!(turn(40, 0.72), None, "nothing grows above 70 %");
+    assert_eq!(turn(41, 0.5), Some((Reason::MemoryFree, 47)));
+    assert_eq!(turn(42, 0.5), None, "one step a cooldown");
+    assert_eq!(turn(80, 0.5), Some((Reason::MemoryFree, 64)));
+    assert_eq!(turn(120, 0.5), None, "all of it is back");
+}
+
+#[test]
+fn the_cpu_ceiling_cuts_a_pool_that_is_not_fixed() {
+    let mut bounds = bounds();
+    (bounds.least.transformers, bounds.most.transformers) = (2, 2);
+    let mut tuner = Tuner::new(bounds, ceilings(), Duration::from_secs(30));
+    let decisions = tuner.decide(&Sample { cpu: 0.9, ..Sample::default() }, &knobs());
+    assert_eq!((decisions[0].knob, decisions[0].to), (Knob::Readers, 1));
+}
+
 fn sample() -> impl Strategy<Value = Sample> {
     let share = || 0.0..1.2f64;
     (share(), share(), share(), share(), share(), share(), 0.0..1e6f64, 1..50usize).prop_map(

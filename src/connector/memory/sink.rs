@@ -99,6 +99,10 @@ struct MemoryLane {
 }
 
 impl Lane for MemoryLane {
+    fn is_closed(&self) -> bool {
+        self.lane.children().is_some()
+    }
+
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Outcome>> {
         Box::pin(async move {
             let options = self.store.options();

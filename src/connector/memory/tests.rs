@@ -168,3 +168,12 @@ async fn a_reader_is_slow_stumbles_once_and_meets_damage_after_what_lies_before_
     assert_eq!(seen, [Ok(2), Err(ErrorKind::Unavailable), Ok(6), Ok(7), damage, damage]);
     assert_eq!(before.elapsed(), Duration::from_secs(12));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_has_split_says_that_it_is_closed() {
+    let store = MemoryStore::new(Options { lanes: 2, ..Options::default() });
+    prepare(&store).await;
+    store.split(1);
+    let closed: Vec<bool> = store.sink().lanes().iter().map(|lane| lane.is_closed()).collect();
+    assert_eq!(closed, [false, true, false, false]);
+}
