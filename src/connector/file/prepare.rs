@@ -26,7 +26,7 @@ pub(super) struct Prepared {
     /// Its absolute path.
     pub(super) path: String,
     /// Held as long as the target is written to; standard output has none.
-    pub(super) _lock: Arc<Option<TargetLock>>,
+    pub(super) _locks: Arc<[TargetLock]>,
     /// Its files, by lane.
     pub(super) parts: Arc<[Arc<Part>]>,
     /// Their names in a mark, in the same order.
@@ -53,6 +53,10 @@ impl Preparation {
             fs::create_dir_all(path).map_err(|cause| failed(path, cause))?;
         }
         let path = self.target.absolute().map_err(|cause| Error::io(PREPARING, cause))?;
+        let shared = match &self.target {
+            Target::File(path) => TargetLock::share_folder_of(path)?,
+            Target::Folder { .. } | Target::StandardOutput => None,
+        };
         let found = self.lock(false)?;
         let recorded = Mark::of(&self.target_state, &path);
         let files = self.target.files().map_err(|cause| failed(Path::new(&path), cause))?;
@@ -63,6 +67,7 @@ impl Preparation {
         }
         // A file that is not there yet is made only now that nothing speaks against it.
         let lock = if found.is_some() { found } else { self.lock(true)? };
+        let locks = shared.into_iter().chain(lock).collect();
         let kept = recorded.filter(|_| self.start == Start::Resume);
         let noted = |name: &str| kept.as_ref().and_then(|mark| mark.parts.get(name));
         if let Target::Folder { .. } = self.target {
@@ -80,7 +85,7 @@ impl Preparation {
             parts.push(Arc::new(Part::new(file, Arc::clone(&self.shared), extent)));
             names.push(name);
         }
-        Ok(Prepared { path, _lock: Arc::new(lock), parts: parts.into(), names: names.into() })
+        Ok(Prepared { path, _locks: locks, parts: parts.into(), names: names.into() })
     }
 
     /// Keeps other runs away from the target, if it is there or is to be made.
