@@ -54,6 +54,11 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
     let resumed = previous.as_ref().filter(|_| is_resume);
     if let Some(previous) = resumed {
         refuse_changes(&previous.fingerprint, &fingerprint)?;
+        if let Some(lost) = sink.lost().await? {
+            let message = format!("the target {} has lost documents: {lost}", fingerprint.place);
+            return Err(Error::configuration("resuming the job", message)
+                .advise("bring them back, or begin anew with --restart"));
+        }
     }
     let run = super::run_name();
     if let Some(finished) = resumed.filter(|previous| previous.finished) {
