@@ -60,6 +60,8 @@ impl Preparation {
         let found = self.lock(false)?;
         let recorded = Mark::of(&self.target_state, &path);
         let files = self.target.files().map_err(|cause| failed(Path::new(&path), cause))?;
+        let others = self.target.others().map_err(|cause| failed(Path::new(&path), cause))?;
+        refuse_others(&others)?;
         match self.start {
             Start::Fresh if self.overwrite => {}
             Start::Fresh => refuse_foreign(&files, recorded.as_ref())?,
@@ -166,6 +168,16 @@ fn refuse_foreign(files: &[PathBuf], recorded: Option<&Mark>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What lies in a folder and would be read as a part of it makes the target something else than this job has written, and no part
+/// takes its place: it is not overwritten either.
+fn refuse_others(others: &[PathBuf]) -> Result<()> {
+    let Some(file) = others.first() else { return Ok(()) };
+    let message = "the folder holds a file that no run has made and that would be read as a part of it";
+    Err(Error::configuration(PREPARING, message)
+        .with("path", file.display())
+        .advise("move the file away, or name another folder"))
 }
 
 fn is_empty(file: &Path) -> bool {

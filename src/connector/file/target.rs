@@ -133,15 +133,19 @@ impl Target {
     /// whoever reads `parts/*.jsonl` does not know which of them this job has written.
     pub(super) fn readable(&self) -> io::Result<Vec<PathBuf>> {
         let mut files = self.files()?;
-        if let Target::Folder { extension, .. } = self {
-            let ending = format!(".{extension}");
-            let looks_so = |path: &PathBuf| path.to_str().is_some_and(|name| name.ends_with(&ending));
-            let is_other = |path: &PathBuf| looks_so(path) && part_number(path).is_none() && path.is_file();
-            let mut others: Vec<PathBuf> = self.entries()?.into_iter().filter(is_other).collect();
-            others.sort();
-            files.extend(others);
-        }
+        files.extend(self.others()?);
         Ok(files)
+    }
+
+    /// What is in a folder and only looks like a part, in order.
+    pub(super) fn others(&self) -> io::Result<Vec<PathBuf>> {
+        let Target::Folder { extension, .. } = self else { return Ok(Vec::new()) };
+        let ending = format!(".{extension}");
+        let looks_so = |path: &PathBuf| path.to_str().is_some_and(|name| name.ends_with(&ending));
+        let is_other = |path: &PathBuf| looks_so(path) && part_number(path).is_none() && path.is_file();
+        let mut others: Vec<PathBuf> = self.entries()?.into_iter().filter(is_other).collect();
+        others.sort();
+        Ok(others)
     }
 
     /// The file, if it exists, or what is in the folder.
