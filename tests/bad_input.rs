@@ -73,7 +73,7 @@ fn all_before_a_truncation_is_moved() {
     warning: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): it ends too early
     failed: job file-out.jsonl
     error: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): it ends too early
-      try: all before the damage was moved; mend or replace the input and begin anew with --restart
+      try: all before the damage was moved; documents shortly before it may be altered, as packed data proves itself only at its end; mend or replace the input and begin anew with --restart
     "#);
     let moved = String::from_utf8(place.read("out.jsonl")).unwrap();
     assert!(orders(50_000).starts_with(&moved) && moved.ends_with('\n'));
@@ -82,6 +82,9 @@ fn all_before_a_truncation_is_moved() {
         "half of the bytes hold about half of the documents: {}",
         moved.lines().count()
     );
+    let ran = place.docferry("migrate --from in.jsonl.gz --to sqlite:out.db");
+    let says = "mend or replace the input, remove the rows that were written and begin anew with --restart\n";
+    assert!(ran.code == 65 && ran.err.ends_with(says), "{}", ran.err);
 }
 
 #[test]
