@@ -319,7 +319,7 @@ fn a_resume_of_what_has_changed_names_what_differs() {
     strategy(&place, "remove = [\"total\"]");
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
     exit code 78
-    error: resuming the job: the job has changed since its checkpoint: the id rule, the steps or the target's layout have changed
+    error: resuming the job: the job has changed since its checkpoint: the steps ([[transform]]) are others
       try: undo the change, or begin anew with --restart
     "#);
     strategy(&place, "remove = [\"open\"]");

@@ -7,7 +7,7 @@ use crate::checkpoint::store::CheckpointStore;
 use crate::config::job::{Begin, Job};
 use crate::connector::{Prepare, Sink, Source, Start};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint, JobFingerprint};
+use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint, JobFingerprint, Rules};
 use crate::model::event::Event;
 use crate::model::partition::Partition;
 use crate::model::units::Counted;
@@ -44,7 +44,12 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
     let lock = JobLock::take(&job.state)?;
     let fingerprint = JobFingerprint {
         source: source_lines,
-        transform: format!("{} max_document {} {}", job.chain.fingerprint(), job.max_document, sink.layout()),
+        rules: Rules {
+            id: job.chain.id_fingerprint().to_owned(),
+            steps: job.chain.steps_fingerprint().to_owned(),
+            max_document: job.max_document,
+            layout: sink.layout(),
+        },
         target,
         place: sink.place(),
     };
