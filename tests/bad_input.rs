@@ -35,6 +35,48 @@ fn sources_that_cannot_be_read() {
     assert!(!place.holds("out.jsonl"), "no target is made for a source that is not there");
 }
 
+/// A name that is no text matters only where it matches.
+#[cfg(unix)]
+#[test]
+fn a_file_name_that_is_not_utf8() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    place.write("a.jsonl", LINES);
+    place.write("notes", "");
+    fs::rename(place.path("notes"), place.path(std::ffi::OsStr::from_bytes(b"\xff.txt"))).unwrap();
+    place.succeed("migrate --from *.jsonl --to out.json");
+    let ran = place.docferry("migrate --from *.txt --to out2.json");
+    assert_eq!(ran.code, 78, "{}", ran.err);
+    let says =
+        "error: finding the source: the path is not UTF-8 (path: \u{fffd}.txt)\n  try: rename the file";
+    assert!(ran.err.starts_with(says), "{}", ran.err);
+}
+
+/// The runtime puts the null device in the place of a closed stream; nobody wants documents to go there.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_standard_stream_is_not_the_null_device() {
+    let place = Place::new();
+    place.write("in.jsonl", LINES);
+    let run = |line: &str| {
+        let mut shell = assert_cmd::Command::new("/bin/sh");
+        let docferry = env!("CARGO_BIN_EXE_docferry");
+        Ran::of(shell.current_dir(place.path("")).args(["-c", &format!("{docferry} migrate {line}")]))
+    };
+    for (line, says) in [
+        ("--from in.jsonl --to - >&-", "error: checking the target: standard output is closed (path: -)\n"),
+        ("--from - --to out.jsonl <&-", "error: finding the source: standard input is closed (path: -)\n"),
+    ] {
+        let ran = run(line);
+        assert_eq!(ran.code, 78, "{line}: {}", ran.err);
+        assert!(ran.err.starts_with(says), "{line}: {}", ran.err);
+    }
+    for line in ["--from in.jsonl --to - >/dev/null", "--from - --to out.jsonl </dev/null"] {
+        let ran = run(line);
+        assert_eq!(ran.code, 0, "{line}: {}", ran.err);
+    }
+}
+
 #[test]
 fn an_empty_source_is_a_success_and_it_is_said() {
     let place = Place::new();

@@ -3,7 +3,8 @@
 //! [`document`] says what a document is: exact bytes in a contiguous buffer. [`json`] reads those bytes without
 //! changing them. [`batch`] and [`partition`] say where documents come from, [`request`] where they go,
 //! [`checkpoint`] what is known durable, [`buffers`] keeps memory for the next batch. [`knobs`], [`sample`] and [`decision`] are the words of the tuner's loop,
-//! [`meter`] the counters it is measured with, [`event`] everything the outside may know, [`shell`] a command that it may paste.
+//! [`meter`] the counters it is measured with, [`event`] everything the outside may know, [`shell`] a command that it may paste,
+//! [`standard`] whether the process was given its standard streams.
 
 pub mod batch;
 pub mod buffers;
@@ -20,6 +21,7 @@ pub mod request;
 pub mod sample;
 pub mod settings;
 pub mod shell;
+pub mod standard;
 pub mod units;
 
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! Where a target's files are, and whether they could be written.
 
 use crate::error::{Error, Result};
+use crate::model::standard::{Standard, was_closed};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,6 +81,11 @@ impl Target {
     /// Whether it could be written, without changing it.
     pub(super) fn check(&self) -> Result<()> {
         let (path, is_folder) = match self {
+            Target::StandardOutput if was_closed(Standard::Output) => {
+                return Err(Error::configuration(CHECKING, "standard output is closed")
+                    .with("path", "-")
+                    .advise("redirect it, or write to null: to discard the documents"));
+            }
             Target::StandardOutput => return Ok(()),
             Target::File(path) => (path, false),
             Target::Folder { path, .. } => (path, true),
