@@ -42,28 +42,15 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
             .advise("name another target"));
     }
     let lock = JobLock::take(&job.state)?;
-    let fingerprint = JobFingerprint {
-        source: source_lines,
-        rules: Rules {
-            id: job.chain.id_fingerprint().to_owned(),
-            steps: job.chain.steps_fingerprint().to_owned(),
-            max_document: job.max_document,
-            layout: sink.layout(),
-        },
-        target,
-        place: sink.place(),
-    };
+    let fingerprint =
+        JobFingerprint { source: source_lines, rules: rules(job, sink), target, place: sink.place() };
     let store = super::store_of(job);
     let previous = earlier(job, &store, &fingerprint, events).await?;
     let is_resume = decide(job, previous.as_ref(), events)?;
     let resumed = previous.as_ref().filter(|_| is_resume);
     if let Some(previous) = resumed {
         refuse_changes(&previous.fingerprint, &fingerprint)?;
-        if let Some(lost) = sink.lost().await? {
-            let message = format!("the target {} has lost documents: {lost}", fingerprint.place);
-            return Err(Error::configuration("resuming the job", message)
-                .advise("bring them back, or begin anew with --restart"));
-        }
+        refuse_losses(sink, &fingerprint).await?;
     }
     let run = super::run_name();
     if let Some(finished) = resumed.filter(|previous| previous.finished) {
@@ -97,6 +84,24 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
     store.claim(&run)?;
     store.save(&first)?;
     Ok(Beginning { _lock: lock, first, partitions, is_resume, store, run })
+}
+
+/// What decides what a document becomes.
+fn rules(job: &Job, sink: &dyn Sink) -> Rules {
+    Rules {
+        id: job.chain.id_fingerprint().to_owned(),
+        steps: job.chain.steps_fingerprint().to_owned(),
+        max_document: job.max_document,
+        layout: sink.layout(),
+    }
+}
+
+/// What a checkpoint calls written shall still be there.
+async fn refuse_losses(sink: &dyn Sink, now: &JobFingerprint) -> Result<()> {
+    let Some(lost) = sink.lost().await? else { return Ok(()) };
+    let message = format!("the target {} has lost documents: {lost}", now.place);
+    Err(Error::configuration("resuming the job", message)
+        .advise("bring them back, or begin anew with --restart"))
 }
 
 /// Whether a run of this job can be continued by a later one.

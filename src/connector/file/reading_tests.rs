@@ -426,7 +426,7 @@ fn a_file_that_changes_while_it_is_read_is_refused() {
     let text: String = (0..2_000).map(|n| format!("{{\"n\":{n}}}\n")).collect();
     type Change = fn(&Path);
     let changes: [(&str, Change); 4] = [
-        ("it had 22890 bytes and has 100", |path| {
+        ("it had 20890 bytes and has 100", |path| {
             std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(100).unwrap();
         }),
         ("another file has taken its place", |path| {
