@@ -240,7 +240,7 @@ fn targets_that_cannot_be_written() {
 
     a-file: exit code 78
     error: checking the target: this is a file, and a path without an extension is a folder (path: a-file)
-      try: add an extension such as .jsonl, or name a folder
+      try: add an extension such as .jsonl, or name a folder; standard output is -
 
     folder.jsonl: exit code 78
     error: checking the target: this is a folder, and a path with an extension is one file (path: folder.jsonl)

@@ -188,6 +188,7 @@ fn what_is_given_twice_is_read_once_however_it_is_spelled() {
     );
     let ran = place.succeed("migrate --strategy s.toml");
     assert!(ran.row("read").starts_with("5 documents"), "{}", ran.err);
+    assert!(ran.err.starts_with("starting job s: file:in.jsonl and 2 more -> "), "{}", ran.err);
 }
 
 #[test]

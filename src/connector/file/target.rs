@@ -95,10 +95,14 @@ impl Target {
         };
         let written = match fs::metadata(path) {
             Ok(found) if is_folder && found.is_dir() => probe(path),
+            Ok(found) if !found.is_file() && !found.is_dir() => {
+                let advice = "write to - for standard output, or to null: to discard the documents";
+                return Err(wrong("this is not a regular file", advice));
+            }
             Ok(_) if is_folder => {
                 return Err(wrong(
                     "this is a file, and a path without an extension is a folder",
-                    "add an extension such as .jsonl, or name a folder",
+                    "add an extension such as .jsonl, or name a folder; standard output is -",
                 ));
             }
             Ok(found) if found.is_dir() => {
@@ -106,9 +110,6 @@ impl Target {
                     "this is a folder, and a path with an extension is one file",
                     "name a file inside it",
                 ));
-            }
-            Ok(found) if !found.is_file() => {
-                return Err(wrong("this is not a regular file", "write to - and redirect"));
             }
             Ok(_) => OpenOptions::new().write(true).open(path).map(drop),
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
