@@ -116,7 +116,7 @@ impl ErrorKind {
                 "correct what the message names; `docferry show` prints every setting with its origin"
             }
             ErrorKind::Authentication => "check the key or the sign-in and run again with --resume",
-            ErrorKind::InvalidInput => "mend or replace the damaged input",
+            ErrorKind::InvalidInput => "mend or replace the input",
             ErrorKind::Rejects => "`docferry rejects list JOB` prints them; --max-rejects allows some",
             ErrorKind::Differences => "run the migration again, or look at the documents that differ",
             ErrorKind::Unavailable | ErrorKind::Timeout => {

@@ -35,6 +35,48 @@ fn sources_that_cannot_be_read() {
     assert!(!place.holds("out.jsonl"), "no target is made for a source that is not there");
 }
 
+/// A name that is no text matters only where it matches.
+#[cfg(unix)]
+#[test]
+fn a_file_name_that_is_not_utf8() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    place.write("a.jsonl", LINES);
+    place.write("notes", "");
+    fs::rename(place.path("notes"), place.path(std::ffi::OsStr::from_bytes(b"\xff.txt"))).unwrap();
+    place.succeed("migrate --from *.jsonl --to out.json");
+    let ran = place.docferry("migrate --from *.txt --to out2.json");
+    assert_eq!(ran.code, 78, "{}", ran.err);
+    let says =
+        "error: finding the source: the path is not UTF-8 (path: \u{fffd}.txt)\n  try: rename the file";
+    assert!(ran.err.starts_with(says), "{}", ran.err);
+}
+
+/// The runtime puts the null device in the place of a closed stream; nobody wants documents to go there.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_standard_stream_is_not_the_null_device() {
+    let place = Place::new();
+    place.write("in.jsonl", LINES);
+    let run = |line: &str| {
+        let mut shell = assert_cmd::Command::new("/bin/sh");
+        let docferry = env!("CARGO_BIN_EXE_docferry");
+        Ran::of(shell.current_dir(place.path("")).args(["-c", &format!("{docferry} migrate {line}")]))
+    };
+    for (line, says) in [
+        ("--from in.jsonl --to - >&-", "error: checking the target: standard output is closed (path: -)\n"),
+        ("--from - --to out.jsonl <&-", "error: finding the source: standard input is closed (path: -)\n"),
+    ] {
+        let ran = run(line);
+        assert_eq!(ran.code, 78, "{line}: {}", ran.err);
+        assert!(ran.err.starts_with(says), "{line}: {}", ran.err);
+    }
+    for line in ["--from in.jsonl --to - >/dev/null", "--from - --to out.jsonl </dev/null"] {
+        let ran = run(line);
+        assert_eq!(ran.code, 0, "{line}: {}", ran.err);
+    }
+}
+
 #[test]
 fn an_empty_source_is_a_success_and_it_is_said() {
     let place = Place::new();
@@ -73,7 +115,7 @@ fn all_before_a_truncation_is_moved() {
     warning: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): it ends too early
     failed: job file-out.jsonl
     error: reading the source: the gzip data is damaged or truncated (file: in.jsonl.gz, byte: 1274633): it ends too early
-      try: all before the damage was moved; mend or replace the input and begin anew with --restart
+      try: all before the damage was moved; documents shortly before it may be altered, as packed data proves itself only at its end; mend or replace the input and begin anew with --restart
     "#);
     let moved = String::from_utf8(place.read("out.jsonl")).unwrap();
     assert!(orders(50_000).starts_with(&moved) && moved.ends_with('\n'));
@@ -82,6 +124,9 @@ fn all_before_a_truncation_is_moved() {
         "half of the bytes hold about half of the documents: {}",
         moved.lines().count()
     );
+    let ran = place.docferry("migrate --from in.jsonl.gz --to sqlite:out.db");
+    let says = "mend or replace the input, remove the rows that were written and begin anew with --restart\n";
+    assert!(ran.code == 65 && ran.err.ends_with(says), "{}", ran.err);
 }
 
 #[test]
@@ -195,7 +240,7 @@ fn targets_that_cannot_be_written() {
 
     a-file: exit code 78
     error: checking the target: this is a file, and a path without an extension is a folder (path: a-file)
-      try: add an extension such as .jsonl, or name a folder
+      try: add an extension such as .jsonl, or name a folder; standard output is -
 
     folder.jsonl: exit code 78
     error: checking the target: this is a folder, and a path with an extension is one file (path: folder.jsonl)
@@ -316,7 +361,7 @@ fn a_resume_of_what_has_changed_names_what_differs() {
     strategy(&place, "remove = [\"total\"]");
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
     exit code 78
-    error: resuming the job: the job has changed since its checkpoint: the id rule, the steps or the target's layout have changed
+    error: resuming the job: the job has changed since its checkpoint: the steps ([[transform]]) are others
       try: undo the change, or begin anew with --restart
     "#);
     strategy(&place, "remove = [\"open\"]");

@@ -27,6 +27,9 @@ fn ended(command: &mut Command) -> (i32, String, String) {
 #[test]
 fn mistakes_end_with_64_and_wrong_settings_with_78() {
     let folder = tempfile::tempdir().unwrap();
+    for file in ["mine.toml", "Cargo.lock"] {
+        fs::write(folder.path().join(file), "").unwrap();
+    }
     for (line, code, says) in [
         ("--help", 0, ""),
         ("--version", 0, ""),
@@ -35,8 +38,15 @@ fn mistakes_end_with_64_and_wrong_settings_with_78() {
         ("migrate --resume --restart", 64, "--restart"),
         ("migrate", 64, "give --strategy NAME, or both --from URI and --to URI\n  try: "),
         ("migrate --strategy quickstrat", 78, "did you mean \"quickstart\"?"),
-        ("migrate --from nul: --to null:", 78, "flag --from: source: unknown connector \"nul\""),
+        ("migrate --from nul: --to null:", 64, "flag --from: source: unknown connector \"nul\""),
+        ("migrate --from null: --to null: --limit 0", 64, "--limit"),
+        ("migrate --from null: --to null: --max-rejects 101%", 64, "flag --max-rejects: "),
+        ("migrate --from null: --to null: --max-rate 0", 64, "flag --max-rate: "),
+        ("migrate --from null: --to null: --job A/B", 64, "flag --job: "),
         ("jobs nothing", 78, "no job \"nothing\"; there are none"),
+        ("jobs --state Cargo.lock", 78, "the state folder is not a folder (state: Cargo.lock)"),
+        ("migrate --strategy mine", 78, "; there is a file \"mine.toml\": name it so\n"),
+        ("migrate --from null: --to /dev/null", 78, "or to null: to discard the documents\n"),
     ] {
         let (found, _, stderr) = ended(&mut docferry(folder.path(), line));
         assert_eq!(found, code, "{line}: {stderr}");
@@ -45,6 +55,8 @@ fn mistakes_end_with_64_and_wrong_settings_with_78() {
     let (_, _, stderr) = ended(&mut docferry(folder.path(), "migrate --json"));
     let line: serde_json::Value = serde_json::from_str(&stderr).unwrap();
     assert_eq!((line["event"].as_str(), line["exit_code"].as_u64()), (Some("error"), Some(64)));
+    let (_, _, stderr) = ended(&mut docferry(folder.path(), "migrate --from no.jsonl --to null: --json"));
+    assert_eq!(stderr.matches("os error 2").count(), 1, "a cause is told once: {stderr}");
 }
 
 #[test]
@@ -147,7 +159,7 @@ fn any_file_name_can_be_written_in_a_uri() {
         assert_eq!((code, stdout), (0, format!("{{\"id\":\"{name}\"}}\n")), "{uri}: {stderr}");
     }
     let (code, _, stderr) = ended(&mut docferry(folder.path(), "migrate --from orders:2024.jsonl --to -"));
-    assert_eq!(code, 78);
+    assert_eq!(code, 64);
     assert!(stderr.contains("unknown connector \"orders\""), "{stderr}");
 }
 

@@ -63,7 +63,7 @@ fn help_names_every_command() {
 
     First steps:
       docferry migrate --strategy quickstart
-      docferry migrate --from movies.json --to sqlite:movies.db?table=movies
+      docferry migrate --from "orders/*.jsonl.gz" --to "sqlite:orders.db?table=orders"
       docferry init my-migration
 
     Every long flag has an environment twin: --max-rejects is DOCFERRY_MAX_REJECTS.

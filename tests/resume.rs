@@ -204,6 +204,7 @@ fn what_is_given_twice_is_read_once_however_it_is_spelled() {
     );
     let ran = place.succeed("migrate --strategy s.toml");
     assert!(ran.row("read").starts_with("5 documents"), "{}", ran.err);
+    assert!(ran.err.starts_with("starting job s: file:in.jsonl and 2 more -> "), "{}", ran.err);
 }
 
 #[test]
@@ -220,6 +221,37 @@ fn a_target_that_was_exchanged_under_one_name_is_not_called_missing() {
     std::fs::remove_file(place.path("a.jsonl")).unwrap();
     let ran = place.docferry("migrate --job one --from in.jsonl --to a.jsonl --resume");
     assert!(ran.err.contains("the target [folder]/a.jsonl is missing"), "{}", ran.err);
+}
+
+/// What was written to a table and is gone again is not "done".
+#[test]
+fn rows_that_are_gone_are_missed() {
+    let refused = |place: &Place, statement: &str, says: &str| {
+        place.database("out.db").execute_batch(statement).unwrap();
+        let ran = place.docferry("migrate --from in.jsonl --to sqlite:out.db --resume");
+        assert_eq!(ran.code, 78, "{statement}: {}", ran.err);
+        assert!(ran.err.contains(says) && ran.err.contains("--restart"), "{statement}: {}", ran.err);
+    };
+    for limit in [" --limit 20", ""] {
+        let place = Place::new();
+        place.write("in.jsonl", orders(50));
+        place.succeed(&format!("migrate --from in.jsonl --to sqlite:out.db{limit}"));
+        // Rows that others have added are not counted, and a table that holds more is not suspicious.
+        place.database("out.db").execute_batch("INSERT INTO documents VALUES ('x', '{}')").unwrap();
+        place.succeed("migrate --from in.jsonl --to sqlite:out.db --resume");
+        place.succeed("migrate --from in.jsonl --to sqlite:out.db --restart");
+        place.database("out.db").execute_batch("DELETE FROM documents WHERE id = 'x'").unwrap();
+        let delete = "DELETE FROM documents WHERE rowid = 7";
+        refused(
+            &place,
+            delete,
+            "documents has lost documents: docferry has put 50 rows into it, and it holds 49 rows",
+        );
+        refused(&place, "DELETE FROM documents", "and it holds 0 rows");
+        refused(&place, "DROP TABLE documents", "/out.db, table documents is missing");
+        place.succeed("migrate --from in.jsonl --to sqlite:out.db --restart");
+        place.succeed("verify --from in.jsonl --to sqlite:out.db");
+    }
 }
 
 /// Two runs in one pipe have one working folder, and need not wait for each other.

@@ -70,6 +70,35 @@ fn a_target_that_another_job_is_writing_to_is_held() {
     }
 }
 
+/// A folder of parts is one target: no file in it, a part or another, has a second writer.
+#[cfg(unix)]
+#[test]
+fn a_folder_and_a_file_in_it_are_not_written_at_once() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(100));
+    let refused = |target: &str, why: &str| {
+        let ran = place.docferry(&format!("migrate --job second --from in.jsonl --to {target} --overwrite"));
+        assert_eq!(ran.code, HELD, "{target}: {}", ran.err);
+        assert!(ran.err.contains(why), "{target}: {}", ran.err);
+    };
+    let mut folder = Going::start(&place, "--to parts");
+    folder.give(&orders(10));
+    std::os::unix::fs::symlink("parts/part-00000.jsonl", place.path("link.jsonl")).unwrap();
+    std::fs::write(place.path("parts/part-00000.jsonl"), "").unwrap();
+    for file in ["parts/part-00000.jsonl", "parts/new.jsonl", "link.jsonl"] {
+        refused(file, "another run is writing to its folder");
+    }
+    folder.end();
+
+    let mut file = Going::start(&place, "--job file --to parts/part-00007.jsonl");
+    file.give(&orders(10));
+    refused("parts", "another run is writing to it");
+    // Files in one folder do not exclude each other.
+    place.succeed("migrate --job second --from in.jsonl --to parts/part-00008.jsonl");
+    file.end();
+    place.succeed("migrate --job third --from in.jsonl --to parts --overwrite");
+}
+
 #[test]
 fn two_jobs_may_fill_one_table_at_once() {
     let place = Place::new();

@@ -118,9 +118,15 @@ fn a_part_that_no_run_has_written_is_a_difference() {
         let ran = place.docferry("verify --from in.jsonl --to parts");
         assert_eq!(ran.code, DIFFERENT, "{foreign}: {}{}", ran.out, ran.err);
         assert!(ran.out.contains("501"), "{foreign}: {}", ran.out);
-        // A run begun anew does not touch what it has not written.
-        place.docferry("migrate --from in.jsonl --to parts --restart");
-        assert!(foreign.starts_with("part-") || place.holds(&format!("parts/{foreign}")));
+        // A run begun anew does not touch what it has not written, nor write beside it.
+        let ran = place.docferry("migrate --from in.jsonl --to parts --restart --overwrite");
+        if foreign == "more.jsonl" {
+            let says = "would be read as a part of it (path: parts/more.jsonl)\n  try: move the file away";
+            assert!(ran.code == 78 && ran.err.contains(says), "{}", ran.err);
+            assert!(place.holds("parts/more.jsonl"));
+        } else {
+            assert_eq!(ran.code, 0, "{}", ran.err);
+        }
     }
 }
 

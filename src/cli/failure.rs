@@ -14,12 +14,12 @@ pub(super) fn report(failure: &anyhow::Error, is_json: bool) -> u8 {
     let error = failure.downcast_ref::<Error>();
     let kind = error.map_or(ErrorKind::Io, Error::kind);
     let remedy = error.map_or(kind.remedy(), Error::remedy);
+    // An `Error` prints its own causes.
+    let message = error.map_or_else(|| format!("{failure:#}"), Error::to_string);
     let text = if is_json {
-        let fields = json!({ "kind": format!("{kind:?}"), "message": format!("{failure:#}"), "remedy": remedy, "exit_code": kind.exit_code() });
+        let fields = json!({ "kind": format!("{kind:?}"), "message": message, "remedy": remedy, "exit_code": kind.exit_code() });
         format!("{}\n", stamped("error", fields))
     } else {
-        // An `Error` prints its own causes.
-        let message = error.map_or_else(|| format!("{failure:#}"), Error::to_string);
         format!("error: {message}\n  try: {remedy}\n")
     };
     // Where standard error is closed too, the exit code still speaks.

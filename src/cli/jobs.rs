@@ -62,6 +62,12 @@ fn names(state: &Path) -> Result<Vec<String>> {
     let fail = |cause| Error::io(OPERATION, cause).with("path", folder.display());
     let entries = match fs::read_dir(&folder) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotADirectory => {
+            let message = "the state folder is not a folder";
+            return Err(Error::configuration(OPERATION, message)
+                .with("state", state.display())
+                .advise("--state DIR names the folder"));
+        }
         entries => entries.map_err(fail)?,
     };
     let mut names = Vec::new();

@@ -36,7 +36,7 @@ pub struct Cli {
 const AFTER_HELP: &str = "\
 First steps:
   docferry migrate --strategy quickstart
-  docferry migrate --from movies.json --to sqlite:movies.db?table=movies
+  docferry migrate --from \"orders/*.jsonl.gz\" --to \"sqlite:orders.db?table=orders\"
   docferry init my-migration
 
 Every long flag has an environment twin: --max-rejects is DOCFERRY_MAX_REJECTS.

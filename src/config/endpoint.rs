@@ -51,6 +51,19 @@ fn location(section: &mut Section, connector: &Connector) -> String {
     }
     match section.raw(connector.location) {
         Some(Setting { value: Value::Text(text), .. }) => text,
+        Some(Setting { value: Value::List(list), .. }) => {
+            let texts: Vec<&str> = list
+                .iter()
+                .filter_map(|one| match &one.value {
+                    Value::Text(text) => Some(text.as_str()),
+                    _ => None,
+                })
+                .collect();
+            match texts.as_slice() {
+                [first, _, more @ ..] if !more.is_empty() => format!("{first} and {} more", texts.len() - 1),
+                few => few.join(", "),
+            }
+        }
         _ => String::new(),
     }
 }

@@ -93,7 +93,7 @@ pub enum Begin {
 pub enum MaxRejects {
     /// So many.
     Count(u64),
-    /// This share of the documents read, from 0 to 1.
+    /// This many of a hundred documents read.
     Share(f64),
 }
 
@@ -103,7 +103,7 @@ impl MaxRejects {
         match self {
             MaxRejects::Count(most) => rejected <= most,
             // Compared as a product, so that an empty source has no share to divide by.
-            MaxRejects::Share(most) => rejected as f64 <= most * read as f64,
+            MaxRejects::Share(most) => rejected as f64 * 100.0 <= most * read as f64,
         }
     }
 }
@@ -125,9 +125,7 @@ impl FromStr for MaxRejects {
             None => text.parse().ok().map(MaxRejects::Count),
             Some(number) => {
                 let percent = number.trim_end().parse::<f64>().ok();
-                percent
-                    .filter(|percent| (0.0..=100.0).contains(percent))
-                    .map(|p| MaxRejects::Share(p / 100.0))
+                percent.filter(|percent| (0.0..=100.0).contains(percent)).map(MaxRejects::Share)
             }
         };
         parsed.ok_or_else(|| {
@@ -144,7 +142,7 @@ impl fmt::Display for MaxRejects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MaxRejects::Count(most) => write!(f, "{most}"),
-            MaxRejects::Share(most) => write!(f, "{}%", most * 100.0),
+            MaxRejects::Share(most) => write!(f, "{most}%"),
         }
     }
 }
@@ -159,6 +157,9 @@ mod tests {
         assert!(allows("0", 0, 10) && !allows("0", 1, 10));
         assert!(allows("1%", 1, 100) && !allows("1%", 2, 100));
         assert!(allows("50 %", 0, 0) && !allows("0.1%", 1, 0));
+        for text in ["0.9%", "7", "0.07%", "100%"] {
+            assert_eq!(text.parse::<MaxRejects>().unwrap().to_string(), text);
+        }
         for wrong in ["", "-1", "1.5", "101%", "%", "many"] {
             assert!(wrong.parse::<MaxRejects>().is_err(), "{wrong}");
         }

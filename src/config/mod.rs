@@ -144,10 +144,25 @@ fn refusal(mut problems: Vec<Problem>) -> Error {
         _ => (usize::MAX, 0),
     });
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    match lines.as_slice() {
-        [] => Error::internal(OPERATION, "a connector or the transform refused its settings without a word"),
-        [only] => Error::configuration(OPERATION, only.clone()),
-        many => Error::configuration(OPERATION, format!("{} problems\n  {}", many.len(), many.join("\n  "))),
+    let message = match lines.as_slice() {
+        [] => {
+            let message = "a connector or the transform refused its settings without a word";
+            return Error::internal(OPERATION, message);
+        }
+        [only] => only.clone(),
+        many => format!("{} problems\n  {}", many.len(), many.join("\n  ")),
+    };
+    let is_typed = problems.iter().all(|problem| is_of_command_line(&problem.origin));
+    let kind = if is_typed { ErrorKind::Usage } else { ErrorKind::Configuration };
+    Error::new(kind, OPERATION, message).advise(ErrorKind::Configuration.remedy())
+}
+
+/// Whether a setting came from a flag, or from its twin in the environment.
+fn is_of_command_line(origin: &Origin) -> bool {
+    match origin {
+        Origin::Flag(_) => true,
+        Origin::Environment(name) => name.starts_with("DOCFERRY_"),
+        _ => false,
     }
 }
 

@@ -99,10 +99,12 @@ impl Shelf {
         let hint =
             nearest(wanted, &names).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
         let word = self.word;
-        format!(
-            "unknown {word} {wanted:?}, shipped are {}; a file of your own is a path with .toml{hint}",
-            names.join(", ")
-        )
+        let file = format!("{wanted}.toml");
+        let own = match Path::new(&file).is_file() {
+            true => format!("there is a file {file:?}: name it so"),
+            false => format!("a file of your own is a path with .toml{hint}"),
+        };
+        format!("unknown {word} {wanted:?}, shipped are {}; {own}", names.join(", "))
     }
 }
 

@@ -159,7 +159,7 @@ fn without_auto_scaling_the_bounds_are_the_knobs() {
     let job = resolve(&Asked { run, ..endpoints() }, &cores(8)).unwrap();
     assert!(!job.auto_scaling && job.bounds.least == job.knobs && job.bounds.most == job.knobs);
     assert_eq!(job.knobs.get(Knob::RequestsInFlight), 8);
-    assert_eq!(job.max_rejects, MaxRejects::Share(0.02));
+    assert_eq!(job.max_rejects, MaxRejects::Share(2.0));
 }
 
 #[test]

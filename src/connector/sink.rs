@@ -8,8 +8,8 @@
 //! budget), so one slow lane does not hold up the rest. The pipeline asks [`Sink::route`] for every document, keeps one queue
 //! a lane and calls [`Lane::send`], many at once where the sink allows it.
 //!
-//! The order of calls: `check`, `identity`, `stored`, then `prepare`, then `lanes`; after that `route`, `send`, `mark`, `flush` and
-//! `end_partitions` at any time from any task, and `finish` at the end of a run that came to its end.
+//! The order of calls: `check`, `identity`, `stored` and at a resume `lost`, then `prepare`, then `lanes`; after that `route`, `send`,
+//! `mark`, `flush` and `end_partitions` at any time from any task, and `finish` at the end of a run that came to its end.
 //!
 //! **Delivery.** The engine sends every document at least once, and requests that touch one (key, id) in source order, also
 //! across retries; a request never holds the same (key, id) twice. After a crash it sends again everything after the last checkpoint. A sink
@@ -119,6 +119,12 @@ pub trait Sink: Send + Sync {
     /// Creates or opens the target and brings it to where the run begins. A target that exists, is not empty and is not proven
     /// by `previous` to be this job's is refused (configuration) unless `overwrite`. Returns the target's identity.
     fn prepare<'a>(&'a self, prepare: Prepare<'a>) -> BoxFuture<'a, Result<String>>;
+
+    /// Whether the target has lost, since, what earlier runs have put there, and if so what; asked before a resume, where it costs little to
+    /// know. `None`: not that it could tell.
+    fn lost(&self) -> BoxFuture<'_, Result<Option<String>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Where a document goes, or the reason why it cannot go anywhere. Called on transform workers, after validation; on the hot path.
     fn route(&self, document: &Document<'_>) -> Result<Route, String> {

@@ -23,14 +23,28 @@ pub const CHECKPOINT_VERSION: u32 = 1;
 pub struct JobFingerprint {
     /// The source: connector, location, and what tells a changed one (of a file its length and a hash of its first and last 64 KiB).
     pub source: Vec<String>,
-    /// The steps, id rule and other settings that decide what a document becomes.
-    pub transform: String,
+    /// What decides what a document becomes.
+    #[serde(default)]
+    pub rules: Rules,
     /// The target's identity (a database's own uuid, a file's path).
     pub target: String,
     /// Where the target is, for a person ([`Sink::place`](crate::connector::Sink::place)); empty where it is nowhere. Not compared by
     /// itself: a database that was moved keeps its identity.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub place: String,
+}
+
+/// The settings that decide what a document becomes, apart, so that the one that has changed can be named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rules {
+    /// The id rule.
+    pub id: String,
+    /// The steps.
+    pub steps: String,
+    /// `max_document`: larger documents are rejected.
+    pub max_document: u64,
+    /// How the target lays documents out ([`Sink::layout`](crate::connector::Sink::layout)).
+    pub layout: String,
 }
 
 /// How many documents met which end. Sums over the finished part of the source.

@@ -154,7 +154,10 @@ impl<'a> Id<'a> {
                 return Ok(Self { characters: String::from_utf8_lossy(raw), kind });
             }
         };
-        Err(format!("no id: field {name:?} {what}"))
+        // What would be an id if it were there is easily made.
+        let hint =
+            if matches!(raw, None | Some(b"null")) { "; [id] from = \"position\" makes one" } else { "" };
+        Err(format!("no id: field {name:?} {what}{hint}"))
     }
 
     /// Why a document with this id is refused where a document with the same characters and another kind is.
@@ -194,12 +197,15 @@ mod tests {
         assert_eq!(id(r#""\ufffd""#), is("\u{fffd}", IdKind::String));
         for (raw, what) in [
             (r#""a\ud800""#, "holds half of a surrogate pair, which is no character"),
-            ("null", "is null"),
+            ("null", "is null; [id] from = \"position\" makes one"),
             ("{}", "is an object"),
             ("[]", "is an array"),
         ] {
             assert_eq!(id(raw).unwrap_err(), format!("no id: field \"k\" {what}"));
         }
-        assert_eq!(Id::of("k", None).unwrap_err(), "no id: field \"k\" is missing");
+        assert_eq!(
+            Id::of("k", None).unwrap_err(),
+            "no id: field \"k\" is missing; [id] from = \"position\" makes one"
+        );
     }
 }

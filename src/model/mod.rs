@@ -3,8 +3,8 @@
 //! [`document`] says what a document is: exact bytes in a contiguous buffer. [`json`] reads those bytes without
 //! changing them. [`batch`] and [`partition`] say where documents come from, [`request`] where they go,
 //! [`checkpoint`] what is known durable, [`buffers`] keeps memory for the next batch. [`knobs`], [`sample`] and [`decision`] are the words of the tuner's loop,
-//! [`meter`] the counters it is measured with, [`event`] everything the outside may know, [`shell`] a command that it may paste.
-//! [`blocking()`] runs what may wait for a disk.
+//! [`meter`] the counters it is measured with, [`event`] everything the outside may know, [`shell`] a command that it may paste,
+//! [`standard`] whether the process was given its standard streams. [`blocking()`] runs what may wait for a disk.
 
 pub mod batch;
 mod blocking;
@@ -23,6 +23,7 @@ pub mod request;
 pub mod sample;
 pub mod settings;
 pub mod shell;
+pub mod standard;
 pub mod units;
 
 pub use blocking::blocking;

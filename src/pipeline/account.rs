@@ -482,7 +482,8 @@ mod tests {
         let rejects = RejectLog::open(folder.path(), 0).unwrap();
         let meter = Arc::new(Meter::default());
         let partitions = ["a", "b"].map(partition);
-        let account = Account::new(&partitions, &finished, Counters::default(), rejects, meter);
+        let fence = Fence { store: CheckpointStore::new(folder.path()), run: "run".to_owned() };
+        let account = Account::new(&partitions, &finished, Counters::default(), rejects, fence, meter);
         assert_eq!(account.ended_partitions().await, [1]);
         let ticket = account.open(0, 0, Position::default(), Position::END);
         account.settle(&ticket, 1, Results::default()).unwrap();

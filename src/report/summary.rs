@@ -90,7 +90,11 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
     rows.extend(requests(summary));
     rows.push((
         "memory",
-        format!("{} at most, {} of it documents", Bytes(summary.peak_memory), Bytes(summary.peak_credits)),
+        format!(
+            "{} at most, {} reserved for documents at most",
+            Bytes(summary.peak_memory),
+            Bytes(summary.peak_credits)
+        ),
     ));
     let per_cpu_second = Count(per_second(moved(summary), summary.cpu) as u64);
     rows.push(("cpu", format!("{}, {per_cpu_second} documents per CPU-second", Elapsed(summary.cpu))));
@@ -225,7 +229,7 @@ mod tests {
       requests      15 000, 3 throttled, 1 sent again, 1 234 RU
       latency       p50 1.20 ms, p95 4.80 ms, p99 12.30 ms, max 250.00 ms
       hottest lane  lane 3, 31.7% of the documents
-      memory        61.0 MiB at most, 31.0 MiB of it documents
+      memory        61.0 MiB at most, 31.0 MiB reserved for documents at most
       cpu           30.0 s, 50 000 documents per CPU-second
       tuner         1 decision, pools 2/4/8 at the end
       time          20.0 s

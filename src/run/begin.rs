@@ -7,7 +7,7 @@ use crate::checkpoint::store::CheckpointStore;
 use crate::config::job::{Begin, Job};
 use crate::connector::{Prepare, Sink, Source, Start};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint, JobFingerprint};
+use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint, JobFingerprint, Rules};
 use crate::model::event::Event;
 use crate::model::partition::Partition;
 use crate::model::units::Counted;
@@ -46,18 +46,14 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
     if let Some(message) = lock.warning() {
         let _ = events.send(Event::Warning { message });
     }
-    let fingerprint = JobFingerprint {
-        source: source_lines,
-        transform: format!("{} max_document {} {}", job.chain.fingerprint(), job.max_document, sink.layout()),
-        target,
-        place,
-    };
+    let fingerprint = JobFingerprint { source: source_lines, rules: rules(job, sink), target, place };
     let store = super::store_of(job);
     let previous = earlier(job, &store, &fingerprint, events).await?;
     let is_resume = decide(job, previous.as_ref(), events)?;
     let resumed = previous.as_ref().filter(|_| is_resume);
     if let Some(previous) = resumed {
         refuse_changes(&previous.fingerprint, &fingerprint)?;
+        refuse_losses(sink, &fingerprint).await?;
     }
     let run = super::run_name();
     if let Some(finished) = resumed.filter(|previous| previous.finished) {
@@ -106,6 +102,24 @@ fn first_checkpoint(
         target_state: job.sink.mark()?,
         ..previous.filter(|_| is_resume).unwrap_or_default()
     })
+}
+
+/// What decides what a document becomes.
+fn rules(job: &Job, sink: &dyn Sink) -> Rules {
+    Rules {
+        id: job.chain.id_fingerprint().to_owned(),
+        steps: job.chain.steps_fingerprint().to_owned(),
+        max_document: job.max_document,
+        layout: sink.layout(),
+    }
+}
+
+/// What a checkpoint calls written shall still be there.
+async fn refuse_losses(sink: &dyn Sink, now: &JobFingerprint) -> Result<()> {
+    let Some(lost) = sink.lost().await? else { return Ok(()) };
+    let message = format!("the target {} has lost documents: {lost}", now.place);
+    Err(Error::configuration("resuming the job", message)
+        .advise("bring them back, or begin anew with --restart"))
 }
 
 /// Whether a run of this job can be continued by a later one.

@@ -7,7 +7,7 @@
 
 use crate::config::job::{Begin, Job};
 use crate::error::{Error, Result};
-use crate::model::checkpoint::JobFingerprint;
+use crate::model::checkpoint::{JobFingerprint, Rules};
 
 /// Refuses an earlier checkpoint that was found under this job's name and is of another target.
 pub(super) fn refuse_other_target(job: &Job, before: &JobFingerprint, now: &JobFingerprint) -> Result<()> {
@@ -41,9 +41,7 @@ pub(super) fn refuse_changes(before: &JobFingerprint, now: &JobFingerprint) -> R
     for line in now.source.iter().filter(|line| !before.source.contains(line)) {
         changes.push(format!("the source is {line}"));
     }
-    if before.transform != now.transform {
-        changes.push("the id rule, the steps or the target's layout have changed".to_owned());
-    }
+    changes.extend(rule_changes(&before.rules, &now.rules));
     if before.target != now.target {
         changes.push(match now.target.as_str() {
             "" => format!("the target {} is missing", shown(before)),
@@ -58,6 +56,26 @@ pub(super) fn refuse_changes(before: &JobFingerprint, now: &JobFingerprint) -> R
     let message = format!("the job has changed since its checkpoint: {}", changes.join("; "));
     Err(Error::configuration("resuming the job", message)
         .advise("undo the change, or begin anew with --restart"))
+}
+
+/// What differs of the rules by which documents change. The id rule and the steps are as long as the strategy makes them: they are named and
+/// not repeated.
+fn rule_changes(before: &Rules, now: &Rules) -> Vec<String> {
+    let mut changes = Vec::new();
+    if before.id != now.id {
+        changes.push("the id rule ([id]) is another one".to_owned());
+    }
+    if before.steps != now.steps {
+        changes.push("the steps ([[transform]]) are others".to_owned());
+    }
+    if before.max_document != now.max_document {
+        let [before, now] = [before.max_document, now.max_document];
+        changes.push(format!("max_document was {before} bytes, it is {now}"));
+    }
+    if before.layout != now.layout {
+        changes.push(format!("the target's layout was {}, it is {}", before.layout, now.layout));
+    }
+    changes
 }
 
 fn shown(fingerprint: &JobFingerprint) -> &str {
@@ -82,6 +100,24 @@ mod tests {
         assert!(is_other(&before, &at("uuid-2", "/b.db, table t")));
         assert!(is_other(&before, &at("null", "")) && is_other(&at("null", ""), &at("memory m", "")));
         assert!(!is_other(&at("null", ""), &at("null", "")));
+    }
+
+    #[test]
+    fn the_rule_that_has_changed_is_named() {
+        let rules = |id: &str, steps: &str, max_document, layout: &str| Rules {
+            id: id.to_owned(),
+            steps: steps.to_owned(),
+            max_document,
+            layout: layout.to_owned(),
+        };
+        let before = rules("a", "b", 1, "c");
+        assert_eq!(rule_changes(&before, &before), [""; 0]);
+        assert_eq!(rule_changes(&before, &rules("x", "b", 1, "c")), ["the id rule ([id]) is another one"]);
+        assert_eq!(rule_changes(&before, &rules("a", "x", 1, "c")), ["the steps ([[transform]]) are others"]);
+        assert_eq!(
+            rule_changes(&before, &rules("a", "b", 2, "d")),
+            ["max_document was 1 bytes, it is 2", "the target's layout was c, it is d"]
+        );
     }
 
     #[test]

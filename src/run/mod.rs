@@ -190,7 +190,14 @@ fn remedy(job: &Job, error: &Error) -> String {
     match error.kind() {
         // What is mended has changed, and a resume would refuse it.
         ErrorKind::InvalidInput => {
-            "all before the damage was moved; mend or replace the input and begin anew with --restart".to_owned()
+            let remedy = error.remedy();
+            // A restart writes files anew; rows stay, and one with an altered id would never be replaced.
+            let rows = if job.sink.capabilities().keyed && remedy != error.kind().remedy() {
+                ", remove the rows that were written"
+            } else {
+                ""
+            };
+            format!("all before the damage was moved; {remedy}{rows} and begin anew with --restart")
         }
         // The remedies of what passes speak of --resume.
         kind if !begin::can_resume(job) && kind.exit_code() == ErrorKind::Io.exit_code() => {

@@ -13,7 +13,8 @@ pub struct Chain {
     names: Names,
     steps: Vec<Box<dyn Step>>,
     id: Option<IdRule>,
-    fingerprint: String,
+    id_fingerprint: String,
+    steps_fingerprint: String,
 }
 
 /// The memory of one worker, kept from document to document.
@@ -55,8 +56,8 @@ impl Chain {
         let mut id_section = strategy.table("id");
         let id = IdRule::from_settings(&mut id_section, &mut names);
         strategy.absorb(id_section);
-        let mut fingerprint =
-            strategy.raw("id").map(|setting| format!("id {} ", setting.value)).unwrap_or_default();
+        let id_fingerprint = strategy.raw("id").map(|setting| setting.value.to_string()).unwrap_or_default();
+        let mut steps_fingerprint = String::new();
         let tables = match strategy.raw("transform") {
             None => Vec::new(),
             Some(Setting { value: Value::List(tables), .. }) => tables,
@@ -77,14 +78,20 @@ impl Chain {
                 steps.push(step);
             }
             strategy.absorb(section);
-            fingerprint.push_str(&table.value.to_string());
+            steps_fingerprint.push_str(&table.value.to_string());
         }
-        Chain { names, steps, id, fingerprint }
+        Chain { names, steps, id, id_fingerprint, steps_fingerprint }
     }
 
     /// A chain without steps: documents are validated and go out as they came.
     pub fn empty() -> Chain {
-        Chain { names: Names::default(), steps: Vec::new(), id: None, fingerprint: String::new() }
+        Chain {
+            names: Names::default(),
+            steps: Vec::new(),
+            id: None,
+            id_fingerprint: String::new(),
+            steps_fingerprint: String::new(),
+        }
     }
 
     /// Whether documents only pass through.
@@ -92,9 +99,14 @@ impl Chain {
         self.steps.is_empty() && self.id.is_none()
     }
 
-    /// A text that is equal for equal chains: a resume compares it.
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
+    /// A text that is equal for equal id rules: a resume compares it.
+    pub fn id_fingerprint(&self) -> &str {
+        &self.id_fingerprint
+    }
+
+    /// A text that is equal for equal steps: a resume compares it.
+    pub fn steps_fingerprint(&self) -> &str {
+        &self.steps_fingerprint
     }
 
     /// Validates a document and runs the steps. A changed document is appended to `out`. `position_id` writes the text that stands for the document's

@@ -9,10 +9,11 @@
 //! operand    = field | `field` | "text" | 'text' | number | true | false | null
 //! ```
 //!
-//! A missing field is null. Numbers compare by value (whole numbers exactly, others as doubles), texts by character. Values of
-//! different kinds are unequal, and neither is less than the other. An operand alone must be true.
+//! A missing field is null. Numbers compare by value, as the decimals that they are, texts by character. Lists and objects are equal where
+//! their texts are, white space between tokens aside. Values of different kinds are unequal, and neither is less than the other. An
+//! operand alone must be true.
 
-use crate::model::json::scalar_text;
+use crate::model::json::{self, Index, compare_numbers, compare_strings, scalar_text};
 use crate::transform::draft::Draft;
 use crate::transform::names::{NameId, Names};
 use std::borrow::Cow;
@@ -128,23 +129,21 @@ fn compare(left: &[u8], how: Comparison, right: &[u8]) -> bool {
 /// How two values stand to each other; nothing where they do not compare.
 fn order(left: &[u8], right: &[u8]) -> Option<Ordering> {
     match (left.first()?, right.first()?) {
-        (b'"', b'"') => {
-            // Most strings hold no escape: their characters compare as their bytes.
-            if !left.contains(&b'\\') && !right.contains(&b'\\') {
-                return Some(left[1..left.len() - 1].cmp(&right[1..right.len() - 1]));
-            }
-            Some(scalar_text(left).cmp(&scalar_text(right)))
-        }
-        (b'-' | b'0'..=b'9', b'-' | b'0'..=b'9') => {
-            let (left, right) = (std::str::from_utf8(left).ok()?, std::str::from_utf8(right).ok()?);
-            match (left.parse::<i128>(), right.parse::<i128>()) {
-                (Ok(left), Ok(right)) => Some(left.cmp(&right)),
-                _ => left.parse::<f64>().ok()?.partial_cmp(&right.parse::<f64>().ok()?),
-            }
+        (b'"', b'"') => Some(compare_strings(&left[1..left.len() - 1], &right[1..right.len() - 1])),
+        (b'-' | b'0'..=b'9', b'-' | b'0'..=b'9') => Some(compare_numbers(left, right)),
+        (b'[', b'[') | (b'{', b'{') => {
+            (left == right || compacted(left) == compacted(right)).then_some(Ordering::Equal)
         }
         (a, b) if a == b && left == right => Some(Ordering::Equal),
         _ => None,
     }
+}
+
+/// The text of a value without the white space between its tokens.
+fn compacted(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    json::compact(text, &mut out);
+    out
 }
 
 struct Parser<'t, 'n> {
@@ -323,9 +322,9 @@ impl Parser<'_, '_> {
                     return Ok(if quote == '`' {
                         Operand::Field(self.names.intern(&characters))
                     } else {
-                        let mut json = Vec::new();
-                        crate::model::json::write_string(&mut json, &characters);
-                        Operand::Constant(json)
+                        let mut text = Vec::new();
+                        json::write_string(&mut text, &characters);
+                        Operand::Constant(text)
                     });
                 }
                 _ => characters.push(c),
@@ -339,7 +338,8 @@ impl Parser<'_, '_> {
         let end =
             rest.find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c))).unwrap_or(rest.len());
         let text = &rest[..end];
-        if serde_json::from_str::<serde_json::Number>(text).is_err() {
+        // Asked in the words of a document, so that a constant may be whatever a field may be.
+        if json::index(format!("{{\"n\":{text}}}").as_bytes(), &mut Index::default()).is_err() {
             return Err("this is not a number");
         }
         let constant = Operand::Constant(text.as_bytes().to_vec());
@@ -351,7 +351,7 @@ impl Parser<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::json::{Index, index};
+    use crate::model::json::index;
     use crate::transform::draft::DraftMemory;
 
     fn holds(filter: &str, document: &str) -> bool {
@@ -389,6 +389,23 @@ mod tests {
         ] {
             assert!(holds(filter, document), "{filter}");
             assert!(!holds(&format!("not ({filter})"), document), "not {filter}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_equal_in_the_text_is_not_equal() {
+        let document = r#"{"a":123456789012345678901234567890123456789012,"b":123456789012345678901234567890123456789013,
+            "c":1e400,"d":1e500,"e":9007199254740992,"f":9007199254740993.0,"g":"\ud800","h":"\ud801",
+            "i":[1, {"x" : 2}],"j":[1,{"x":2 }],"k":[1.0,{"x":2}],"l":"\u0061"}"#;
+        for filter in [
+            "a < b and a != b",
+            "c < d and c == 1e400 and d > 1.5E+499",
+            "e < f and f == 9007199254740993",
+            "g != h and g == g and g < h",
+            "i == j and i != k and not (i < j)",
+            "l == 'a' and l in ['b', 'a']",
+        ] {
+            assert!(holds(filter, document), "{filter}");
         }
     }
 

@@ -3,10 +3,12 @@
 //! As a source:
 //!
 //! ```text
+//!   pattern   a pattern -> files                                what matches
 //!   plan      paths and patterns -> inputs -> partitions        what is there
 //!   streams   an input -> uncompressed bytes from a place on    how to get at it
 //!   unpack    compressed bytes -> uncompressed ones             what of a damaged stream can be had
 //!   feed      bytes -> the buffer of a batch                    one copy, by the kernel
+//!   seen      an input, later                                   is it still the one that was looked at
 //!   split     bytes -> records (lines, elements)                where documents are
 //!   cursor    all of it -> batches                              limits, positions, damage
 //! ```
@@ -37,10 +39,12 @@ mod mark;
 mod names;
 mod oversize;
 mod part;
+mod pattern;
 mod plan;
 mod prepare;
 #[cfg(test)]
 mod reading_tests;
+mod seen;
 mod sheet;
 mod sink;
 mod source;

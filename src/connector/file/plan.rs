@@ -6,9 +6,12 @@
 
 use crate::connector::file::format::{Compression, Format};
 use crate::connector::file::names::{distinct, full_name, is_pattern, partition_id, short_name};
+use crate::connector::file::pattern;
+use crate::connector::file::seen::Seen;
 use crate::connector::file::streams::read_head;
 use crate::error::{Error, Result};
 use crate::model::partition::{Partition, PartitionId, Position};
+use crate::model::standard::{Standard, was_closed};
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
@@ -58,6 +61,8 @@ pub(super) struct Input {
     pub(super) shown: String,
     /// Its stored length. A pipe has none.
     pub(super) length: Option<u64>,
+    /// What the system said of it; a pipe changes as it is read.
+    pub(super) seen: Option<Seen>,
     /// Its compression, unless only reading will tell.
     pub(super) compression: Option<Compression>,
     /// Its format, once it is known: for a plain file when planning, else when it is first opened.
@@ -175,22 +180,15 @@ fn named(path: &Path, pattern: Option<&str>) -> Result<Candidate> {
 /// Adds the files that `pattern` matches, in the order of their paths.
 fn matches(pattern: &str, found: &mut Vec<Candidate>) -> Result<()> {
     let wrong = |message: String| Error::configuration(FINDING, message).with("path", pattern);
-    // As in a shell, a wildcard does not match a leading dot.
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-    let paths =
-        glob::glob_with(pattern, options).map_err(|cause| wrong(format!("not a valid pattern: {cause}")))?;
-    let mut files = Vec::new();
-    for path in paths {
-        let path = path.map_err(|cause| wrong(String::from("a folder cannot be read")).caused_by(cause))?;
-        if path.is_file() {
-            files.push(path);
-        }
-    }
+    let files = pattern::files(pattern)
+        .map_err(|cause| wrong(format!("not a valid pattern: {cause}")))?
+        .map_err(|(folder, cause)| {
+            wrong(String::from("a folder cannot be read")).with("folder", folder.display()).caused_by(cause)
+        })?;
     if files.is_empty() {
         return Err(wrong(String::from("no file matches the pattern"))
             .advise("check the pattern, and quote it where the shell would expand it"));
     }
-    files.sort();
     for path in &files {
         found.push(named(path, Some(pattern))?);
     }
@@ -209,8 +207,12 @@ fn look(place: Place, name: String, reading: &Reading) -> Result<Input> {
     if let Some(known) = reading.format.or_else(|| Format::of_source_name(&shown)) {
         let _ = format.set(known);
     }
-    let mut input = Input { place, name, shown, length: None, compression, format };
+    let mut input = Input { place, name, shown, length: None, seen: None, compression, format };
     match &input.place {
+        Place::StandardInput if was_closed(Standard::Input) => {
+            return Err(unusable("standard input is closed", Path::new("-"))
+                .advise("give it something to read, or name a file"));
+        }
         Place::StandardInput => {}
         Place::Bundled(bytes) => input.length = Some(bytes.len() as u64),
         Place::File(path) => {
@@ -223,6 +225,7 @@ fn look(place: Place, name: String, reading: &Reading) -> Result<Input> {
             // Opening a pipe would wait for its writer, and reading would use it up.
             if metadata.is_file() {
                 input.length = Some(metadata.len());
+                input.seen = Some(Seen::of(&metadata));
                 let path = path.clone();
                 look_inside(&mut input, &path).map_err(|cause| unreadable(&path, cause))?;
             }

@@ -26,7 +26,7 @@ pub(super) struct Prepared {
     /// Its absolute path.
     pub(super) path: String,
     /// Held as long as the target is written to; standard output has none.
-    pub(super) _lock: Arc<Option<TargetLock>>,
+    pub(super) _locks: Arc<[TargetLock]>,
     /// Its files, by lane.
     pub(super) parts: Arc<[Arc<Part>]>,
     /// Their names in a mark, in the same order.
@@ -55,9 +55,15 @@ impl Preparation {
             fs::create_dir_all(path).map_err(|cause| failed(path, cause))?;
         }
         let path = self.target.absolute().map_err(|cause| Error::io(PREPARING, cause))?;
+        let shared = match &self.target {
+            Target::File(path) => TargetLock::share_folder_of(path)?,
+            Target::Folder { .. } | Target::StandardOutput => None,
+        };
         let found = self.lock(false)?;
         let recorded = Mark::of(&self.target_state, &path);
         let files = self.target.files().map_err(|cause| failed(Path::new(&path), cause))?;
+        let others = self.target.others().map_err(|cause| failed(Path::new(&path), cause))?;
+        refuse_others(&others)?;
         match self.start {
             Start::Fresh if self.overwrite => {}
             Start::Fresh => self.refuse_foreign(&files, recorded.as_ref())?,
@@ -65,6 +71,7 @@ impl Preparation {
         }
         // A file that is not there yet is made only now that nothing speaks against it.
         let lock = if found.is_some() { found } else { self.lock(true)? };
+        let locks = shared.into_iter().chain(lock).collect();
         let kept = recorded.filter(|_| self.start == Start::Resume);
         let noted = |name: &str| kept.as_ref().and_then(|mark| mark.parts.get(name));
         if let Target::Folder { .. } = self.target {
@@ -82,7 +89,7 @@ impl Preparation {
             parts.push(Arc::new(Part::new(file, Arc::clone(&self.shared), extent)));
             names.push(name);
         }
-        Ok(Prepared { path, _lock: Arc::new(lock), parts: parts.into(), names: names.into() })
+        Ok(Prepared { path, _locks: locks, parts: parts.into(), names: names.into() })
     }
 
     /// Keeps other runs away from the target, if it is there or is to be made.
@@ -169,6 +176,16 @@ impl Preparation {
         self.shared.created.store(true, Ordering::Release);
         Ok(extent)
     }
+}
+
+/// What lies in a folder and would be read as a part of it makes the target something else than this job has written, and no part
+/// takes its place: it is not overwritten either.
+fn refuse_others(others: &[PathBuf]) -> Result<()> {
+    let Some(file) = others.first() else { return Ok(()) };
+    let message = "the folder holds a file that no run has made and that would be read as a part of it";
+    Err(Error::configuration(PREPARING, message)
+        .with("path", file.display())
+        .advise("move the file away, or name another folder"))
 }
 
 fn is_empty(file: &Path) -> bool {

@@ -422,6 +422,52 @@ fn a_changed_file_changes_its_line() {
 }
 
 #[test]
+fn a_file_that_changes_while_it_is_read_is_refused() {
+    let text: String = (0..2_000).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 4] = [
+        ("it had 20890 bytes and has 100", |path| {
+            std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(100).unwrap();
+        }),
+        ("another file has taken its place", |path| {
+            let other = path.with_extension("new");
+            std::fs::copy(path, &other).unwrap();
+            std::fs::rename(other, path).unwrap();
+        }),
+        ("it was written to", |path| {
+            let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        }),
+        ("it cannot be found any more", |path| std::fs::remove_file(path).unwrap()),
+    ];
+    for (says, change) in changes {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        std::fs::write(&path, &text).unwrap();
+        let source = reading(&path, Some(8 * 1024));
+        now(source.check()).unwrap();
+        let partitions = now(source.partitions()).unwrap();
+        let whole = |number: usize| Stretch { from: partitions[number].start.clone(), until: None };
+        let mut first = now(source.open(&partitions[0], whole(0))).unwrap();
+        change(&path);
+        let refused = |error: crate::error::Error| {
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+            assert!(error.to_string().contains(says), "{error}");
+        };
+        refused(now(source.open(&partitions[1], whole(1))).err().unwrap());
+        let limit = BatchLimit { documents: 100, bytes: 4096, max_document: MAX_DOCUMENT };
+        let error = loop {
+            match now(first.next(limit)) {
+                Ok(Next::Batch(_)) => {}
+                Ok(Next::Grow(_) | Next::End) => panic!("{says}"),
+                Err(error) => break error,
+            }
+        };
+        refused(error);
+    }
+}
+
+#[test]
 fn the_bundled_file_is_there() {
     let (name, bytes) = super::BUNDLED[0];
     let reading = Reading {

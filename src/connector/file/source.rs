@@ -10,6 +10,7 @@ use crate::connector::file::format::{Compression, Format};
 use crate::connector::file::locate::LineCounts;
 use crate::connector::file::names::input_name;
 use crate::connector::file::plan::{Given, Input, Place, Plan, Reading, Slice};
+use crate::connector::file::seen::refuse_change;
 use crate::connector::file::streams;
 use crate::connector::source::{Reader, Source, SourceCapabilities};
 use crate::error::{Error, Result};
@@ -105,8 +106,9 @@ impl Source for FileSource {
             let unknown = || Error::internal("opening a partition", "the source has no such partition");
             let slice =
                 self.slice(partition).ok_or_else(|| unknown().with("partition", &partition.id))?.clone();
+            let input = Arc::clone(&slice.input);
             let cursor = blocking("opening a partition", move || open(&slice, &stretch)).await?;
-            Ok(Box::new(FileReader { cursor: Some(Box::new(cursor)) }) as Box<dyn Reader>)
+            Ok(Box::new(FileReader { input, cursor: Some(Box::new(cursor)) }) as Box<dyn Reader>)
         })
     }
 
@@ -141,6 +143,7 @@ impl Source for FileSource {
 
 fn open(slice: &Slice, stretch: &Stretch) -> Result<Cursor> {
     let from = stretch.from.at;
+    refuse_change(&slice.input)?;
     let opened = streams::open(slice, from)?;
     let until = stretch.until.as_ref().map(|until| until.at);
     let scope = Scope {
@@ -179,6 +182,7 @@ fn describe(input: &Input, partition_bytes: Option<u64>) -> Result<String> {
 
 /// A cursor that is taken along to a blocking thread for every batch.
 struct FileReader {
+    input: Arc<Input>,
     cursor: Option<Box<Cursor>>,
 }
 
@@ -190,9 +194,13 @@ impl Reader for FileReader {
                 .cursor
                 .take()
                 .ok_or_else(|| Error::internal(READING, "an earlier read was broken off"))?;
+            let input = Arc::clone(&self.input);
             let (cursor, next) = blocking(READING, move || {
                 let next = cursor.next(limit);
-                Ok((cursor, next))
+                // What looks like an end, or like damage, may be somebody's work.
+                let is_last = matches!(next, Ok(Next::End) | Err(_));
+                let unchanged = if is_last { refuse_change(&input) } else { Ok(()) };
+                Ok((cursor, unchanged.and(next)))
             })
             .await?;
             self.cursor = Some(cursor);

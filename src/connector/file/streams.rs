@@ -128,7 +128,10 @@ pub(super) fn failure(file: &str, compression: Compression, byte: u64, cause: io
     const READING: &str = "reading the source";
     let error = if compression != Compression::None && cause.raw_os_error().is_none() {
         let message = format!("the {} data is damaged or truncated", compression.as_str());
-        Error::new(ErrorKind::InvalidInput, READING, message).caused_by(cause)
+        // The checksum comes last: until then a decoder takes wrong bits for right ones.
+        Error::new(ErrorKind::InvalidInput, READING, message).caused_by(cause).advise(
+            "documents shortly before it may be altered, as packed data proves itself only at its end; mend or replace the input",
+        )
     } else {
         Error::io(READING, cause)
     };

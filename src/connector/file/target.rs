@@ -1,6 +1,7 @@
 //! Where a target's files are, and whether they could be written.
 
 use crate::error::{Error, Result};
+use crate::model::standard::{Standard, was_closed};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,6 +81,11 @@ impl Target {
     /// Whether it could be written, without changing it.
     pub(super) fn check(&self) -> Result<()> {
         let (path, is_folder) = match self {
+            Target::StandardOutput if was_closed(Standard::Output) => {
+                return Err(Error::configuration(CHECKING, "standard output is closed")
+                    .with("path", "-")
+                    .advise("redirect it, or write to null: to discard the documents"));
+            }
             Target::StandardOutput => return Ok(()),
             Target::File(path) => (path, false),
             Target::Folder { path, .. } => (path, true),
@@ -89,10 +95,14 @@ impl Target {
         };
         let written = match fs::metadata(path) {
             Ok(found) if is_folder && found.is_dir() => probe(path),
+            Ok(found) if !found.is_file() && !found.is_dir() => {
+                let advice = "write to - for standard output, or to null: to discard the documents";
+                return Err(wrong("this is not a regular file", advice));
+            }
             Ok(_) if is_folder => {
                 return Err(wrong(
                     "this is a file, and a path without an extension is a folder",
-                    "add an extension such as .jsonl, or name a folder",
+                    "add an extension such as .jsonl, or name a folder; standard output is -",
                 ));
             }
             Ok(found) if found.is_dir() => {
@@ -100,9 +110,6 @@ impl Target {
                     "this is a folder, and a path with an extension is one file",
                     "name a file inside it",
                 ));
-            }
-            Ok(found) if !found.is_file() => {
-                return Err(wrong("this is not a regular file", "write to - and redirect"));
             }
             Ok(_) => OpenOptions::new().write(true).open(path).map(drop),
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
@@ -133,15 +140,19 @@ impl Target {
     /// whoever reads `parts/*.jsonl` does not know which of them this job has written.
     pub(super) fn readable(&self) -> io::Result<Vec<PathBuf>> {
         let mut files = self.files()?;
-        if let Target::Folder { extension, .. } = self {
-            let ending = format!(".{extension}");
-            let looks_so = |path: &PathBuf| path.to_str().is_some_and(|name| name.ends_with(&ending));
-            let is_other = |path: &PathBuf| looks_so(path) && part_number(path).is_none() && path.is_file();
-            let mut others: Vec<PathBuf> = self.entries()?.into_iter().filter(is_other).collect();
-            others.sort();
-            files.extend(others);
-        }
+        files.extend(self.others()?);
         Ok(files)
+    }
+
+    /// What is in a folder and only looks like a part, in order.
+    pub(super) fn others(&self) -> io::Result<Vec<PathBuf>> {
+        let Target::Folder { extension, .. } = self else { return Ok(Vec::new()) };
+        let ending = format!(".{extension}");
+        let looks_so = |path: &PathBuf| path.to_str().is_some_and(|name| name.ends_with(&ending));
+        let is_other = |path: &PathBuf| looks_so(path) && part_number(path).is_none() && path.is_file();
+        let mut others: Vec<PathBuf> = self.entries()?.into_iter().filter(is_other).collect();
+        others.sort();
+        Ok(others)
     }
 
     /// The file, if it exists, or what is in the folder.
@@ -171,7 +182,7 @@ pub(super) fn sync_folder_of(path: &Path) -> Result<()> {
 }
 
 /// The folder that holds `path`.
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

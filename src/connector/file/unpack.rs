@@ -27,6 +27,10 @@ pub(super) struct Unpacked<R> {
     is_drained: bool,
     /// Nothing, or nothing but whole members, was shown to it.
     is_between: bool,
+    /// A whole member has been given.
+    has_member: bool,
+    /// What follows is padding.
+    is_padding: bool,
     /// What is wrong with the rest.
     damage: Option<String>,
 }
@@ -55,7 +59,15 @@ impl<R: BufRead> Unpacked<R> {
             Compression::Zstd => Decoder::Zstd { decoder: ZstdDecoder::new()?, most: ZSTD_BEGINNING },
             _ => Decoder::Gzip(Decompress::new_gzip(GZIP_WINDOW)),
         };
-        Ok(Self { stored, decoder, is_drained: true, is_between: true, damage: None })
+        Ok(Self {
+            stored,
+            decoder,
+            is_drained: true,
+            is_between: true,
+            has_member: false,
+            is_padding: false,
+            damage: None,
+        })
     }
 }
 
@@ -76,12 +88,21 @@ impl<R: BufRead> Read for Unpacked<R> {
                 self.damage = Some("it ends too early".to_owned());
                 continue;
             }
+            if self.is_padding || self.has_member && self.is_between && self.decoder.is_padding(shown) {
+                self.is_padding = true;
+                let length = shown.len();
+                if shown.iter().any(|byte| *byte != 0) {
+                    self.damage = Some("something stands behind the zeros after its end".to_owned());
+                }
+                self.stored.consume(length);
+                continue;
+            }
             let Step { taken, given, end } = self.decoder.step(shown, into);
             self.stored.consume(taken);
             self.is_drained = given < into.len();
             self.is_between &= taken == 0;
             match end {
-                Ok(true) => (self.is_drained, self.is_between) = (true, true),
+                Ok(true) => (self.is_drained, self.is_between, self.has_member) = (true, true, true),
                 Ok(false) => {}
                 Err(damage) => self.damage = Some(damage),
             }
@@ -93,6 +114,11 @@ impl<R: BufRead> Read for Unpacked<R> {
 }
 
 impl Decoder {
+    /// Whether what follows a member is no other one but padding to the end of a block of some medium: gzip(1) passes over zeros.
+    fn is_padding(&self, shown: &[u8]) -> bool {
+        matches!(self, Decoder::Gzip(_)) && shown.first() == Some(&0)
+    }
+
     fn step(&mut self, shown: &[u8], into: &mut [u8]) -> Step {
         match self {
             Decoder::Gzip(inflate) => {
@@ -206,6 +232,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn zeros_behind_a_gzip_stream_are_padding() {
+        let plain = text(100);
+        let mut padded = packed(&plain, Compression::Gzip);
+        padded.extend_from_slice(&[0; 100_000]);
+        assert_eq!(unpack(&padded, Compression::Gzip, 4096), (plain.clone(), true));
+        padded.push(1);
+        assert_eq!(unpack(&padded, Compression::Gzip, 4096), (plain, false));
+        assert_eq!(unpack(&[0; 10], Compression::Gzip, 4096), (Vec::new(), false));
     }
 
     proptest! {

@@ -127,7 +127,10 @@ mod tests {
         };
         assert_eq!(cells(r#"{"id":1.0,"n":1}"#).unwrap(), [Cell::Text("1.0".into()), Cell::Integer(1)]);
         assert_eq!(cells(r#"{"id":1,"id":"b"}"#).unwrap(), [Cell::Text("b".into()), Cell::Null]);
-        assert_eq!(cells(r#"{"Id":1}"#).unwrap_err(), r#"no id: field "id" is missing"#);
+        assert_eq!(
+            cells(r#"{"Id":1}"#).unwrap_err(),
+            r#"no id: field "id" is missing; [id] from = "position" makes one"#
+        );
         assert_eq!(cells(r#"{"id":{}}"#).unwrap_err(), r#"no id: field "id" is an object"#);
     }
 }

@@ -3,11 +3,13 @@
 //! ```text
 //! _docferry_target(uuid, created_by)                        one row: the identity that a resume compares
 //! _docferry_checkpoint(job, run, generation, checkpoint)    one row a job
+//! _docferry_rows(name, rows)                                one row a table: how many rows docferry has put there, at least
 //! ```
 //!
 //! A run claims its job's row before it writes, and stores its checkpoints there in the transactions that hold the documents. A
 //! run that finds another's name in the row has been fenced off: whatever it had in its transaction is rolled back.
 
+use crate::connector::sqlite::connection::quoted;
 use crate::connector::sqlite::schema;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::{CHECKPOINT_VERSION, Checkpoint};
@@ -21,7 +23,8 @@ pub(super) fn found(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         "CREATE TABLE IF NOT EXISTS _docferry_target (uuid TEXT, created_by TEXT);
          CREATE TABLE IF NOT EXISTS _docferry_checkpoint
-             (job TEXT PRIMARY KEY, run TEXT, generation INTEGER, checkpoint TEXT);",
+             (job TEXT PRIMARY KEY, run TEXT, generation INTEGER, checkpoint TEXT);
+         CREATE TABLE IF NOT EXISTS _docferry_rows (name TEXT PRIMARY KEY, rows INTEGER);",
     )?;
     connection.execute(
         "INSERT INTO _docferry_target SELECT lower(hex(randomblob(16))), ?1
@@ -77,6 +80,33 @@ pub(super) fn stored(connection: &Connection, job: &str) -> rusqlite::Result<Opt
     }
     let query = "SELECT checkpoint FROM _docferry_checkpoint WHERE job = ?1";
     connection.query_row(query, [job], |row| row.get(0)).optional().map(Option::flatten)
+}
+
+/// Counts `more` rows of ours in the table, in the open transaction.
+pub(super) fn count_rows(connection: &Connection, table: &str, more: i64) -> rusqlite::Result<()> {
+    let upsert = "INSERT INTO _docferry_rows VALUES (?1, max(?2, 0))
+        ON CONFLICT (name) DO UPDATE SET rows = max(rows + ?2, 0)";
+    connection.prepare_cached(upsert)?.execute(params![table.to_ascii_lowercase(), more]).map(drop)
+}
+
+/// Counts no more rows of ours than the table holds: what was deleted before a job begins anew is not missed by it.
+pub(super) fn recount_rows(connection: &Connection, table: &str) -> rusqlite::Result<()> {
+    let held = quoted(table);
+    let update =
+        format!("UPDATE _docferry_rows SET rows = min(rows, (SELECT count(*) FROM {held})) WHERE name = ?1");
+    connection.execute(&update, [table.to_ascii_lowercase()]).map(drop)
+}
+
+/// How many rows docferry has put into the table, and how many it holds, if it holds fewer.
+pub(super) fn lost_rows(connection: &Connection, table: &str) -> rusqlite::Result<Option<(u64, u64)>> {
+    if !schema::has_table(connection, "_docferry_rows")? || !schema::has_table(connection, table)? {
+        return Ok(None);
+    }
+    let held = quoted(table);
+    let query = format!("SELECT rows, (SELECT count(*) FROM {held}) FROM _docferry_rows WHERE name = ?1");
+    let counts = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64));
+    let counts = connection.query_row(&query, [table.to_ascii_lowercase()], counts).optional()?;
+    Ok(counts.filter(|(put, held)| held < put))
 }
 
 /// A checkpoint from its text.

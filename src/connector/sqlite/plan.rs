@@ -162,7 +162,7 @@ fn check_kind(connection: &Connection, table: &str) -> rusqlite::Result<Result<(
 }
 
 /// A name of the row id that no other column has taken.
-fn rowid_name(columns: &[schema::Column]) -> Option<&'static str> {
+pub(super) fn rowid_name(columns: &[schema::Column]) -> Option<&'static str> {
     let is_free = |name: &&str| {
         columns.iter().all(|column| !column.name.eq_ignore_ascii_case(name) || column.may_be_rowid())
     };

@@ -6,10 +6,15 @@
 //!
 //! The key column holds an id's characters, so `7` and `"7"` are one row. The second to come is refused: an SQL function
 //! of ours looks at the document in the row, and it is asked only where a row is about to be replaced.
+//!
+//! How many rows a transaction has put into the table is told by the largest row id before and after it: SQLite gives a new row the
+//! next one. So counting costs two seeks a commit. After a deletion an id may be given again, and the count is then too small, never
+//! too large; nothing is concluded from a table that holds more.
 
 use crate::connector::sqlite::TargetOptions;
 use crate::connector::sqlite::columns::{Cell, Extract};
 use crate::connector::sqlite::connection::{open_to_write, quoted, write_failure};
+use crate::connector::sqlite::plan::rowid_name;
 use crate::connector::sqlite::{custody, schema};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
@@ -38,6 +43,13 @@ pub(super) struct Session {
     upsert: String,
     delete: String,
     extract: Extract,
+    table: String,
+    /// Asks for the largest row id; `None`: columns hide the row id under all its names.
+    last_row: Option<String>,
+    /// What that was when the transaction began.
+    last_before: i64,
+    /// Rows removed in the open transaction.
+    removed: i64,
     /// We have begun a transaction and neither committed nor rolled it back.
     begun: bool,
 }
@@ -57,20 +69,37 @@ impl Session {
             custody::found(&connection)?;
             schema::create(&connection, options)?;
             custody::claim(&connection, &job, &run, fresh)?;
+            if fresh {
+                custody::recount_rows(&connection, &options.table)?;
+            }
             let uuid = custody::uuid(&connection)?;
             connection.execute_batch("COMMIT")?;
             Ok(uuid)
         };
         let uuid = claim().map_err(write_failure(PREPARING, &path, &connection))?;
         let uuid = uuid.ok_or_else(|| Error::internal(PREPARING, "the database has got no name"))?;
-        let extract = Extract::new(options);
-        let (upsert, delete) = (upsert(options), delete(options));
-        add_kind_rule(&connection, &options.id_field).map_err(write_failure(
-            PREPARING,
-            &path,
-            &connection,
-        ))?;
-        Ok((Self { connection, path, job, run, upsert, delete, extract, begun: false }, uuid))
+        let ready = || {
+            add_kind_rule(&connection, &options.id_field)?;
+            let name = rowid_name(&schema::columns(&connection, &options.table)?);
+            let table = quoted(&options.table);
+            Ok(name.map(|name| format!("SELECT coalesce(max({name}), 0) FROM {table}")))
+        };
+        let last_row = ready().map_err(write_failure(PREPARING, &path, &connection))?;
+        let session = Self {
+            path,
+            job,
+            run,
+            upsert: upsert(options),
+            delete: delete(options),
+            extract: Extract::new(options),
+            table: options.table.clone(),
+            last_row,
+            last_before: 0,
+            removed: 0,
+            begun: false,
+            connection,
+        };
+        Ok((session, uuid))
     }
 
     /// Writes a request into the open transaction.
@@ -80,16 +109,22 @@ impl Session {
         let failure = self.failure(WRITING);
         self.connection.execute_batch("SAVEPOINT request").map_err(failure)?;
         let applied = apply(&self.connection, &self.upsert, &self.delete, &self.extract, request);
-        let applied = applied.and_then(|outcome| {
+        let applied = applied.and_then(|applied| {
             self.connection.execute_batch("RELEASE request")?;
-            Ok(outcome)
+            Ok(applied)
         });
-        applied.map_err(|cause| {
-            let error = failure(cause);
-            // Fails where SQLite has given up the whole transaction, which `begin` finds out.
-            drop(self.connection.execute_batch("ROLLBACK TO request; RELEASE request"));
-            error
-        })
+        match applied {
+            Ok((outcome, removed)) => {
+                self.removed += removed;
+                Ok(outcome)
+            }
+            Err(cause) => {
+                let error = failure(cause);
+                // Fails where SQLite has given up the whole transaction, which `begin` finds out.
+                drop(self.connection.execute_batch("ROLLBACK TO request; RELEASE request"));
+                Err(error)
+            }
+        }
     }
 
     /// Stores the checkpoint in the open transaction and commits.
@@ -122,6 +157,7 @@ impl Session {
         if !self.begun {
             self.connection.execute_batch("BEGIN IMMEDIATE").map_err(self.failure(operation))?;
             self.begun = true;
+            (self.last_before, self.removed) = (self.last_row().map_err(self.failure(operation))?, 0);
         } else if self.connection.is_autocommit() {
             // After some failures (a full disk) SQLite gives up a transaction by itself. What was accepted is lost, so no
             // later checkpoint may count it: from here on everything fails, and the resumed run sends it again.
@@ -144,22 +180,35 @@ impl Session {
             .with("path", self.path.display()))
     }
 
+    /// The largest row id of the table.
+    fn last_row(&self) -> rusqlite::Result<i64> {
+        match &self.last_row {
+            Some(query) => self.connection.prepare_cached(query)?.query_row([], |row| row.get(0)),
+            None => Ok(0),
+        }
+    }
+
     fn commit(&mut self) -> Result<()> {
+        let counted = self.last_row().and_then(|last| {
+            let more = last.saturating_sub(self.last_before) - self.removed;
+            custody::count_rows(&self.connection, &self.table, more)
+        });
+        counted.map_err(self.failure(COMMITTING))?;
         self.connection.execute_batch("COMMIT").map_err(self.failure(COMMITTING))?;
         self.begun = false;
         Ok(())
     }
 }
 
-/// Writes the documents of a request one by one.
+/// Writes the documents of a request one by one. Says too how many rows it has removed.
 fn apply(
     connection: &Connection,
     upsert: &str,
     delete: &str,
     extract: &Extract,
     request: &Request,
-) -> rusqlite::Result<Outcome> {
-    let mut outcome = Outcome::default();
+) -> rusqlite::Result<(Outcome, i64)> {
+    let (mut outcome, mut removed) = (Outcome::default(), 0);
     let mut upsert = connection.prepare_cached(upsert)?;
     let mut fields = Index::default();
     for (index, document) in (0..).zip(request.documents()) {
@@ -181,11 +230,11 @@ fn apply(
                 }
             }
             Operation::Delete => {
-                connection.prepare_cached(delete)?.execute((&cells[0], id.kind as i64))?;
+                removed += connection.prepare_cached(delete)?.execute((&cells[0], id.kind as i64))? as i64;
             }
         }
     }
-    Ok(outcome)
+    Ok((outcome, removed))
 }
 
 /// Writes a document's row. False: its place is taken by a document whose id is of another kind.

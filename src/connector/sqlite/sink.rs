@@ -8,13 +8,13 @@ use crate::connector::source::Source;
 use crate::connector::sqlite::connection::{failure, find_file, open_to_look, quoted};
 use crate::connector::sqlite::session::Session;
 use crate::connector::sqlite::survey::{Survey, survey};
-use crate::connector::sqlite::{SqliteSource, TargetOptions, custody, in_table};
+use crate::connector::sqlite::{SqliteSource, TargetOptions, custody, in_table, schema};
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
 use crate::model::request::{Outcome, Request, Route};
 use crate::model::shell::word;
-use crate::model::units::MIB;
+use crate::model::units::{Counted, MIB};
 use crate::model::{BoxFuture, blocking};
 use std::path::Path;
 use std::sync::Arc;
@@ -98,7 +98,11 @@ impl Sink for SqliteSink {
                 return Ok(None);
             }
             let connection = open_to_look(OPERATION, &options.path)?;
-            let uuid = custody::uuid(&connection).map_err(failure(OPERATION, &options.path))?;
+            let failure = failure(OPERATION, &options.path);
+            if !schema::has_table(&connection, &options.table).map_err(failure)? {
+                return Ok(None);
+            }
+            let uuid = custody::uuid(&connection).map_err(failure)?;
             Ok(uuid.map(|uuid| identity(&uuid, &options)))
         }))
     }
@@ -123,6 +127,23 @@ impl Sink for SqliteSink {
             let connection = open_to_look(OPERATION, &options.path)?;
             let text = custody::stored(&connection, &job).map_err(failure(OPERATION, &options.path))?;
             text.map(|text| custody::parse(&text)).transpose()
+        }))
+    }
+
+    fn lost(&self) -> BoxFuture<'_, Result<Option<String>>> {
+        const OPERATION: &str = "looking for what was written";
+        let options = Arc::clone(&self.options);
+        Box::pin(blocking(USING, move || {
+            let connection = open_to_look(OPERATION, &options.path)?;
+            let lost = custody::lost_rows(&connection, &options.table);
+            let lost = lost.map_err(failure(OPERATION, &options.path))?;
+            Ok(lost.map(|(put, held)| {
+                format!(
+                    "docferry has put {} into it, and it holds {}",
+                    Counted(put, "row"),
+                    Counted(held, "row")
+                )
+            }))
         }))
     }
 

@@ -83,7 +83,10 @@ async fn fields_become_columns_and_a_row_that_disagrees_is_found() {
         r#"{"id":"c","year":-0.0}"#,
     ];
     let outcome = send(&sink, &documents, Operation::Upsert).await.unwrap();
-    assert_eq!(outcome.rejected, [(2, r#"no id: field "id" is missing"#.to_owned())]);
+    assert_eq!(
+        outcome.rejected,
+        [(2, r#"no id: field "id" is missing; [id] from = "position" makes one"#.to_owned())]
+    );
     sink.finish().await.unwrap();
     let found = read(&*sink.read_back().unwrap()).await;
     assert_eq!(found.0, [documents[0], documents[1], documents[3]]);

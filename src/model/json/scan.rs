@@ -14,6 +14,9 @@ use std::fmt;
 /// the stack of bits stays in one cache line.
 pub const MAX_DEPTH: usize = 512;
 
+/// Says the limit, so that the reader of a reject need not look for it.
+const TOO_DEEP: &str = "nested more than 512 levels deep";
+
 /// One top-level field, as byte offsets into the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -357,7 +360,7 @@ impl Scanner<'_> {
             if let Some(open @ (b'{' | b'[')) = self.peek() {
                 // One level is the document itself.
                 if depth + levels.depth == MAX_DEPTH - 1 {
-                    return self.fail("nested too deeply");
+                    return self.fail(TOO_DEEP);
                 }
                 levels.push(open == b'{');
                 self.at += 1;
@@ -480,9 +483,10 @@ mod tests {
 
     #[test]
     fn depth_is_bounded() {
+        assert_eq!(TOO_DEEP, format!("nested more than {MAX_DEPTH} levels deep"));
         let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         assert_eq!(check(nested(MAX_DEPTH - 1).as_bytes()), Ok(()));
-        assert_eq!(check(nested(MAX_DEPTH).as_bytes()).unwrap_err().reason, "nested too deeply");
+        assert_eq!(check(nested(MAX_DEPTH).as_bytes()).unwrap_err().reason, TOO_DEEP);
         // Nor does it depend on what was seen before.
         let inside = |levels: usize| {
             format!("{{\"a\":{{\"b\":{{\"c\":{}{}}}}}}}", "[".repeat(levels), "]".repeat(levels))
@@ -490,10 +494,7 @@ mod tests {
         let mut used = Index::default();
         index(inside(1).as_bytes(), &mut used).unwrap();
         assert_eq!(index(inside(MAX_DEPTH - 3).as_bytes(), &mut used), Ok(()));
-        assert_eq!(
-            index(inside(MAX_DEPTH - 2).as_bytes(), &mut used).unwrap_err().reason,
-            "nested too deeply"
-        );
+        assert_eq!(index(inside(MAX_DEPTH - 2).as_bytes(), &mut used).unwrap_err().reason, TOO_DEEP);
     }
 
     #[test]

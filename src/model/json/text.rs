@@ -69,6 +69,23 @@ fn hex(text: &[u8]) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok()
 }
 
+/// The code points of a string's text: half a surrogate pair is one too.
+pub(super) fn code_points(raw: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    let text = String::from_utf8_lossy(raw);
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = &text[at..];
+        let next = rest.chars().next()?;
+        let (code, used) = match escape(rest.as_bytes()) {
+            _ if next != '\\' => (u32::from(next), next.len_utf8()),
+            (Some(character), used) => (u32::from(character), used),
+            (None, used) => (hex(rest.as_bytes()).unwrap_or(u32::from(next)), used),
+        };
+        at = text.len().min(at + used);
+        Some(code)
+    })
+}
+
 /// Appends `characters` as a JSON string, quotes included.
 pub fn write_string(out: &mut Vec<u8>, characters: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
