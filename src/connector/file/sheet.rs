@@ -130,8 +130,9 @@ impl<'a> Sheet<'a> {
             end = range.end + 1;
         }
         let lines = &documents.buffer[from..end];
-        let line_feeds = memchr::memchr_iter(b'\n', lines).count();
-        (line_feeds == spans.len() && memchr::memchr(b'\r', lines).is_none()).then_some(lines)
+        // No line break but the one behind each document.
+        let breaks = memchr::memchr2_iter(b'\n', b'\r', lines).count();
+        (breaks == spans.len()).then_some(lines)
     }
 
     /// Adds a document.
