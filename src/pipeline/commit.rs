@@ -10,12 +10,15 @@
 
 use crate::checkpoint::store::CheckpointStore;
 use crate::error::{Error, Result};
+use crate::model::blocking;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::event::Event;
 use crate::pipeline::account::Snapshot;
 use crate::pipeline::shared::Shared;
 use std::sync::Arc;
 use tokio::sync::Mutex;
+
+const STORING: &str = "storing the checkpoint";
 
 /// Stores the checkpoints of a run.
 pub(crate) struct Committer {
@@ -60,7 +63,7 @@ impl Committer {
         let capabilities = &shared.capabilities;
         let pause = capabilities.transactional || capabilities.marked;
         let (store, run) = (self.store.clone(), self.last.run.clone());
-        blocking(move || store.refuse_if_lost(&run)).await?;
+        blocking(STORING, move || store.refuse_if_lost(&run)).await?;
         let mut paused = if pause { Some(shared.quiet.write().await) } else { None };
         let target_state = shared.sink.mark()?;
         let Snapshot { progress, counters, rejects_length, rejects_file } = shared.account.snapshot()?;
@@ -69,8 +72,10 @@ impl Committer {
         }
         shared.report_news();
         if let Some(file) = rejects_file {
-            blocking(move || file.sync_data().map_err(|cause| Error::io("syncing the reject file", cause)))
-                .await?;
+            blocking(STORING, move || {
+                file.sync_data().map_err(|cause| Error::io("syncing the reject file", cause))
+            })
+            .await?;
             shared.account.rejects_synced(rejects_length);
         }
         // Field by field: the finished part of the last one may be large, and is not needed.
@@ -120,7 +125,7 @@ impl Saving {
     /// Runs what waits for a disk, one after the other.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         let held = Arc::clone(&self.0).lock_owned().await;
-        blocking(move || {
+        blocking(STORING, move || {
             let _held = held;
             work()
         })
@@ -131,13 +136,6 @@ impl Saving {
     pub(crate) async fn settled(&self) {
         drop(self.0.lock().await);
     }
-}
-
-/// Runs what waits for a disk where it may wait.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    crate::model::blocking("storing the checkpoint", work).await
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ pub use stop::{Stop, StopReason};
 use crate::checkpoint::store::CheckpointStore;
 use crate::connector::{Order, Sink, Source};
 use crate::error::{Error, Result};
+use crate::model::blocking;
 use crate::model::checkpoint::{Checkpoint, Counters};
 use crate::model::event::Event;
 use crate::model::knobs::Knobs;
@@ -239,7 +240,8 @@ async fn close(shared: &Arc<Shared>, committing: tokio::task::JoinHandle<Committ
         // Both generations of the checkpoint now speak of the whole reject file, whose order is about to change.
         committer.commit(shared, false).await?;
         let books = Arc::clone(shared);
-        commit::blocking(move || books.account.put_rejects_in_order(&books.partitions)).await?;
+        blocking("ordering the reject file", move || books.account.put_rejects_in_order(&books.partitions))
+            .await?;
     }
     // Also where a limit or damaged input left something unread: what was written shall be usable. No unfinished checkpoint may
     // follow: it would note the end, and a resume would write a second one behind it instead of cutting the first one off.
