@@ -156,6 +156,13 @@ pub trait Sink: Send + Sync {
         None
     }
 
+    /// Appends the document in the form in which `verify` compares it with what is read back, and returns true, if this target does not hold documents
+    /// as the bytes that came. What is read back is brought into this form too.
+    fn as_held(&self, document: &[u8], out: &mut Vec<u8>) -> bool {
+        let _ = (document, out);
+        false
+    }
+
     /// The target as a source, for `verify`. It returns as rejects what is inconsistent in itself (an id column that is not the
     /// document's id). `None`: nothing can be read back.
     fn read_back(&self) -> Option<Box<dyn Source>>;
