@@ -24,6 +24,8 @@ pub mod transform;
 
 pub mod pipeline;
 
+pub mod emulator;
+
 pub mod checkpoint;
 pub mod rejects;
 

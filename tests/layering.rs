@@ -22,10 +22,11 @@ const DOORS: &[(&str, &[&str])] = &[
     ("observe", &["model", "error"]),
     ("tuner", &["model"]),
     ("report", &["model", "error"]),
+    ("emulator", &["model", "error"]),
     ("config", &["model", "error", "connector", "transform"]),
     (
         "cli",
-        &["model", "error", "connector", "transform", "checkpoint", "rejects", "config", "report", "run"],
+        &["model", "error", "connector", "transform", "checkpoint", "rejects", "config", "report", "run", "emulator"],
     ),
     (
         "run",

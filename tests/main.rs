@@ -9,6 +9,8 @@ mod commands;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod emulator;
+#[cfg(test)]
 mod fidelity;
 #[cfg(test)]
 mod kill;
@@ -18,6 +20,8 @@ mod lanes;
 mod layering;
 #[cfg(test)]
 mod liveness;
+#[cfg(test)]
+mod partition_keys;
 #[cfg(test)]
 mod place;
 #[cfg(test)]

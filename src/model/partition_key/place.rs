@@ -20,7 +20,7 @@ mod marker {
     pub(super) const STRING: u8 = 8;
 }
 
-/// Version 1 looks at no more of a string than this.
+/// Version 1 looks at so many UTF-16 units of a string, and keeps about as many of the bytes of those.
 const V1_STRING: usize = 100;
 
 impl Epk {
@@ -81,11 +81,11 @@ impl fmt::Display for Epk {
 }
 
 fn write_v2(component: &Component<'_>, out: &mut Vec<u8>) {
-    write_hashed(component, out, usize::MAX, 0xff);
+    write_hashed(component, out, 0xff);
 }
 
 /// What is hashed of a value: its marker, of a number the eight bytes of the double, of a string its UTF-8 and an end mark.
-fn write_hashed(component: &Component<'_>, out: &mut Vec<u8>, longest: usize, end: u8) {
+fn write_hashed(component: &Component<'_>, out: &mut Vec<u8>, end: u8) {
     match component {
         Component::Undefined => out.push(marker::UNDEFINED),
         Component::Null => out.push(marker::NULL),
@@ -97,7 +97,7 @@ fn write_hashed(component: &Component<'_>, out: &mut Vec<u8>, longest: usize, en
         }
         Component::Text(text) => {
             out.push(marker::STRING);
-            out.extend_from_slice(&text.as_bytes()[..text.len().min(longest)]);
+            out.extend_from_slice(text.as_bytes());
             out.push(end);
         }
     }
@@ -113,12 +113,24 @@ fn masked(hashed: &[u8]) -> [u8; 16] {
 
 /// Version 1: the hash of 32 bits as a number, then the values, all in a form in which the order of bytes is the order of values.
 fn v1(components: &[Component<'_>]) -> Vec<u8> {
+    let components: Vec<_> = components.iter().map(shortened).collect();
     let mut hashed = Vec::with_capacity(64);
-    components.iter().for_each(|component| write_hashed(component, &mut hashed, V1_STRING, 0));
+    components.iter().for_each(|component| write_hashed(component, &mut hashed, 0));
     let mut place = Vec::with_capacity(128);
     write_ordered(&Component::Number(f64::from(murmur_32(&hashed))), &mut place);
     components.iter().for_each(|component| write_ordered(component, &mut place));
     place
+}
+
+fn shortened<'a>(component: &'a Component<'_>) -> Component<'a> {
+    let Component::Text(text) = component else { return component.clone() };
+    let mut units = 0;
+    let mut characters = text.char_indices();
+    let end = characters.find(|(_, character)| {
+        units += character.len_utf16();
+        units > V1_STRING
+    });
+    Component::Text(text[..end.map_or(text.len(), |(end, _)| end)].into())
 }
 
 fn write_ordered(component: &Component<'_>, out: &mut Vec<u8>) {
@@ -132,7 +144,7 @@ fn write_ordered(component: &Component<'_>, out: &mut Vec<u8>) {
             out.push(marker::STRING);
             let bytes = text.as_bytes();
             let is_short = bytes.len() <= V1_STRING;
-            // One more than an end mark, so that zero is free to be the end. A shortened string has no end.
+            // One more than it was, so that zero is free to be the end. What is too long even so is cut and has no end.
             let kept = if is_short { bytes.len() } else { V1_STRING + 1 };
             out.extend(bytes[..kept].iter().map(|byte| byte.wrapping_add(u8::from(*byte < 0xff))));
             if is_short {
