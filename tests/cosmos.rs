@@ -3,6 +3,7 @@
 //! The endpoint is the judge: its ledger says what each physical partition holds, and what it holds is read back by the connector's own source.
 
 use crate::support::{Done, Trial};
+use bytes::Bytes;
 use docferry::connector::cosmos::{
     Account, CosmosSink, CosmosSource, Encoder, Mode, OnLossyNumber, Place, Secret, Shape, TargetOptions,
 };
@@ -12,6 +13,9 @@ use docferry::emulator::{Emulator, Faults, Options, Running, WELL_KNOWN_KEY};
 use docferry::model::batch::{BatchLimit, Next};
 use docferry::model::partition::Stretch;
 use docferry::model::units::MIB;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -314,6 +318,57 @@ async fn a_lossy_number_is_kept_or_becomes_a_string_if_that_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_without_bulk_gets_each_document_on_its_own() {
+    let running = endpoint().await;
+    let mut options = options(&running, &["/customer"]);
+    let behind = without_bulk(running.address()).await;
+    options.place.account =
+        Account::Remote { endpoint: format!("http://{behind}/"), key: Some(Secret::new(WELL_KNOWN_KEY)) };
+    let sink = Arc::new(CosmosSink::new(options));
+    let documents = mixed(500);
+    let trial = Trial::new(MemorySource::given([documents.clone()]), Arc::clone(&sink) as Arc<dyn Sink>);
+    let done = trial.start().await.end(LIMIT).await;
+    assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (500, 0));
+    assert_eq!(held(&running).await, sorted(&documents));
+    assert_eq!(sink.notice(), None, "the pipeline has asked for it and said it");
+}
+
+/// An endpoint before another one, which answers bulk requests as one who has never heard of them.
+async fn without_bulk(behind: SocketAddr) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = hyper::service::service_fn(move |request| pass_on(request, behind, own));
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    own
+}
+
+async fn pass_on(
+    request: http::Request<hyper::body::Incoming>,
+    behind: SocketAddr,
+    own: SocketAddr,
+) -> Result<http::Response<Full<Bytes>>, hyper::Error> {
+    if request.headers().get("x-ms-cosmos-batch-atomic").is_some_and(|atomic| atomic == "false") {
+        return Ok(http::Response::new(Full::new(Bytes::from_static(b"{}"))));
+    }
+    let stream = tokio::net::TcpStream::connect(behind).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = String::from_utf8(body.collect().await?.to_bytes().to_vec()).unwrap();
+    // The account names its own address, and clients go there.
+    let body = body.replace(&behind.to_string(), &own.to_string());
+    let mut response = http::Response::new(Full::new(Bytes::from(body)));
+    (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);
+    response.headers_mut().remove("content-length");
+    Ok(response)
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_budget_is_used_and_kept() {
     // Four partitions share 4 000 units a second; what is sent costs about 6 times 3 000.
     let running = Emulator::start(Options { throughput: 4_000, ..Options::default() }).await.unwrap();
@@ -322,6 +377,34 @@ async fn a_budget_is_used_and_kept() {
     assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (3_000, 0));
     assert!(done.meter.throttled.get() > 0);
     assert_eq!(held(&running).await, sorted(&documents));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_migrates_and_verifies() {
+    let running = endpoint().await;
+    let folder = tempfile::tempdir().unwrap();
+    let lines: Vec<String> = (0..500).map(|number| format!(r#"{{"id":"o-{number}","n":{number}.50,"t":"\\u00e9"}}"#)).collect();
+    std::fs::write(folder.path().join("orders.jsonl"), lines.join("\n")).unwrap();
+    let target = format!("cosmos://{}/shop/orders?create=true&partition_key=/n", running.address());
+    let docferry = async |command: &str, more: &[&str]| {
+        let mut process = assert_cmd::Command::cargo_bin("docferry").unwrap();
+        process.current_dir(folder.path()).env("COSMOS_KEY", WELL_KNOWN_KEY);
+        process.args([command, "--from", "orders.jsonl", "--to", &target, "--job", "j"]).args(more);
+        // The endpoint runs in this process, and must not be kept from answering.
+        tokio::task::spawn_blocking(move || process.output().unwrap()).await.unwrap()
+    };
+    let migrated = docferry("migrate", &[]).await;
+    assert!(migrated.status.success(), "{migrated:?}");
+    let verified = docferry("verify", &[]).await;
+    assert!(verified.status.success(), "{verified:?}");
+    let everything = [migrated.stdout, migrated.stderr, verified.stdout, verified.stderr].concat();
+    assert!(!String::from_utf8_lossy(&everything).contains(WELL_KNOWN_KEY), "a key is never printed");
+
+    let other = [r#"{"id":"o-7","n":7.5,"t":"changed"}"#.to_owned()];
+    overwriting(&other, options(&running, &["/n"])).await;
+    assert_eq!(docferry("verify", &[]).await.status.code(), Some(65));
+    let refused = docferry("migrate", &["--state", "elsewhere"]).await;
+    assert_eq!(refused.status.code(), Some(78), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

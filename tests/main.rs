@@ -9,7 +9,8 @@ mod commands;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod emulator;
+#[cfg(feature = "cosmos")]
+mod cosmos;
 #[cfg(test)]
 mod fidelity;
 #[cfg(test)]
@@ -20,8 +21,6 @@ mod lanes;
 mod layering;
 #[cfg(test)]
 mod liveness;
-#[cfg(test)]
-mod partition_keys;
 #[cfg(test)]
 mod place;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `docferry emulator`: start the local endpoint, say where it is, and stop when told to.
 
 use super::dispatch::block_on;
-use super::{Emulator, Global};
+use super::{Emulator, GlobalFlags};
 use crate::emulator::{self, Faults, Options, WELL_KNOWN_KEY};
 use crate::error::{Error, ErrorKind, Result};
 use serde_json::json;
@@ -9,7 +9,7 @@ use std::io::Write;
 
 const STARTING: &str = "starting the emulator";
 
-pub(super) fn run(flags: &Emulator, global: &Global, out: &mut dyn Write) -> anyhow::Result<u8> {
+pub(super) fn run(flags: &Emulator, global: &GlobalFlags, out: &mut dyn Write) -> anyhow::Result<u8> {
     let options = Options {
         port: flags.port,
         throughput: flags.throughput,
@@ -57,7 +57,7 @@ fn faults(flags: &Emulator) -> Result<Faults> {
     faults.changed_by(&text).map_err(|why| failed(refuse(why)))
 }
 
-fn tell(running: &emulator::Running, global: &Global, out: &mut dyn Write) -> anyhow::Result<()> {
+fn tell(running: &emulator::Running, global: &GlobalFlags, out: &mut dyn Write) -> anyhow::Result<()> {
     let (endpoint, connection) = (running.endpoint(), running.connection_string());
     if global.json {
         let told = json!({ "endpoint": endpoint, "key": WELL_KNOWN_KEY, "connection_string": connection });

@@ -1,6 +1,6 @@
 //! The contract of a sink.
 //!
-//! **Ids.** A sink with ids takes strings, numbers and booleans, and holds their characters ([`Id`](crate::model::document::Id)). So `7` and
+//! **Ids.** A sink with ids takes strings alone (it refuses others as an *illegal id*), or strings, numbers and booleans, and holds their characters ([`Id`](crate::model::document::Id)). So `7` and
 //! `"7"` have one identity and one place. They never replace one another: the second to come is rejected, and a removal of
 //! one leaves the other.
 //!
@@ -150,6 +150,11 @@ pub trait Sink: Send + Sync {
     /// Writes what ends the target (the end of a JSON array, the last frame). Called once, when every document is accounted for; one
     /// more `mark` and `flush` follow, with the finished checkpoint.
     fn finish(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// Something that a person should know of how this target is written, said once. Asked for now and then while a run goes on.
+    fn notice(&self) -> Option<String> {
+        None
+    }
 
     /// A command with which a person can look at what was written, if there is one.
     fn look(&self) -> Option<String> {

@@ -145,7 +145,8 @@ impl Client {
                 let driver = Arc::clone(&self.driver);
                 Ok(Some(Container { driver, reference, writing: writing(target) }))
             }
-            Err(cause) if cause.status().is_not_found() => Ok(None),
+            // Whatever the substatus: the container, or the database that it would be in.
+            Err(cause) if numbers(cause.status()).0 == 404 => Ok(None),
             Err(cause) => Err(failure("opening the container", &cause).with("container", name)),
         }
     }

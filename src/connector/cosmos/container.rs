@@ -58,8 +58,13 @@ impl Shape {
     }
 
     /// The paths of the partition key of a new container.
-    pub(super) fn paths(&self) -> Vec<String> {
+    fn paths(&self) -> Vec<String> {
         if self.partition_key.is_empty() { vec![DEFAULT_KEY.to_owned()] } else { self.partition_key.clone() }
+    }
+
+    /// The definition of the partition key of a new container.
+    pub(super) fn definition(&self) -> Result<PartitionKeyDefinition> {
+        define(&self.paths())
     }
 
     /// The body of the request that creates the container.

@@ -17,10 +17,10 @@ use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::{Document, Operation};
 use crate::model::json::Index;
-use crate::model::partition_key::PartitionKeyDefinition;
+use crate::model::partition_key::{Epk, PartitionKeyDefinition};
 use crate::model::request::{LaneId, Route};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::sync::Mutex;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -29,6 +29,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 #[derive(Debug)]
 pub struct CosmosSink {
     options: Arc<TargetOptions>,
+    /// The partition key of the container that is to be created.
+    planned: Result<PartitionKeyDefinition, String>,
     /// Held while connecting, so that it is done once.
     client: Mutex<Option<Arc<Client>>>,
     open: OnceLock<Arc<Open>>,
@@ -45,12 +47,15 @@ pub(super) struct Open {
     states: RwLock<Vec<Arc<LaneState>>>,
     refreshing: Mutex<()>,
     refreshed: AtomicU64,
+    /// It was said that bulk is broken.
+    told: AtomicBool,
 }
 
 impl CosmosSink {
     /// Writes to the container that the options name.
     pub fn new(options: TargetOptions) -> Self {
-        Self { options: Arc::new(options), client: Mutex::new(None), open: OnceLock::new() }
+        let planned = options.shape.definition().map_err(|error| error.to_string());
+        Self { options: Arc::new(options), planned, client: Mutex::new(None), open: OnceLock::new() }
     }
 
     /// The container; `None` if there is none.
@@ -144,8 +149,12 @@ impl Sink for CosmosSink {
     }
 
     fn route(&self, document: &Document<'_>) -> Result<Route, String> {
-        let Some(open) = self.open.get() else { return Err("the container is not open".to_owned()) };
-        open.route(document)
+        match self.open.get() {
+            Some(open) => open.route(document),
+            // There is no container yet, and no lane; what a document is told apart by is known from the settings.
+            None => route(document, self.planned.as_ref().map_err(Clone::clone)?, &self.options)
+                .map(|place| place.route(0)),
+        }
     }
 
     fn lanes(&self) -> Vec<Arc<dyn Lane>> {
@@ -171,6 +180,14 @@ impl Sink for CosmosSink {
         Some(Box::new(CosmosSource::new(self.options.place.clone())))
     }
 
+    fn notice(&self) -> Option<String> {
+        let is_new =
+            self.open.get().is_some_and(|open| open.bulk.is_broken() && !open.told.swap(true, Relaxed));
+        is_new.then(|| {
+            "this endpoint does not know bulk requests; each document is sent on its own, which costs far more time".to_owned()
+        })
+    }
+
     fn as_held(&self, document: &[u8], out: &mut Vec<u8>) -> bool {
         write_held(document, self.options.on_lossy_number, out);
         true
@@ -193,6 +210,7 @@ impl Open {
             states: RwLock::default(),
             refreshing: Mutex::default(),
             refreshed: AtomicU64::new(0),
+            told: AtomicBool::new(false),
         };
         open.take_over(ranges)?;
         Ok(open)
@@ -245,16 +263,9 @@ impl Open {
 
     /// Where a document goes, or why Cosmos would never take it.
     fn route(&self, document: &Document<'_>) -> Result<Route, String> {
-        let id = limits::id(document)?;
-        let key =
-            self.definition.key_of(document.bytes).map_err(|error| format!("partition key: {error}"))?;
-        limits::key(&key, &self.definition)?;
-        if self.options.mode != Mode::Delete {
-            limits::content(document, self.options.on_lossy_number)?;
-        }
-        let place = self.definition.epk(&key);
-        let lane = self.lanes.read().unwrap_or_else(PoisonError::into_inner).lane(&place);
-        Ok(Route { lane, identity: xxh3_64_with_seed(id.characters.as_bytes(), xxh3_64(place.as_bytes())) })
+        let placed = route(document, &self.definition, &self.options)?;
+        let lane = self.lanes.read().unwrap_or_else(PoisonError::into_inner).lane(&placed.place);
+        Ok(placed.route(lane))
     }
 
     /// Whether what the container holds is what was sent.
@@ -277,6 +288,35 @@ impl Open {
         }
         Ok(true)
     }
+}
+
+/// A document's place among all others.
+struct Placed {
+    place: Epk,
+    identity: u64,
+}
+
+impl Placed {
+    fn route(&self, lane: LaneId) -> Route {
+        Route { lane, identity: self.identity }
+    }
+}
+
+/// Where a document belongs, or why Cosmos would never take it.
+fn route(
+    document: &Document<'_>,
+    definition: &PartitionKeyDefinition,
+    options: &TargetOptions,
+) -> Result<Placed, String> {
+    let id = limits::id(document)?;
+    let key = definition.key_of(document.bytes).map_err(|error| format!("partition key: {error}"))?;
+    limits::key(&key, definition)?;
+    if options.mode != Mode::Delete {
+        limits::content(document, options.on_lossy_number)?;
+    }
+    let place = definition.epk(&key);
+    let identity = xxh3_64_with_seed(id.characters.as_bytes(), xxh3_64(place.as_bytes()));
+    Ok(Placed { place, identity })
 }
 
 /// Appends the document in the form in which it is compared with what the container holds.
