@@ -26,7 +26,18 @@ const DOORS: &[(&str, &[&str])] = &[
     ("config", &["model", "error", "connector", "transform"]),
     (
         "cli",
-        &["model", "error", "connector", "transform", "checkpoint", "rejects", "config", "report", "run", "emulator"],
+        &[
+            "model",
+            "error",
+            "connector",
+            "transform",
+            "checkpoint",
+            "rejects",
+            "config",
+            "report",
+            "run",
+            "emulator",
+        ],
     ),
     (
         "run",

@@ -1,11 +1,13 @@
 //! What the README tells people to type exists.
 //!
-//! A page of instructions is right on the day it is written. So every `docferry` line of the README and of the page on strategies is
+//! A page of instructions is right on the day it is written. So every `docferry` line of the README and of the pages in `docs` is
 //! parsed by docferry itself, every strategy that they name is loaded, and every link leads to a file.
 
 use crate::place::{Place, orders};
 use std::fs;
 use std::path::Path;
+
+const PAGES: [&str; 4] = ["README.md", "docs/strategies.md", "docs/resume.md", "docs/emulator.md"];
 
 #[test]
 fn every_command_is_understood() {
@@ -58,7 +60,7 @@ fn every_example_of_a_strategy_loads() {
 
 #[test]
 fn every_link_leads_to_a_file() {
-    for page in ["README.md", "docs/strategies.md", "docs/resume.md"] {
+    for page in PAGES {
         let folder = root().join(page).parent().unwrap().to_owned();
         for target in
             read(page).split("](").skip(1).filter_map(|rest| rest.split(')').next().map(str::to_owned))
@@ -86,7 +88,7 @@ fn the_developing_box_is_what_is_run_on_a_clean_clone() {
 /// Lines of the pages that begin with `docferry`, without that word.
 fn commands() -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    for page in ["README.md", "docs/strategies.md", "docs/resume.md"] {
+    for page in PAGES {
         for language in ["sh", "console", ""] {
             for block in blocks(page, language) {
                 for line in block.lines() {

@@ -72,7 +72,8 @@ pub(super) struct Blueprint {
 
 impl Container {
     pub(super) fn new(blueprint: Blueprint) -> Self {
-        let Blueprint { number, rid, link, definition, properties, written_at, partitions, throughput, seed } = blueprint;
+        let Blueprint { number, rid, link, definition, properties, written_at, partitions, throughput, seed } =
+            blueprint;
         // Containers of one seed do not beat in step.
         let mut phases = fastrand::Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let bounds = definition.even_bounds(partitions);
@@ -80,10 +81,16 @@ impl Container {
         let maxes = bounds.into_iter().chain([Epk::from_bytes(END)]);
         let share = throughput as f64 / f64::from(partitions);
         let partition = |(id, range): (usize, (Epk, Epk))| {
-            Arc::new(Partition::new(id.to_string(), range, Vec::new(), Budget::new(share, phase(&mut phases))))
+            Arc::new(Partition::new(
+                id.to_string(),
+                range,
+                Vec::new(),
+                Budget::new(share, phase(&mut phases)),
+            ))
         };
         let partitions: Vec<_> = mins.zip(maxes).enumerate().map(partition).collect();
-        let topology = Topology { version: 1, next_id: partitions.len() as u64, partitions, retired: Vec::new() };
+        let topology =
+            Topology { version: 1, next_id: partitions.len() as u64, partitions, retired: Vec::new() };
         Self {
             number,
             rid,
@@ -132,7 +139,9 @@ impl Container {
                 Change::Delete(key) => drop(documents.remove(&key)),
             }
         })?;
-        self.log.set(log).map_err(|_| Error::internal("opening the data of the emulator", "the container has a log already"))
+        self.log.set(log).map_err(|_| {
+            Error::internal("opening the data of the emulator", "the container has a log already")
+        })
     }
 
     /// Lets the range answer that a split is about to end.

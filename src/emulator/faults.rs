@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_faults() {
-        let faults = Faults { throttle: 0.3, stall: 0.3, jitter_ms: 5.0, latency_ms: 1.0, ..Faults::default() };
+        let faults =
+            Faults { throttle: 0.3, stall: 0.3, jitter_ms: 5.0, latency_ms: 1.0, ..Faults::default() };
         let draw = |seed| {
             let dice = Dice::new(faults.clone(), seed);
             (0..100).map(|_| (dice.request(&faults), dice.latency(&faults))).collect::<Vec<_>>()

@@ -42,7 +42,8 @@ pub(super) fn header_key(asked: &Asked) -> Result<PartitionKey<'static>, Answer>
     let text = asked
         .header("x-ms-documentdb-partitionkey")
         .ok_or_else(|| Answer::failure(400, "PartitionKey value must be supplied for this operation."))?;
-    PartitionKey::from_header_json(text).map_err(|error| Answer::failure(400, &format!("Partition key header: {error}.")))
+    PartitionKey::from_header_json(text)
+        .map_err(|error| Answer::failure(400, &format!("Partition key header: {error}.")))
 }
 
 /// A key must have a value for each level, except for queries.
@@ -54,11 +55,17 @@ pub(super) fn check_levels(container: &Container, key: &PartitionKey<'_>) -> Res
     Err(Answer::failure(400, message).substatus(1001))
 }
 
-fn body(container: &Container, asked: &Asked, key: &PartitionKey<'_>, id: Option<&str>) -> Result<Incoming, Answer> {
+fn body(
+    container: &Container,
+    asked: &Asked,
+    key: &PartitionKey<'_>,
+    id: Option<&str>,
+) -> Result<Incoming, Answer> {
     if asked.body.len() > LARGEST {
         return Err(Answer::failure(413, "Request size is too large: a document has at most 2 MB."));
     }
-    let incoming = receive(&asked.body).map_err(|unfit| Answer::failure(400, &format!("Invalid document: {unfit}.")))?;
+    let incoming =
+        receive(&asked.body).map_err(|unfit| Answer::failure(400, &format!("Invalid document: {unfit}.")))?;
     if id.is_some_and(|id| id != incoming.id) {
         return Err(Answer::failure(400, "The id in the document is not the one in the path."));
     }
@@ -69,7 +76,11 @@ fn body(container: &Container, asked: &Asked, key: &PartitionKey<'_>, id: Option
     Ok(incoming)
 }
 
-fn route(container: &Container, asked: &Asked, mut operation: Operation) -> Result<(Arc<Partition>, Outcome, u64), Answer> {
+fn route(
+    container: &Container,
+    asked: &Asked,
+    mut operation: Operation,
+) -> Result<(Arc<Partition>, Outcome, u64), Answer> {
     for _ in 0..SPLITS {
         let topology = container.topology();
         let Some(partition) = topology.holder(&operation.key) else { return Err(Answer::gone()) };
@@ -84,11 +95,16 @@ fn route(container: &Container, asked: &Asked, mut operation: Operation) -> Resu
 
 fn render(container: &Container, asked: &Asked, partition: &Partition, outcome: Outcome, lsn: u64) -> Answer {
     let Outcome { status, charge, etag, document } = outcome;
-    let is_unchanged = asked.method == Method::GET && etag.is_some() && etag.as_deref() == asked.header("if-none-match");
+    let is_unchanged =
+        asked.method == Method::GET && etag.is_some() && etag.as_deref() == asked.header("if-none-match");
     let answer = match (status, document) {
-        (404, _) => Answer::failure(404, "Resource Not Found: there is no document with this id and partition key."),
+        (404, _) => {
+            Answer::failure(404, "Resource Not Found: there is no document with this id and partition key.")
+        }
         (409, _) => Answer::failure(409, "Resource with specified id or name already exists."),
-        (412, _) => Answer::failure(412, "One of the specified pre-condition is not met: the ETag is another one."),
+        (412, _) => {
+            Answer::failure(412, "One of the specified pre-condition is not met: the ETag is another one.")
+        }
         (_, Some(_)) if is_unchanged => Answer::new(304, ""),
         (_, Some(document)) => {
             let mut body = Vec::with_capacity(document.text.len() + 256);

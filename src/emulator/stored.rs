@@ -143,7 +143,9 @@ pub(super) fn receive(bytes: &[u8]) -> Result<Incoming, Unfit> {
 }
 
 fn receive_with(bytes: &[u8], index: &mut Index) -> Result<Incoming, Unfit> {
-    json::index(bytes, index).map_err(|malformed| format!("the document is no JSON object: {malformed} at byte {}", malformed.at))?;
+    json::index(bytes, index).map_err(|malformed| {
+        format!("the document is no JSON object: {malformed} at byte {}", malformed.at)
+    })?;
     let id = index.fields.iter().rev().find(|field| field.is_named(bytes, "id"));
     let id = match id.map(|field| field.raw_value(bytes)) {
         Some([b'"', inner @ .., b'"']) => check_id(&json::unescape(inner))?,
@@ -152,7 +154,8 @@ fn receive_with(bytes: &[u8], index: &mut Index) -> Result<Incoming, Unfit> {
     };
     let mut text = Vec::with_capacity(bytes.len());
     let is_system = |field: &json::Field| SYSTEM.iter().any(|name| field.is_named(bytes, name));
-    let has_system = index.fields.iter().any(|field| bytes[field.name_start as usize] == b'_' && is_system(field));
+    let has_system =
+        index.fields.iter().any(|field| bytes[field.name_start as usize] == b'_' && is_system(field));
     let out_of_range = |_| "a number is too large for a double".to_owned();
     let properties = if has_system {
         json::as_doubles(&without_system(bytes, index, is_system), &mut text)
@@ -165,8 +168,13 @@ fn receive_with(bytes: &[u8], index: &mut Index) -> Result<Incoming, Unfit> {
 
 /// An id is up to 1 023 bytes and names a resource in a path, so some characters cannot be in it.
 fn check_id(id: &str) -> Result<String, Unfit> {
-    let is_fit = !id.is_empty() && id.len() <= LONGEST_ID && !id.contains(['/', '\\', '?', '#']) && !id.ends_with(' ');
-    if is_fit { Ok(id.to_owned()) } else { Err("the id is empty, over 1023 bytes, or holds one of / \\ ? #".to_owned()) }
+    let is_fit =
+        !id.is_empty() && id.len() <= LONGEST_ID && !id.contains(['/', '\\', '?', '#']) && !id.ends_with(' ');
+    if is_fit {
+        Ok(id.to_owned())
+    } else {
+        Err("the id is empty, over 1023 bytes, or holds one of / \\ ? #".to_owned())
+    }
 }
 
 fn without_system(bytes: &[u8], index: &Index, is_system: impl Fn(&json::Field) -> bool) -> Vec<u8> {
@@ -196,7 +204,14 @@ mod tests {
 
     #[test]
     fn unfit_documents_are_refused() {
-        for document in ["[]", "{\"id\":1}", "{\"a\":1}", "{\"id\":\"a/b\"}", "{\"id\":\"\"}", "{\"id\":\"a\",\"n\":1e999}"] {
+        for document in [
+            "[]",
+            "{\"id\":1}",
+            "{\"a\":1}",
+            "{\"id\":\"a/b\"}",
+            "{\"id\":\"\"}",
+            "{\"id\":\"a\",\"n\":1e999}",
+        ] {
             assert!(receive(document.as_bytes()).is_err(), "{document}");
         }
         let long = format!("{{\"id\":\"{}\"}}", "x".repeat(1024));
@@ -205,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_reader_sees_the_system_fields() {
-        let stored = Stored { text: (*b"{\"id\":\"a\"}").into(), properties: 1, number: 1, etag: 7, written_at: 5 };
+        let stored =
+            Stored { text: (*b"{\"id\":\"a\"}").into(), properties: 1, number: 1, etag: 7, written_at: 5 };
         let mut out = Vec::new();
         stored.render(&resource_id(&[1, 2, 3, 4, 0x85, 6, 7, 8]), &mut out);
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
@@ -218,7 +234,12 @@ mod tests {
     #[test]
     fn keys_are_in_the_order_of_their_bytes() {
         let place = |byte| Epk::from_bytes(vec![byte; 32]);
-        let keys = [Key::begin_of(&place(1)), Key::new(&place(1), "a"), Key::new(&place(1), "b"), Key::new(&place(2), "")];
+        let keys = [
+            Key::begin_of(&place(1)),
+            Key::new(&place(1), "a"),
+            Key::new(&place(1), "b"),
+            Key::new(&place(2), ""),
+        ];
         assert!(keys.is_sorted());
         for key in keys {
             assert_eq!(Key::from_bytes(&key.to_bytes()), Some(key));

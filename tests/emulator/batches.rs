@@ -17,12 +17,14 @@ fn statuses(results: &Value) -> Vec<u64> {
 fn a_range_batch_answers_each_operation_in_order() {
     let mut endpoint = Endpoint::with_container(1, 100_000);
     let client = &mut endpoint.client;
-    let operations: Vec<Value> = (0..100).map(|number| upsert(&number.to_string(), &format!("key {}", number % 7))).collect();
+    let operations: Vec<Value> =
+        (0..100).map(|number| upsert(&number.to_string(), &format!("key {}", number % 7))).collect();
     let reply = client.bulk("0", &json!(operations));
     assert_eq!(reply.status, 200);
     let results = reply.json();
     assert_eq!(statuses(&results), [201; 100]);
-    let sum: f64 = results.as_array().unwrap().iter().map(|result| result["requestCharge"].as_f64().unwrap()).sum();
+    let sum: f64 =
+        results.as_array().unwrap().iter().map(|result| result["requestCharge"].as_f64().unwrap()).sum();
     assert!((reply.charge() - sum).abs() < 0.01);
     assert_eq!(results[3]["eTag"], client.get("3", &json!("key 3")).header("etag"));
     assert!(results[3].get("resourceBody").is_none());
@@ -66,7 +68,8 @@ fn a_range_batch_takes_every_verb_and_each_stands_for_itself() {
 fn a_document_of_another_range_is_told_so() {
     let mut endpoint = Endpoint::with_container(4, 100_000);
     let client = &mut endpoint.client;
-    let operations: Vec<Value> = (0..40).map(|number| upsert(&number.to_string(), &number.to_string())).collect();
+    let operations: Vec<Value> =
+        (0..40).map(|number| upsert(&number.to_string(), &number.to_string())).collect();
     let mut written = 0;
     for range in ["0", "1", "2", "3"] {
         let results = client.bulk(range, &json!(operations)).json();
@@ -100,7 +103,8 @@ fn batches_have_limits() {
     for id in ["a", "b", "c"] {
         assert_eq!(client.upsert(&json!({"id": id, "pk": "x", "s": "s".repeat(2_000_000)})).status, 201);
     }
-    let reads = ["a", "b", "c"].map(|id| json!({"operationType": "Read", "id": id, "partitionKey": "[\"x\"]"}));
+    let reads =
+        ["a", "b", "c"].map(|id| json!({"operationType": "Read", "id": id, "partitionKey": "[\"x\"]"}));
     let results = client.bulk("0", &json!(reads)).json();
     assert_eq!(statuses(&results), [200, 200, 413]);
     assert_eq!(results[2]["subStatusCode"], 3402);
@@ -115,8 +119,10 @@ fn without_leave_to_go_on_the_rest_is_innocent() {
         ("x-ms-cosmos-batch-continue-on-error", "False"),
         ("x-ms-documentdb-partitionkeyrangeid", "0"),
     ];
-    let create = json!({"operationType": "Create", "partitionKey": "[\"x\"]", "resourceBody": {"id": "a", "pk": "x"}});
-    let reply = client.call("POST", DOCS, &headers, json!([create, create, upsert("b", "x")]).to_string().as_bytes());
+    let create =
+        json!({"operationType": "Create", "partitionKey": "[\"x\"]", "resourceBody": {"id": "a", "pk": "x"}});
+    let reply =
+        client.call("POST", DOCS, &headers, json!([create, create, upsert("b", "x")]).to_string().as_bytes());
     assert_eq!(statuses(&reply.json()), [201, 409, 424]);
 }
 
@@ -148,7 +154,8 @@ fn a_transactional_batch_happens_wholly_or_not_at_all() {
     assert_eq!(client.get("new", &json!("x")).status, 404);
     assert_eq!(client.get("kept", &json!("x")).json()["n"], 1);
 
-    let (status, results) = atomic(client, "[\"x\"]", &json!([write("Create", "new"), {"operationType": "Read", "id": "kept"}]));
+    let (status, results) =
+        atomic(client, "[\"x\"]", &json!([write("Create", "new"), {"operationType": "Read", "id": "kept"}]));
     assert_eq!((status, statuses(&results)), (200, vec![201, 200]));
     assert_eq!(results[1]["resourceBody"]["n"], 1);
     assert_eq!(client.get("new", &json!("x")).json()["n"], 2);
@@ -180,7 +187,8 @@ fn a_hierarchical_key_is_one_key() {
         assert_eq!(reply.status, 201);
     }
     let ids = |found: Vec<Value>| -> Vec<String> {
-        let mut ids: Vec<String> = found.iter().map(|found| found["id"].as_str().unwrap().to_owned()).collect();
+        let mut ids: Vec<String> =
+            found.iter().map(|found| found["id"].as_str().unwrap().to_owned()).collect();
         ids.sort();
         ids
     };

@@ -35,7 +35,8 @@ const DATE: &str = "Sat, 21 Nov 2026 22:25:28 GMT";
 
 impl Endpoint {
     pub(crate) fn start(options: Options) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let running = runtime.block_on(Emulator::start(options)).unwrap();
         Self { client: Client::connect(running.address()), running, runtime }
     }
@@ -69,7 +70,13 @@ impl Client {
     }
 
     /// Sends a request as it is; `None` if the connection is closed instead of an answer. It is opened again then.
-    pub(crate) fn send(&mut self, verb: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Reply> {
+    pub(crate) fn send(
+        &mut self,
+        verb: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Reply> {
         let reply = self.send_once(verb, path, headers, body);
         if reply.is_none() {
             *self = Self::connect(self.address);
@@ -78,7 +85,8 @@ impl Client {
     }
 
     fn send_once(&mut self, verb: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Reply> {
-        let mut head = format!("{verb} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n", self.address, body.len());
+        let mut head =
+            format!("{verb} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n", self.address, body.len());
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
@@ -101,7 +109,8 @@ impl Client {
             headers.push((name.to_ascii_lowercase(), value.to_owned()));
         }
         let mut reply = Reply { status, headers, body: Vec::new() };
-        let length = if status == 304 || status == 204 { 0 } else { reply.header("content-length").parse().unwrap() };
+        let length =
+            if status == 304 || status == 204 { 0 } else { reply.header("content-length").parse().unwrap() };
         reply.body.resize(length, 0);
         self.stream.read_exact(&mut reply.body).ok()?;
         Some(reply)
@@ -188,7 +197,8 @@ impl Reply {
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{:?}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("{:?}", String::from_utf8_lossy(&self.body)))
     }
 
     /// Status and substatus.

@@ -21,7 +21,17 @@ struct Process {
 impl Process {
     fn start(data: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_docferry"))
-            .args(["emulator", "--port", "0", "--latency-ms", "0", "--throughput", "10000000", "--json", "--data"])
+            .args([
+                "emulator",
+                "--port",
+                "0",
+                "--latency-ms",
+                "0",
+                "--throughput",
+                "10000000",
+                "--json",
+                "--data",
+            ])
             .arg(data)
             .stdout(Stdio::piped())
             .spawn()
@@ -30,7 +40,12 @@ impl Process {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let told: Value = serde_json::from_str(&line).unwrap();
         let endpoint = told["endpoint"].as_str().unwrap();
-        assert!(told["connection_string"].as_str().unwrap().starts_with(&format!("AccountEndpoint={endpoint};AccountKey=")));
+        assert!(
+            told["connection_string"]
+                .as_str()
+                .unwrap()
+                .starts_with(&format!("AccountEndpoint={endpoint};AccountKey="))
+        );
         let address = endpoint.trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
         Self { child, address }
     }
@@ -69,7 +84,10 @@ fn a_kill_loses_nothing_that_was_answered() {
     client.call("POST", "/dbs", &[], br#"{"id":"d"}"#);
     let container = br#"{"id":"c","partitionKey":{"paths":["/pk"],"kind":"Hash","version":2}}"#;
     let one = json!({"id": "other", "partitionKey": {"paths": ["/pk"]}}).to_string();
-    assert_eq!(client.call("POST", "/dbs/d/colls", &[("x-ms-offer-throughput", "10000000")], container).status, 201);
+    assert_eq!(
+        client.call("POST", "/dbs/d/colls", &[("x-ms-offer-throughput", "10000000")], container).status,
+        201
+    );
     assert_eq!(client.call("POST", "/dbs/d/colls", &[], one.as_bytes()).status, 201);
     let (started, wait) = channel();
     let writing = write_each(process.address, started);
@@ -82,9 +100,12 @@ fn a_kill_loses_nothing_that_was_answered() {
     let process = Process::start(folder.path());
     let mut client = Client::connect(process.address);
     let found = client.query("SELECT * FROM c", &[], "-1");
-    let found: HashMap<&str, &Value> = found.iter().map(|found| (found["id"].as_str().unwrap(), found)).collect();
+    let found: HashMap<&str, &Value> =
+        found.iter().map(|found| (found["id"].as_str().unwrap(), found)).collect();
     for number in 0..answered {
-        let document = found.get(number.to_string().as_str()).unwrap_or_else(|| panic!("{number} of {answered} is lost"));
+        let document = found
+            .get(number.to_string().as_str())
+            .unwrap_or_else(|| panic!("{number} of {answered} is lost"));
         assert_eq!(document["n"], number);
     }
     assert!(found.len() as u64 <= answered + 1, "one was under way");
@@ -94,7 +115,8 @@ fn a_kill_loses_nothing_that_was_answered() {
 #[test]
 fn everything_is_there_again_after_a_stop() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { data: Some(folder.path().to_owned()), throughput: 1_000_000, ..Options::default() };
+    let options =
+        Options { data: Some(folder.path().to_owned()), throughput: 1_000_000, ..Options::default() };
     let Endpoint { mut client, running, runtime } = Endpoint::start(options.clone());
     client.create_container();
     for number in 0..40 {
@@ -163,7 +185,11 @@ fn a_file_of_faults_is_read_and_checked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("faults.json");
     std::fs::write(&path, r#"{"throtle": 1}"#).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_docferry")).args(["emulator", "--port", "0", "--faults"]).arg(&path).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_docferry"))
+        .args(["emulator", "--port", "0", "--faults"])
+        .arg(&path)
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{told}");
     assert!(told.contains("throtle") && told.contains("faults.json"), "{told}");

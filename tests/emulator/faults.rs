@@ -21,7 +21,8 @@ fn try_upsert(client: &mut Client, id: &str) -> Option<u16> {
 }
 
 fn open() -> Endpoint {
-    let mut endpoint = Endpoint::start(Options { no_auth: true, throughput: 1_000_000, ..Options::default() });
+    let mut endpoint =
+        Endpoint::start(Options { no_auth: true, throughput: 1_000_000, ..Options::default() });
     endpoint.client.create_container();
     endpoint
 }
@@ -81,7 +82,8 @@ fn some_operations_of_a_batch_are_throttled() {
     let results = client.bulk(&range, &json!(operations)).json();
     let throttled = results.as_array().unwrap().iter().filter(|result| result["statusCode"] == 429).count();
     assert!((10..60).contains(&throttled), "{throttled}");
-    let documents: u64 = running.ledger().containers[0].partitions.iter().map(|partition| partition.documents).sum();
+    let documents: u64 =
+        running.ledger().containers[0].partitions.iter().map(|partition| partition.documents).sum();
     assert_eq!(documents as usize, 100 - throttled);
 }
 
@@ -115,14 +117,20 @@ fn a_range_is_split_while_running() {
     assert_eq!(client.bulk("0", &json!([])).both(), (410, "1002"));
     assert_eq!(client.get("a", &pk).status, 200);
     let ranges = client.ranges();
-    let described: Vec<(&Value, &Value)> = ranges.iter().map(|range| (&range["id"], &range["parents"])).collect();
+    let described: Vec<(&Value, &Value)> =
+        ranges.iter().map(|range| (&range["id"], &range["parents"])).collect();
     assert_eq!(json!(described), json!([["2", ["0"]], ["3", ["0"]], ["1", []]]));
     let mut after = client.query("SELECT * FROM c", &in_range("2"), "-1");
     assert!(!after.is_empty() && after.len() < before.len());
     after.extend(client.query("SELECT * FROM c", &in_range("3"), "-1"));
     assert_eq!(after, before);
     assert_eq!(running.split("d/c", "3").unwrap(), ["4", "5"]);
-    let budgets: Vec<f64> = running.ledger().containers[0].partitions.iter().filter(|partition| partition.documents > 0).map(|_| 250.0).collect();
+    let budgets: Vec<f64> = running.ledger().containers[0]
+        .partitions
+        .iter()
+        .filter(|partition| partition.documents > 0)
+        .map(|_| 250.0)
+        .collect();
     assert_eq!(budgets.len(), 4);
     assert_eq!(client.ranges()[1]["parents"], json!(["0", "3"]));
 }
@@ -144,7 +152,8 @@ fn http_2_is_spoken_without_being_asked() {
             .unwrap();
         let reply = client.send_request(request).await.unwrap();
         assert_eq!((reply.status().as_u16(), reply.version()), (201, http::Version::HTTP_2));
-        let body: Value = serde_json::from_slice(&reply.into_body().collect().await.unwrap().to_bytes()).unwrap();
+        let body: Value =
+            serde_json::from_slice(&reply.into_body().collect().await.unwrap().to_bytes()).unwrap();
         assert_eq!(body["id"], "a");
     });
 }

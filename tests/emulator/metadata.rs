@@ -60,7 +60,12 @@ fn a_partition_key_says_its_kind_and_version() {
     assert_eq!(create(json!({"paths":["/a"]})), (201, old));
     let levels = json!({"paths":["/a","/b","/c"],"kind":"MultiHash","version":2});
     assert_eq!(create(levels.clone()), (201, levels));
-    for wrong in [json!({}), json!({"paths":[]}), json!({"paths":["/a","/b"],"kind":"Hash"}), json!({"paths":["/a"],"kind":"Range"})] {
+    for wrong in [
+        json!({}),
+        json!({"paths":[]}),
+        json!({"paths":["/a","/b"],"kind":"Hash"}),
+        json!({"paths":["/a"],"kind":"Range"}),
+    ] {
         assert_eq!(create(wrong.clone()).0, 400, "{wrong}");
     }
 }
@@ -118,7 +123,8 @@ fn throughput_comes_with_the_container() {
     assert_eq!(create("x", "x-ms-offer-throughput", "12000"), 201);
     assert_eq!(create("y", "x-ms-cosmos-offer-autopilot-settings", r#"{"maxThroughput":4000}"#), 201);
     assert_eq!(create("z", "x-ms-offer-throughput", "much"), 400);
-    let throughputs: Vec<u64> = running.ledger().containers.iter().map(|container| container.throughput).collect();
+    let throughputs: Vec<u64> =
+        running.ledger().containers.iter().map(|container| container.throughput).collect();
     assert_eq!(throughputs, [400, 12000, 4000]);
 }
 

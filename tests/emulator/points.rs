@@ -72,7 +72,10 @@ fn documents_are_kept_as_the_service_keeps_them() {
     let sent = br#"{ "pk":"x", "id":"a", "n":[1.10, 9007199254740993, 1e2], "_ts": 1, "\u0061b": "\u00e9" }"#;
     assert_eq!(client.call("POST", DOCS, &key, sent).status, 201);
     let body = String::from_utf8(client.get("a", &json!("x")).body).unwrap();
-    assert!(body.starts_with(r#"{"pk":"x","id":"a","n":[1.1,9007199254740992,100],"\u0061b":"\u00e9","_rid":""#), "{body}");
+    assert!(
+        body.starts_with(r#"{"pk":"x","id":"a","n":[1.1,9007199254740992,100],"\u0061b":"\u00e9","_rid":""#),
+        "{body}"
+    );
     assert!(!body.contains("\"_ts\":1,"), "{body}");
 }
 

@@ -8,7 +8,10 @@ fn filled(partitions: u32, documents: usize) -> Endpoint {
     let mut endpoint = Endpoint::with_container(partitions, 1_000_000);
     for number in 0..documents {
         let id = number.to_string();
-        assert_eq!(endpoint.client.upsert(&json!({"id": id, "pk": format!("k{}", number % 10), "n": number})).status, 201);
+        assert_eq!(
+            endpoint.client.upsert(&json!({"id": id, "pk": format!("k{}", number % 10), "n": number})).status,
+            201
+        );
     }
     endpoint
 }
@@ -75,7 +78,11 @@ fn a_feed_goes_on_where_it_stood_while_others_write() {
         let headers = [("x-ms-max-item-count", "20"), ("x-ms-continuation", continuation)];
         let reply = client.call("GET", DOCS, &headers, b"");
         assert_eq!(reply.header("x-ms-item-count"), reply.json()["_count"].to_string());
-        (reply.json()["Documents"].as_array().unwrap().clone(), reply.header("x-ms-continuation").to_owned(), reply.charge())
+        (
+            reply.json()["Documents"].as_array().unwrap().clone(),
+            reply.header("x-ms-continuation").to_owned(),
+            reply.charge(),
+        )
     };
     let (first, continuation, charge) = feed("");
     assert_eq!(first.len(), 20);
@@ -112,8 +119,16 @@ fn a_part_of_a_range_can_be_asked_for() {
     let mut endpoint = filled(1, 60);
     let client = &mut endpoint.client;
     let middle = "20000000000000000000000000000000";
-    let lower = client.query("SELECT * FROM c", &[("x-ms-documentdb-partitionkeyrangeid", "0"), ("x-ms-end-epk", middle)], "9");
-    let upper = client.query("SELECT * FROM c", &[("x-ms-documentdb-partitionkeyrangeid", "0"), ("x-ms-start-epk", middle)], "9");
+    let lower = client.query(
+        "SELECT * FROM c",
+        &[("x-ms-documentdb-partitionkeyrangeid", "0"), ("x-ms-end-epk", middle)],
+        "9",
+    );
+    let upper = client.query(
+        "SELECT * FROM c",
+        &[("x-ms-documentdb-partitionkeyrangeid", "0"), ("x-ms-start-epk", middle)],
+        "9",
+    );
     assert!(!lower.is_empty() && !upper.is_empty());
     assert_eq!(ids(&[lower, upper].concat()).len(), 60);
 }

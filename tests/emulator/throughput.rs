@@ -28,7 +28,10 @@ fn a_partition_admits_what_its_window_holds() {
     assert!(throttled > 0);
     for window in &partition.windows {
         let last = charged / admitted as f64;
-        assert!(window.debt + window.request_units < window.budget + 2.0 * last || window.operations == 0, "{window:?}");
+        assert!(
+            window.debt + window.request_units < window.budget + 2.0 * last || window.operations == 0,
+            "{window:?}"
+        );
     }
     // The same over the wire, and it needs no signature.
     let told = client.send("GET", "/_ledger", &[], b"").unwrap().json();
@@ -44,7 +47,8 @@ fn each_operation_of_a_range_batch_is_admitted_by_itself() {
     let reply = client.bulk("0", &json!(operations));
     assert_eq!(reply.status, 207);
     let results = reply.json();
-    let of = |status: u64| results.as_array().unwrap().iter().filter(move |result| result["statusCode"] == status);
+    let of =
+        |status: u64| results.as_array().unwrap().iter().filter(move |result| result["statusCode"] == status);
     assert!((1..20).contains(&of(201).count()));
     assert_eq!(of(201).count() + of(429).count(), 50);
     let all_told = of(429).all(|result| {

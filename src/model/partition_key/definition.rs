@@ -55,7 +55,8 @@ impl PartitionKeyDefinition {
         let component = |names: &Vec<String>| {
             let mut value = Some(document);
             for name in names {
-                value = value.filter(|text| text.first() == Some(&b'{')).and_then(|text| json::field(text, name));
+                value =
+                    value.filter(|text| text.first() == Some(&b'{')).and_then(|text| json::field(text, name));
             }
             Component::from_json(value)
         };
@@ -106,7 +107,8 @@ mod tests {
 
     fn definition(paths: &[&str]) -> PartitionKeyDefinition {
         let kind = if paths.len() == 1 { Kind::Hash } else { Kind::MultiHash };
-        PartitionKeyDefinition::new(paths.iter().map(|path| (*path).to_owned()).collect(), kind, Version::V2).unwrap()
+        PartitionKeyDefinition::new(paths.iter().map(|path| (*path).to_owned()).collect(), kind, Version::V2)
+            .unwrap()
     }
 
     #[test]
@@ -142,7 +144,11 @@ mod tests {
     #[test]
     fn wrong_definitions_are_refused() {
         let new = |paths: &[&str], kind| {
-            PartitionKeyDefinition::new(paths.iter().map(|path| (*path).to_owned()).collect(), kind, Version::V2)
+            PartitionKeyDefinition::new(
+                paths.iter().map(|path| (*path).to_owned()).collect(),
+                kind,
+                Version::V2,
+            )
         };
         for path in ["", "a", "/", "/a//b", "/\"a", "/\"a\"b"] {
             assert!(new(&[path], Kind::Hash).is_err(), "{path}");
