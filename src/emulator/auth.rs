@@ -59,7 +59,7 @@ fn resource_id_of_offer(link: &str) -> String {
 fn resource(path: &str) -> (&str, &str) {
     let path = path.trim_matches('/');
     let names: Vec<&str> = path.split('/').collect();
-    if names.len() % 2 == 0 {
+    if names.len().is_multiple_of(2) {
         return (names[names.len() - 2], path);
     }
     path.rsplit_once('/').map_or((path, ""), |(link, kind)| (kind, link))

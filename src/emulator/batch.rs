@@ -113,9 +113,7 @@ fn operation(
     if body.len() > LARGEST {
         return Err(Refused::bad(413, "a document has at most 2 MB"));
     }
-    let incoming = receive(body).map_err(|unfit| Refused::bad(400, unfit))?;
-    let found =
-        container.definition.key_of(&incoming.text).map_err(|error| Refused::bad(400, error.to_string()))?;
+    let (incoming, found) = receive(body, &container.definition).map_err(|unfit| Refused::bad(400, unfit))?;
     let is_own = match key {
         Some(key) => found == *key,
         None => {

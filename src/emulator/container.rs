@@ -9,7 +9,7 @@ use super::partition::{Partition, Standing, Surroundings};
 use super::stored::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::partition_key::{Epk, PartitionKeyDefinition};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -125,7 +125,7 @@ impl Container {
     }
 
     /// Reads the log at `path`, and writes to it from now on.
-    pub(super) fn keep_in(&self, path: &PathBuf) -> Result<()> {
+    pub(super) fn keep_in(&self, path: &Path) -> Result<()> {
         let topology = self.topology();
         let log = Log::open(path, |change| {
             let (Change::Put(key, _) | Change::Delete(key)) = &change;

@@ -147,23 +147,20 @@ impl Partition {
         first < self.end && (self.begin <= first || self.begin.is_under(place))
     }
 
-    /// One operation by itself. With the outcome comes the number of writes so far, with a refusal the operation, for another partition.
+    /// One operation by itself, which is taken if it is admitted; a refusal leaves it for another partition. With the outcome comes the number
+    /// of writes so far.
     pub(super) fn one(
         &self,
-        operation: Operation,
+        operation: &mut Option<Operation>,
         around: &Surroundings<'_>,
-    ) -> Result<(Outcome, u64), (Refusal, Option<Operation>)> {
-        let mut contents = match self.open() {
-            Ok(contents) => contents,
-            Err(refusal) => return Err((refusal, Some(operation))),
-        };
-        if let Err(exhausted) = contents.budget.admit(around.now) {
-            return Err((exhausted.into(), Some(operation)));
-        }
+    ) -> Result<(Outcome, u64), Refusal> {
+        let mut contents = self.open()?;
+        contents.budget.admit(around.now)?;
+        let operation = operation.take().ok_or(Refusal::Gone)?;
         let mut frame = Frame::of(around.log);
         let outcome = contents.apply(operation, around, &mut frame, None);
         contents.budget.spend(outcome.charge);
-        write(around, frame).map_err(|refusal| (refusal, None))?;
+        write(around, frame)?;
         Ok((outcome, contents.lsn))
     }
 

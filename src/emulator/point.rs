@@ -64,13 +64,13 @@ fn body(
     if asked.body.len() > LARGEST {
         return Err(Answer::failure(413, "Request size is too large: a document has at most 2 MB."));
     }
-    let incoming =
-        receive(&asked.body).map_err(|unfit| Answer::failure(400, &format!("Invalid document: {unfit}.")))?;
+    let received = receive(&asked.body, &container.definition);
+    let (incoming, own) =
+        received.map_err(|unfit| Answer::failure(400, &format!("Invalid document: {unfit}.")))?;
     if id.is_some_and(|id| id != incoming.id) {
         return Err(Answer::failure(400, "The id in the document is not the one in the path."));
     }
-    let own = container.definition.key_of(&incoming.text);
-    if !own.is_ok_and(|own| own == *key) {
+    if own != *key {
         check_levels(container, &PartitionKey::default())?;
     }
     Ok(incoming)
@@ -79,15 +79,17 @@ fn body(
 fn route(
     container: &Container,
     asked: &Asked,
-    mut operation: Operation,
+    operation: Operation,
 ) -> Result<(Arc<Partition>, Outcome, u64), Answer> {
+    let key = operation.key.clone();
+    let mut operation = Some(operation);
     for _ in 0..SPLITS {
         let topology = container.topology();
-        let Some(partition) = topology.holder(&operation.key) else { return Err(Answer::gone()) };
-        match partition.one(operation, &container.around(asked.now)) {
+        let partition = topology.holder(&key).ok_or_else(Answer::gone)?;
+        match partition.one(&mut operation, &container.around(asked.now)) {
             Ok((outcome, lsn)) => return Ok((Arc::clone(partition), outcome, lsn)),
-            Err((Refusal::Gone, Some(back))) => operation = back,
-            Err((refusal, _)) => return Err(refusal.into()),
+            Err(Refusal::Gone) => {}
+            Err(refusal) => return Err(refusal.into()),
         }
     }
     Err(Answer::gone())

@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str) -> Option<Selected> {
             match what.as_str() {
                 "count(1)" => Some(Selected::Count),
                 r#"[{"item":count(1)}]"# => Some(Selected::CountItem),
-                _ if rest == &[*alias] => Some(Selected::Documents),
+                _ if *rest == [*alias] => Some(Selected::Documents),
                 _ => None,
             }
         }

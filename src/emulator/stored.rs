@@ -1,7 +1,7 @@
 //! A document as it is kept: its text, normalised once, and what the service adds to it when it is read.
 
 use crate::model::json::{self, Index};
-use crate::model::partition_key::Epk;
+use crate::model::partition_key::{Epk, PartitionKey, PartitionKeyDefinition};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::cell::RefCell;
@@ -137,12 +137,19 @@ thread_local! {
     static INDEX: RefCell<Index> = RefCell::default();
 }
 
-/// Checks and normalises a document.
-pub(super) fn receive(bytes: &[u8]) -> Result<Incoming, Unfit> {
-    INDEX.with_borrow_mut(|index| receive_with(bytes, index))
+/// Checks and normalises a document, and finds its partition key.
+pub(super) fn receive<'a>(
+    bytes: &'a [u8],
+    definition: &PartitionKeyDefinition,
+) -> Result<(Incoming, PartitionKey<'a>), Unfit> {
+    INDEX.with_borrow_mut(|index| receive_with(bytes, definition, index))
 }
 
-fn receive_with(bytes: &[u8], index: &mut Index) -> Result<Incoming, Unfit> {
+fn receive_with<'a>(
+    bytes: &'a [u8],
+    definition: &PartitionKeyDefinition,
+    index: &mut Index,
+) -> Result<(Incoming, PartitionKey<'a>), Unfit> {
     json::index(bytes, index).map_err(|malformed| {
         format!("the document is no JSON object: {malformed} at byte {}", malformed.at)
     })?;
@@ -163,7 +170,8 @@ fn receive_with(bytes: &[u8], index: &mut Index) -> Result<Incoming, Unfit> {
         json::as_doubles(bytes, &mut text)
     };
     let properties = properties.map_err(out_of_range)?;
-    Ok(Incoming { text: text.into(), properties, id })
+    let key = definition.key_in(bytes, &index.fields).map_err(|error| error.to_string())?;
+    Ok((Incoming { text: text.into(), properties, id }, key))
 }
 
 /// An id is up to 1 023 bytes and names a resource in a path, so some characters cannot be in it.
@@ -192,12 +200,17 @@ fn without_system(bytes: &[u8], index: &Index, is_system: impl Fn(&json::Field) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::partition_key::Epk;
+    use crate::model::partition_key::{Kind, Version};
+
+    fn definition() -> PartitionKeyDefinition {
+        PartitionKeyDefinition::new(vec!["/n".to_owned()], Kind::Hash, Version::V2).unwrap()
+    }
 
     #[test]
     fn system_fields_of_a_client_are_left_out() {
         let document = br#"{"_rid":"x", "id":"a\u0062", "n":1.50, "_ts":5, "_own":true, "_etag":null}"#;
-        let incoming = receive(document).unwrap();
+        let (incoming, key) = receive(document, &definition()).unwrap();
+        assert_eq!(key.to_header_json(), "[1.5]");
         assert_eq!(&*incoming.text, br#"{"id":"a\u0062","n":1.5,"_own":true}"#);
         assert_eq!((incoming.id.as_str(), incoming.properties), ("ab", 3));
     }
@@ -212,10 +225,10 @@ mod tests {
             "{\"id\":\"\"}",
             "{\"id\":\"a\",\"n\":1e999}",
         ] {
-            assert!(receive(document.as_bytes()).is_err(), "{document}");
+            assert!(receive(document.as_bytes(), &definition()).is_err(), "{document}");
         }
         let long = format!("{{\"id\":\"{}\"}}", "x".repeat(1024));
-        assert!(receive(long.as_bytes()).is_err());
+        assert!(receive(long.as_bytes(), &definition()).is_err());
     }
 
     #[test]
