@@ -341,7 +341,9 @@ async fn without_bulk(behind: SocketAddr) -> SocketAddr {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let service = hyper::service::service_fn(move |request| pass_on(request, behind, own));
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
         }
     });
     own
@@ -383,7 +385,8 @@ async fn a_budget_is_used_and_kept() {
 async fn the_command_line_migrates_and_verifies() {
     let running = endpoint().await;
     let folder = tempfile::tempdir().unwrap();
-    let lines: Vec<String> = (0..500).map(|number| format!(r#"{{"id":"o-{number}","n":{number}.50,"t":"\\u00e9"}}"#)).collect();
+    let lines: Vec<String> =
+        (0..500).map(|number| format!(r#"{{"id":"o-{number}","n":{number}.50,"t":"\\u00e9"}}"#)).collect();
     std::fs::write(folder.path().join("orders.jsonl"), lines.join("\n")).unwrap();
     let target = format!("cosmos://{}/shop/orders?create=true&partition_key=/n", running.address());
     let docferry = async |command: &str, more: &[&str]| {

@@ -1,7 +1,8 @@
 //! From the words on the command line to an exit code: parse, hand over to the command's file, report a failure.
 
 use super::{
-    Cli, Command, Rejects, completions, emulator, failure, flags, init, jobs, list, migrate, rejects, show, verify,
+    Cli, Command, Rejects, completions, emulator, failure, flags, init, jobs, list, migrate, rejects, show,
+    verify,
 };
 use crate::config::environment::Environment;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};

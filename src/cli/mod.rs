@@ -89,7 +89,7 @@ pub enum Command {
     /// Look at documents that were refused
     #[command(subcommand)]
     Rejects(Rejects),
-    /// Run a local Azure Cosmos DB endpoint for tests and trials (a simulator, see docs/emulator.md)
+    /// Run a local Azure Cosmos DB endpoint, a simulator for trials and tests
     Emulator(Emulator),
     /// Print a completion script for a shell
     Completions {

@@ -103,7 +103,8 @@ impl Answer {
     /// For the transport. A header that cannot be sent is left out.
     pub(super) fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(Bytes::from(self.body)));
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         headers.insert("x-ms-gatewayversion", HeaderValue::from_static("version=2.14.0"));
@@ -120,7 +121,9 @@ impl Answer {
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Splitting => Self::failure(410, "The partition key range is about to split.").substatus(1007),
+            Refusal::Splitting => {
+                Self::failure(410, "The partition key range is about to split.").substatus(1007)
+            }
             Refusal::Gone => Self::gone(),
             Refusal::Throttled(wait) => Self::throttled(wait),
             Refusal::Unwritten => Self::failure(503, "The data folder of the emulator cannot be written."),

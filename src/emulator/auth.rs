@@ -32,7 +32,9 @@ impl Authority {
     pub(super) fn accepts(&self, authorization: &str, verb: &str, path: &str, date: &str) -> bool {
         let token = decode(authorization);
         let mut parts = token.splitn(3, '&');
-        let (Some("type=master"), Some("ver=1.0"), Some(signature)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some("type=master"), Some("ver=1.0"), Some(signature)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
             return false;
         };
         // Some clients leave the plus of base64 as it is, and decoding made it a plus or a space.
@@ -40,7 +42,8 @@ impl Authority {
         let Ok(signature) = STANDARD.decode(signature) else { return false };
         let (kind, link) = resource(path);
         let is_signed = |link: &str| {
-            let text = format!("{}\n{kind}\n{link}\n{}\n\n", verb.to_ascii_lowercase(), date.to_ascii_lowercase());
+            let text =
+                format!("{}\n{kind}\n{link}\n{}\n\n", verb.to_ascii_lowercase(), date.to_ascii_lowercase());
             self.key.clone().chain_update(text).verify_slice(&signature).is_ok()
         };
         // An offer is addressed by its resource id, and those are signed in lower case.
@@ -56,7 +59,7 @@ fn resource_id_of_offer(link: &str) -> String {
 fn resource(path: &str) -> (&str, &str) {
     let path = path.trim_matches('/');
     let names: Vec<&str> = path.split('/').collect();
-    if names.len() % 2 == 0 {
+    if names.len().is_multiple_of(2) {
         return (names[names.len() - 2], path);
     }
     path.rsplit_once('/').map_or((path, ""), |(link, kind)| (kind, link))

@@ -23,7 +23,8 @@ pub(super) fn atomic(container: &Container, asked: &Asked) -> Result<Answer, Ans
     let key = header_key(asked)?;
     check_levels(container, &key)?;
     let is_little = asked.wants_little();
-    let operations = parse(asked, |bytes, fields| operation(container, bytes, fields, Some(&key), is_little))?;
+    let operations =
+        parse(asked, |bytes, fields| operation(container, bytes, fields, Some(&key), is_little))?;
     let refuse = |refused: Refused| Answer::failure(refused.status, &refused.message);
     let operations: Vec<Operation> = operations.into_iter().collect::<Result<_, _>>().map_err(refuse)?;
     let topology = container.topology();
@@ -36,13 +37,19 @@ pub(super) fn atomic(container: &Container, asked: &Asked) -> Result<Answer, Ans
 }
 
 /// Answers a batch of operations on one range. `is_throttled` says of the next operation whether a fault befalls it.
-pub(super) fn of_range(container: &Container, asked: &Asked, is_throttled: impl FnMut() -> bool) -> Result<Answer, Answer> {
+pub(super) fn of_range(
+    container: &Container,
+    asked: &Asked,
+    is_throttled: impl FnMut() -> bool,
+) -> Result<Answer, Answer> {
     let Some(range) = asked.range() else {
         return Err(Answer::failure(400, "A batch that is not atomic must name its partition key range."));
     };
     let is_little = asked.wants_little();
     let operations = parse(asked, |bytes, fields| operation(container, bytes, fields, None, is_little))?;
-    let goes_on = !asked.header("x-ms-cosmos-batch-continue-on-error").is_some_and(|on| on.eq_ignore_ascii_case("false"));
+    let goes_on = !asked
+        .header("x-ms-cosmos-batch-continue-on-error")
+        .is_some_and(|on| on.eq_ignore_ascii_case("false"));
     let topology = container.topology();
     let partition = topology.partition(range).ok_or_else(Answer::gone)?;
     let (outcomes, lsn) = partition.each(operations, &container.around(asked.now), goes_on, is_throttled)?;
@@ -55,12 +62,16 @@ type Parsed = Result<Operation, Refused>;
 
 fn parse(asked: &Asked, mut each: impl FnMut(&[u8], &[Field]) -> Parsed) -> Result<Vec<Parsed>, Answer> {
     let bytes = &asked.body[..];
-    let refuse = |malformed| Answer::failure(400, &format!("The batch is no array of operations: {malformed}."));
+    let refuse =
+        |malformed| Answer::failure(400, &format!("The batch is no array of operations: {malformed}."));
     let mut objects = Objects::new(bytes).map_err(refuse)?;
     let (mut fields, mut operations) = (Vec::new(), Vec::with_capacity(MOST));
     while objects.next(&mut fields).map_err(refuse)?.is_some() {
         if operations.len() == MOST {
-            return Err(Answer::failure(400, "Batch request has more operations than what is supported: 100."));
+            return Err(Answer::failure(
+                400,
+                "Batch request has more operations than what is supported: 100.",
+            ));
         }
         operations.push(each(bytes, &fields));
     }
@@ -68,8 +79,15 @@ fn parse(asked: &Asked, mut each: impl FnMut(&[u8], &[Field]) -> Parsed) -> Resu
 }
 
 /// Reads one operation. `key` is the partition key of the whole batch; without it the operation has its own.
-fn operation(container: &Container, bytes: &[u8], fields: &[Field], key: Option<&PartitionKey<'_>>, is_little: bool) -> Parsed {
-    let raw = |name| fields.iter().find(|field| field.is_named(bytes, name)).map(|field| field.raw_value(bytes));
+fn operation(
+    container: &Container,
+    bytes: &[u8],
+    fields: &[Field],
+    key: Option<&PartitionKey<'_>>,
+    is_little: bool,
+) -> Parsed {
+    let raw =
+        |name| fields.iter().find(|field| field.is_named(bytes, name)).map(|field| field.raw_value(bytes));
     let text = |name| match raw(name) {
         Some([b'"', inner @ .., b'"']) => Some(unescape(inner)),
         _ => None,
@@ -86,7 +104,8 @@ fn operation(container: &Container, bytes: &[u8], fields: &[Field], key: Option<
     if matches!(verb, Verb::Delete | Verb::Read) {
         let id = text("id").ok_or_else(|| Refused::bad(400, "the operation has no id"))?;
         let own = key.is_none().then(|| own_key(raw("partitionKey"))).transpose()?.flatten();
-        let key = key.or(own.as_ref()).ok_or_else(|| Refused::bad(400, "the operation has no partitionKey"))?;
+        let key =
+            key.or(own.as_ref()).ok_or_else(|| Refused::bad(400, "the operation has no partitionKey"))?;
         let key = Key::new(&container.definition.epk(key), &id);
         return Ok(Operation { verb, key, incoming: None, if_match, wants_document: verb == Verb::Read });
     }
@@ -94,14 +113,19 @@ fn operation(container: &Container, bytes: &[u8], fields: &[Field], key: Option<
     if body.len() > LARGEST {
         return Err(Refused::bad(413, "a document has at most 2 MB"));
     }
-    let incoming = receive(body).map_err(|unfit| Refused::bad(400, unfit))?;
-    let found = container.definition.key_of(&incoming.text).map_err(|error| Refused::bad(400, error.to_string()))?;
+    let (incoming, found) = receive(body, &container.definition).map_err(|unfit| Refused::bad(400, unfit))?;
     let is_own = match key {
         Some(key) => found == *key,
-        None => is_plainly(raw("partitionKey"), &found) || own_key(raw("partitionKey"))?.is_none_or(|own| own == found),
+        None => {
+            is_plainly(raw("partitionKey"), &found)
+                || own_key(raw("partitionKey"))?.is_none_or(|own| own == found)
+        }
     };
     if !is_own {
-        return Err(Refused { substatus: 1001, ..Refused::bad(400, "the partition key is not that of the document") });
+        return Err(Refused {
+            substatus: 1001,
+            ..Refused::bad(400, "the partition key is not that of the document")
+        });
     }
     if verb == Verb::Replace && text("id").is_some_and(|id| id != incoming.id) {
         return Err(Refused::bad(400, "the id is not that of the document"));
@@ -125,10 +149,15 @@ fn own_key(raw: Option<&[u8]>) -> Result<Option<PartitionKey<'static>>, Refused>
         Some([b'"', inner @ .., b'"']) => unescape(inner),
         Some(raw) => String::from_utf8_lossy(raw),
     };
-    PartitionKey::from_header_json(&text).map(Some).map_err(|error| Refused::bad(400, format!("partitionKey: {error}")))
+    PartitionKey::from_header_json(&text)
+        .map(Some)
+        .map_err(|error| Refused::bad(400, format!("partitionKey: {error}")))
 }
 
-fn render(container: &Container, outcomes: impl ExactSizeIterator<Item = Result<Outcome, Refused>>) -> Answer {
+fn render(
+    container: &Container,
+    outcomes: impl ExactSizeIterator<Item = Result<Outcome, Refused>>,
+) -> Answer {
     let mut body = Vec::with_capacity(outcomes.len() * 128);
     let mut are_all_well = true;
     body.push(b'[');

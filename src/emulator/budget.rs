@@ -132,7 +132,8 @@ mod tests {
         budget.spend(2.0);
         assert!(budget.admit(ms(1001)).is_err());
         budget.admit(ms(2000)).unwrap();
-        let debts: Vec<_> = budget.ledger().map(|window| (window.window, window.debt, window.throttled)).collect();
+        let debts: Vec<_> =
+            budget.ledger().map(|window| (window.window, window.debt, window.throttled)).collect();
         assert_eq!(debts, [(0, 0.0, 1), (1, 8.0, 1)]);
     }
 

@@ -43,12 +43,35 @@ struct Keeping {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Change {
-    Database { name: String, number: u64, written_at: u32 },
-    DropDatabase { name: String },
-    Container { link: String, number: u64, written_at: u32, properties: Map<String, Value>, partitions: u32, throughput: u64 },
-    DropContainer { link: String },
-    Throughput { link: String, throughput: u64 },
-    Split { link: String, range: String, at: String, children: [String; 2] },
+    Database {
+        name: String,
+        number: u64,
+        written_at: u32,
+    },
+    DropDatabase {
+        name: String,
+    },
+    Container {
+        link: String,
+        number: u64,
+        written_at: u32,
+        properties: Map<String, Value>,
+        partitions: u32,
+        throughput: u64,
+    },
+    DropContainer {
+        link: String,
+    },
+    Throughput {
+        link: String,
+        throughput: u64,
+    },
+    Split {
+        link: String,
+        range: String,
+        at: String,
+        children: [String; 2],
+    },
 }
 
 const OPENING: &str = "opening the data of the emulator";
@@ -60,11 +83,14 @@ impl Catalog {
         let mut catalog = Self { databases: BTreeMap::new(), given: 0, seed, keeping: None };
         let Some(folder) = folder else { return Ok(catalog) };
         let path = folder.join(CATALOG);
-        let failed = |cause| Error::io(OPENING, cause).with_kind(ErrorKind::Configuration).with("path", path.display());
+        let failed = |cause| {
+            Error::io(OPENING, cause).with_kind(ErrorKind::Configuration).with("path", path.display())
+        };
         std::fs::create_dir_all(folder).map_err(failed)?;
         let file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(failed)?;
         file.try_lock().map_err(|_| {
-            Error::new(ErrorKind::Held, OPENING, "another emulator uses this folder").with("path", folder.display())
+            Error::new(ErrorKind::Held, OPENING, "another emulator uses this folder")
+                .with("path", folder.display())
         })?;
         let text = std::fs::read_to_string(&path).map_err(failed)?;
         // A line without its end was being written when the process was killed, and nobody was told of it.
@@ -72,7 +98,10 @@ impl Catalog {
         file.set_len(whole as u64).map_err(failed)?;
         for (number, line) in text[..whole].lines().enumerate() {
             let change = serde_json::from_str(line).map_err(|cause| {
-                Error::configuration(OPENING, "the catalog is damaged").with("path", path.display()).with("line", number + 1).caused_by(cause)
+                Error::configuration(OPENING, "the catalog is damaged")
+                    .with("path", path.display())
+                    .with("line", number + 1)
+                    .caused_by(cause)
             })?;
             catalog.apply(&change)?;
         }
@@ -106,8 +135,14 @@ impl Catalog {
             return Ok(None);
         }
         let (number, link) = (self.given + 1, link.to_owned());
-        let change =
-            Change::Container { link: link.clone(), number, written_at: now(), properties, partitions, throughput };
+        let change = Change::Container {
+            link: link.clone(),
+            number,
+            written_at: now(),
+            properties,
+            partitions,
+            throughput,
+        };
         self.change(change)?;
         let container = self.container(&link).cloned();
         if let (Some(container), Some(keeping)) = (&container, &self.keeping) {
@@ -179,7 +214,8 @@ impl Catalog {
             }
             Change::Throughput { link, throughput } => self.known(link)?.set_throughput(*throughput),
             Change::Split { link, range, at, children } => {
-                let at = Epk::from_hex(at).ok_or_else(|| Error::configuration(OPENING, "a split has no place"))?;
+                let at =
+                    Epk::from_hex(at).ok_or_else(|| Error::configuration(OPENING, "a split has no place"))?;
                 self.known(link)?.split(&Split { range: range.clone(), at, children: children.clone() })?;
             }
         }
@@ -198,7 +234,10 @@ impl Catalog {
     /// Four bytes of the database and four of its own, of which the highest bit is set.
     fn container_rid(&mut self, link: &str, number: u64) -> Result<String> {
         let (database, _) = self.place_of(link)?;
-        let decoded = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, database.rid.replace('-', "/"));
+        let decoded = base64::Engine::decode(
+            &base64::engine::general_purpose::STANDARD,
+            database.rid.replace('-', "/"),
+        );
         let mut bytes = decoded.unwrap_or_default();
         bytes.extend_from_slice(&(number as u32 | 1 << 31).to_be_bytes());
         Ok(resource_id(&bytes))
@@ -206,7 +245,11 @@ impl Catalog {
 }
 
 pub(super) fn missing(link: &str) -> Error {
-    Error::new(ErrorKind::InvalidInput, "looking for a container", format!("there is no container {link:?} (database/container)"))
+    Error::new(
+        ErrorKind::InvalidInput,
+        "looking for a container",
+        format!("there is no container {link:?} (database/container)"),
+    )
 }
 
 impl Keeping {
@@ -219,7 +262,8 @@ impl Keeping {
 pub(super) fn definition(properties: &Map<String, Value>) -> Result<PartitionKeyDefinition> {
     let refuse = |message: &str| Error::new(ErrorKind::InvalidInput, "reading a container", message);
     let key = properties.get("partitionKey").ok_or_else(|| refuse("it has no partitionKey"))?;
-    let paths = key.get("paths").and_then(Value::as_array).ok_or_else(|| refuse("partitionKey has no paths"))?;
+    let paths =
+        key.get("paths").and_then(Value::as_array).ok_or_else(|| refuse("partitionKey has no paths"))?;
     let paths: Option<Vec<String>> = paths.iter().map(|path| path.as_str().map(str::to_owned)).collect();
     let kind = match key.get("kind").and_then(Value::as_str) {
         Some("Hash") | None => Kind::Hash,

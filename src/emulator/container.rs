@@ -9,7 +9,7 @@ use super::partition::{Partition, Standing, Surroundings};
 use super::stored::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::partition_key::{Epk, PartitionKeyDefinition};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -72,7 +72,8 @@ pub(super) struct Blueprint {
 
 impl Container {
     pub(super) fn new(blueprint: Blueprint) -> Self {
-        let Blueprint { number, rid, link, definition, properties, written_at, partitions, throughput, seed } = blueprint;
+        let Blueprint { number, rid, link, definition, properties, written_at, partitions, throughput, seed } =
+            blueprint;
         // Containers of one seed do not beat in step.
         let mut phases = fastrand::Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let bounds = definition.even_bounds(partitions);
@@ -80,10 +81,16 @@ impl Container {
         let maxes = bounds.into_iter().chain([Epk::from_bytes(END)]);
         let share = throughput as f64 / f64::from(partitions);
         let partition = |(id, range): (usize, (Epk, Epk))| {
-            Arc::new(Partition::new(id.to_string(), range, Vec::new(), Budget::new(share, phase(&mut phases))))
+            Arc::new(Partition::new(
+                id.to_string(),
+                range,
+                Vec::new(),
+                Budget::new(share, phase(&mut phases)),
+            ))
         };
         let partitions: Vec<_> = mins.zip(maxes).enumerate().map(partition).collect();
-        let topology = Topology { version: 1, next_id: partitions.len() as u64, partitions, retired: Vec::new() };
+        let topology =
+            Topology { version: 1, next_id: partitions.len() as u64, partitions, retired: Vec::new() };
         Self {
             number,
             rid,
@@ -118,7 +125,7 @@ impl Container {
     }
 
     /// Reads the log at `path`, and writes to it from now on.
-    pub(super) fn keep_in(&self, path: &PathBuf) -> Result<()> {
+    pub(super) fn keep_in(&self, path: &Path) -> Result<()> {
         let topology = self.topology();
         let log = Log::open(path, |change| {
             let (Change::Put(key, _) | Change::Delete(key)) = &change;
@@ -132,7 +139,9 @@ impl Container {
                 Change::Delete(key) => drop(documents.remove(&key)),
             }
         })?;
-        self.log.set(log).map_err(|_| Error::internal("opening the data of the emulator", "the container has a log already"))
+        self.log.set(log).map_err(|_| {
+            Error::internal("opening the data of the emulator", "the container has a log already")
+        })
     }
 
     /// Lets the range answer that a split is about to end.

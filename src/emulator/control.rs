@@ -38,8 +38,9 @@ fn set_faults(account: &Account, asked: &Asked) -> Result<Answer, Answer> {
 }
 
 fn split(account: &Account, asked: &Asked) -> Result<Answer, Answer> {
-    let order: SplitOrder = serde_json::from_slice(&asked.body)
-        .map_err(|cause| Answer::failure(400, &format!("{{\"container\":\"database/container\",\"range\":\"0\"}}: {cause}")))?;
+    let order: SplitOrder = serde_json::from_slice(&asked.body).map_err(|cause| {
+        Answer::failure(400, &format!("{{\"container\":\"database/container\",\"range\":\"0\"}}: {cause}"))
+    })?;
     if order.begin {
         account.begin_split(&order.container, &order.range).map_err(|error| refused(&error))?;
         return Ok(Answer::json(200, &json!({ "children": [] })));

@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_faults() {
-        let faults = Faults { throttle: 0.3, stall: 0.3, jitter_ms: 5.0, latency_ms: 1.0, ..Faults::default() };
+        let faults =
+            Faults { throttle: 0.3, stall: 0.3, jitter_ms: 5.0, latency_ms: 1.0, ..Faults::default() };
         let draw = |seed| {
             let dice = Dice::new(faults.clone(), seed);
             (0..100).map(|_| (dice.request(&faults), dice.latency(&faults))).collect::<Vec<_>>()
@@ -187,10 +188,10 @@ mod tests {
     #[test]
     fn only_named_fields_change() {
         let faults = Faults { latency_ms: 5.0, ..Faults::default() };
-        let changed = faults.changed_by(br#"{"throttle": 0.5}"#).unwrap();
-        assert_eq!(changed, Faults { throttle: 0.5, ..faults.clone() });
         for wrong in ["[]", r#"{"throtle":1}"#, r#"{"throttle":2}"#, r#"{"latency_ms":-1}"#] {
             assert!(faults.changed_by(wrong.as_bytes()).is_err(), "{wrong}");
         }
+        let changed = faults.changed_by(br#"{"throttle": 0.5}"#).unwrap();
+        assert_eq!(changed, Faults { throttle: 0.5, ..faults });
     }
 }

@@ -84,8 +84,9 @@ pub(super) struct Log {
 impl Log {
     /// Opens or makes the log at `path` and hands each change in it, oldest first, to `each`. A torn end is cut off.
     pub(super) fn open(path: &Path, each: impl FnMut(Change)) -> Result<Self> {
-        Self::try_open(path, each)
-            .map_err(|cause| Error::io("opening the data of the emulator", cause).with("path", path.display()))
+        Self::try_open(path, each).map_err(|cause| {
+            Error::io("opening the data of the emulator", cause).with("path", path.display())
+        })
     }
 
     fn try_open(path: &Path, mut each: impl FnMut(Change)) -> io::Result<Self> {

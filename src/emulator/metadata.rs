@@ -35,7 +35,13 @@ pub(super) fn missing() -> Answer {
 }
 
 pub(super) fn refused(error: &Error) -> Answer {
-    let status = if error.kind() == crate::error::ErrorKind::InvalidInput || error.kind() == crate::error::ErrorKind::Configuration { 400 } else { 503 };
+    let status = if error.kind() == crate::error::ErrorKind::InvalidInput
+        || error.kind() == crate::error::ErrorKind::Configuration
+    {
+        400
+    } else {
+        503
+    };
     Answer::failure(status, &error.to_string())
 }
 
@@ -46,14 +52,17 @@ fn not_served() -> Answer {
 /// `GET /`.
 pub(super) fn account(account: &Account) -> Answer {
     let here = json!([{ "name": "Emulator", "databaseAccountEndpoint": account.endpoint() }]);
-    found(200, &json!({
-        "id": "docferry-emulator", "_self": "", "_rid": "docferry-emulator", "media": "//media/", "addresses": "//addresses/", "_dbs": "//dbs/",
-        "writableLocations": here, "readableLocations": here, "enableMultipleWriteLocations": false,
-        "userConsistencyPolicy": { "defaultConsistencyLevel": "Session" },
-        "userReplicationPolicy": { "asyncReplication": false, "minReplicaSetSize": 1, "maxReplicasetSize": 4 },
-        "systemReplicationPolicy": { "minReplicaSetSize": 1, "maxReplicasetSize": 4 },
-        "readPolicy": { "primaryReadCoefficient": 1, "secondaryReadCoefficient": 1 }, "queryEngineConfiguration": "{}",
-    }))
+    found(
+        200,
+        &json!({
+            "id": "docferry-emulator", "_self": "", "_rid": "docferry-emulator", "media": "//media/", "addresses": "//addresses/", "_dbs": "//dbs/",
+            "writableLocations": here, "readableLocations": here, "enableMultipleWriteLocations": false,
+            "userConsistencyPolicy": { "defaultConsistencyLevel": "Session" },
+            "userReplicationPolicy": { "asyncReplication": false, "minReplicaSetSize": 1, "maxReplicasetSize": 4 },
+            "systemReplicationPolicy": { "minReplicaSetSize": 1, "maxReplicasetSize": 4 },
+            "readPolicy": { "primaryReadCoefficient": 1, "secondaryReadCoefficient": 1 }, "queryEngineConfiguration": "{}",
+        }),
+    )
 }
 
 /// `/dbs` and `/dbs/{database}`.
@@ -61,12 +70,14 @@ pub(super) fn databases(account: &Account, asked: &Asked, name: Option<&str>) ->
     match (&asked.method, name) {
         (&Method::GET, None) => {
             let catalog = account.catalog();
-            let all: Vec<Value> = catalog.databases.iter().map(|(name, database)| describe_database(name, database)).collect();
+            let all: Vec<Value> =
+                catalog.databases.iter().map(|(name, database)| describe_database(name, database)).collect();
             Ok(found(200, &json!({ "_rid": "", "Databases": all, "_count": all.len() })))
         }
         (&Method::POST, None) if is_query(asked) => {
             let catalog = account.catalog();
-            let all: Vec<Value> = catalog.databases.iter().map(|(name, database)| describe_database(name, database)).collect();
+            let all: Vec<Value> =
+                catalog.databases.iter().map(|(name, database)| describe_database(name, database)).collect();
             Ok(found(200, &json!({ "_rid": "", "Databases": all, "_count": all.len() })))
         }
         (&Method::POST, None) => {
@@ -75,15 +86,20 @@ pub(super) fn databases(account: &Account, asked: &Asked, name: Option<&str>) ->
             let created = catalog.create_database(&name).map_err(|error| refused(&error))?;
             created.map(|database| found(201, &describe_database(&name, database))).ok_or_else(conflict)
         }
-        (&Method::GET, Some(name)) => {
-            account.catalog().databases.get(name).map(|database| found(200, &describe_database(name, database))).ok_or_else(missing)
-        }
+        (&Method::GET, Some(name)) => account
+            .catalog()
+            .databases
+            .get(name)
+            .map(|database| found(200, &describe_database(name, database)))
+            .ok_or_else(missing),
         (&Method::DELETE, Some(name)) => {
             let mut catalog = account.catalog_mut();
             if !catalog.databases.contains_key(name) {
                 return Err(missing());
             }
-            catalog.change(Change::DropDatabase { name: name.to_owned() }).map_err(|error| refused(&error))?;
+            catalog
+                .change(Change::DropDatabase { name: name.to_owned() })
+                .map_err(|error| refused(&error))?;
             Ok(Answer::new(204, "").charged(charge(Charged::Metadata, 0)))
         }
         _ => Err(not_served()),
@@ -95,13 +111,18 @@ fn is_query(asked: &Asked) -> bool {
 }
 
 fn object(asked: &Asked) -> Result<Map<String, Value>, Answer> {
-    serde_json::from_slice(&asked.body).map_err(|cause| Answer::failure(400, &format!("The body is no JSON object: {cause}.")))
+    serde_json::from_slice(&asked.body)
+        .map_err(|cause| Answer::failure(400, &format!("The body is no JSON object: {cause}.")))
 }
 
 fn new_name(body: &Map<String, Value>) -> Result<String, Answer> {
     let name = body.get("id").and_then(Value::as_str).unwrap_or_default();
     let is_fit = !name.is_empty() && name.len() <= 255 && !name.contains(['/', '\\', '?', '#']);
-    if is_fit { Ok(name.to_owned()) } else { Err(Answer::failure(400, "The id is empty, over 255 bytes, or holds one of / \\ ? #.")) }
+    if is_fit {
+        Ok(name.to_owned())
+    } else {
+        Err(Answer::failure(400, "The id is empty, over 255 bytes, or holds one of / \\ ? #."))
+    }
 }
 
 fn describe_database(name: &str, database: &Database) -> Value {
@@ -123,7 +144,8 @@ pub(super) fn containers(account: &Account, asked: &Asked, database: &str, name:
         (&Method::GET | &Method::POST, None) => {
             let catalog = account.catalog();
             let database = catalog.databases.get(database).ok_or_else(missing)?;
-            let all: Vec<Value> = database.containers.values().map(|container| describe_container(container)).collect();
+            let all: Vec<Value> =
+                database.containers.values().map(|container| describe_container(container)).collect();
             Ok(found(200, &json!({ "_rid": database.rid, "DocumentCollections": all, "_count": all.len() })))
         }
         (&Method::GET, Some(_)) => {
@@ -172,7 +194,10 @@ fn describe_container(container: &Container) -> Value {
     let definition = &container.definition;
     let kind = if definition.kind == Kind::Hash { "Hash" } else { "MultiHash" };
     let version = if definition.version == Version::V1 { 1 } else { 2 };
-    body.insert("partitionKey".to_owned(), json!({ "paths": definition.paths, "kind": kind, "version": version }));
+    body.insert(
+        "partitionKey".to_owned(),
+        json!({ "paths": definition.paths, "kind": kind, "version": version }),
+    );
     body.entry("indexingPolicy").or_insert_with(|| {
         json!({ "indexingMode": "consistent", "automatic": true, "includedPaths": [{ "path": "/*" }], "excludedPaths": [{ "path": "/\"_etag\"/?" }] })
     });
@@ -226,11 +251,13 @@ pub(super) fn offers(account: &Account, asked: &Asked, id: Option<&str>) -> Outc
             let body = String::from_utf8_lossy(&asked.body).into_owned();
             let catalog = account.catalog();
             // A query names the resource id of a container, in its text or as a parameter; nothing else is ever asked of offers.
-            let named: Vec<_> = catalog.containers().filter(|container| body.contains(&container.rid)).collect();
+            let named: Vec<_> =
+                catalog.containers().filter(|container| body.contains(&container.rid)).collect();
             let names_one = body.to_ascii_lowercase().contains("offerresourceid");
             let all: Vec<_> = if names_one { named } else { catalog.containers().collect() };
             let all: Vec<Value> = all.into_iter().map(|container| describe_offer(container)).collect();
-            Ok(found(200, &json!({ "_rid": "", "Offers": all, "_count": all.len() })).with("x-ms-item-count", all.len()))
+            Ok(found(200, &json!({ "_rid": "", "Offers": all, "_count": all.len() }))
+                .with("x-ms-item-count", all.len()))
         }
         (&Method::GET, Some(id)) => Ok(found(200, &describe_offer(&*by_id(&account.catalog(), id)?))),
         (&Method::PUT, Some(id)) => {
@@ -249,7 +276,9 @@ fn throughput_of_offer(offer: &Map<String, Value>) -> Result<u64, Answer> {
     let content = offer.get("content").unwrap_or(&Value::Null);
     let autoscale = content.pointer("/offerAutopilotSettings/maxThroughput");
     let throughput = autoscale.or_else(|| content.get("offerThroughput")).and_then(Value::as_u64);
-    throughput.filter(|units| *units > 0).ok_or_else(|| Answer::failure(400, "content.offerThroughput is no positive whole number."))
+    throughput
+        .filter(|units| *units > 0)
+        .ok_or_else(|| Answer::failure(400, "content.offerThroughput is no positive whole number."))
 }
 
 /// Offers have short resource ids of their own.

@@ -67,7 +67,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { port: 0, throughput: 10_000, partitions: 4, data: None, no_auth: false, seed: 1, faults: Faults::default() }
+        Self {
+            port: 0,
+            throughput: 10_000,
+            partitions: 4,
+            data: None,
+            no_auth: false,
+            seed: 1,
+            faults: Faults::default(),
+        }
     }
 }
 
@@ -86,7 +94,9 @@ impl Emulator {
     /// Starts an emulator on the runtime that this is called from.
     pub async fn start(options: Options) -> Result<Running> {
         let failed = |cause| {
-            Error::io("starting the emulator", cause).with_kind(ErrorKind::Configuration).with("port", options.port)
+            Error::io("starting the emulator", cause)
+                .with_kind(ErrorKind::Configuration)
+                .with("port", options.port)
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -191,7 +201,9 @@ impl Account {
     }
 
     fn ledger(&self) -> Ledger {
-        Ledger { containers: self.catalog().containers().map(|container| ContainerLedger::of(container)).collect() }
+        Ledger {
+            containers: self.catalog().containers().map(|container| ContainerLedger::of(container)).collect(),
+        }
     }
 
     fn begin_split(&self, link: &str, range: &str) -> Result<()> {

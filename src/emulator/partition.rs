@@ -147,19 +147,20 @@ impl Partition {
         first < self.end && (self.begin <= first || self.begin.is_under(place))
     }
 
-    /// One operation by itself. With the outcome comes the number of writes so far, with a refusal the operation, for another partition.
-    pub(super) fn one(&self, operation: Operation, around: &Surroundings<'_>) -> Result<(Outcome, u64), (Refusal, Option<Operation>)> {
-        let mut contents = match self.open() {
-            Ok(contents) => contents,
-            Err(refusal) => return Err((refusal, Some(operation))),
-        };
-        if let Err(exhausted) = contents.budget.admit(around.now) {
-            return Err((exhausted.into(), Some(operation)));
-        }
+    /// One operation by itself, which is taken if it is admitted; a refusal leaves it for another partition. With the outcome comes the number
+    /// of writes so far.
+    pub(super) fn one(
+        &self,
+        operation: &mut Option<Operation>,
+        around: &Surroundings<'_>,
+    ) -> Result<(Outcome, u64), Refusal> {
+        let mut contents = self.open()?;
+        contents.budget.admit(around.now)?;
+        let operation = operation.take().ok_or(Refusal::Gone)?;
         let mut frame = Frame::of(around.log);
         let outcome = contents.apply(operation, around, &mut frame, None);
         contents.budget.spend(outcome.charge);
-        write(around, frame).map_err(|refusal| (refusal, None))?;
+        write(around, frame)?;
         Ok((outcome, contents.lsn))
     }
 
@@ -207,7 +208,8 @@ impl Partition {
         let mut contents = self.open()?;
         contents.budget.admit(around.now)?;
         let count = operations.len();
-        let (mut frame, mut undo, mut outcomes) = (Frame::of(around.log), Vec::new(), Vec::with_capacity(count));
+        let (mut frame, mut undo, mut outcomes) =
+            (Frame::of(around.log), Vec::new(), Vec::with_capacity(count));
         for operation in operations {
             outcomes.push(contents.apply(operation, around, &mut frame, Some(&mut undo)));
             if outcomes.last().is_some_and(|outcome| outcome.status >= 400) {
@@ -266,7 +268,13 @@ fn write(around: &Surroundings<'_>, frame: Frame) -> Result<(), Refusal> {
 type Undo = Vec<(Key, Option<Stored>)>;
 
 impl Contents {
-    fn apply(&mut self, operation: Operation, around: &Surroundings<'_>, frame: &mut Frame, undo: Option<&mut Undo>) -> Outcome {
+    fn apply(
+        &mut self,
+        operation: Operation,
+        around: &Surroundings<'_>,
+        frame: &mut Frame,
+        undo: Option<&mut Undo>,
+    ) -> Outcome {
         let Operation { verb, key, incoming, if_match, wants_document } = operation;
         match self.documents.entry(key) {
             Entry::Vacant(_) if matches!(verb, Verb::Replace | Verb::Delete | Verb::Read) => refused(404),
@@ -286,7 +294,9 @@ impl Contents {
             }
             Entry::Occupied(_) if verb == Verb::Create => refused(409),
             Entry::Occupied(place)
-                if if_match.as_ref().is_some_and(|wanted| wanted != "*" && *wanted != place.get().etag_text()) =>
+                if if_match
+                    .as_ref()
+                    .is_some_and(|wanted| wanted != "*" && *wanted != place.get().etag_text()) =>
             {
                 refused(412)
             }

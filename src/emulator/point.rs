@@ -42,7 +42,8 @@ pub(super) fn header_key(asked: &Asked) -> Result<PartitionKey<'static>, Answer>
     let text = asked
         .header("x-ms-documentdb-partitionkey")
         .ok_or_else(|| Answer::failure(400, "PartitionKey value must be supplied for this operation."))?;
-    PartitionKey::from_header_json(text).map_err(|error| Answer::failure(400, &format!("Partition key header: {error}.")))
+    PartitionKey::from_header_json(text)
+        .map_err(|error| Answer::failure(400, &format!("Partition key header: {error}.")))
 }
 
 /// A key must have a value for each level, except for queries.
@@ -54,29 +55,41 @@ pub(super) fn check_levels(container: &Container, key: &PartitionKey<'_>) -> Res
     Err(Answer::failure(400, message).substatus(1001))
 }
 
-fn body(container: &Container, asked: &Asked, key: &PartitionKey<'_>, id: Option<&str>) -> Result<Incoming, Answer> {
+fn body(
+    container: &Container,
+    asked: &Asked,
+    key: &PartitionKey<'_>,
+    id: Option<&str>,
+) -> Result<Incoming, Answer> {
     if asked.body.len() > LARGEST {
         return Err(Answer::failure(413, "Request size is too large: a document has at most 2 MB."));
     }
-    let incoming = receive(&asked.body).map_err(|unfit| Answer::failure(400, &format!("Invalid document: {unfit}.")))?;
+    let received = receive(&asked.body, &container.definition);
+    let (incoming, own) =
+        received.map_err(|unfit| Answer::failure(400, &format!("Invalid document: {unfit}.")))?;
     if id.is_some_and(|id| id != incoming.id) {
         return Err(Answer::failure(400, "The id in the document is not the one in the path."));
     }
-    let own = container.definition.key_of(&incoming.text);
-    if !own.is_ok_and(|own| own == *key) {
+    if own != *key {
         check_levels(container, &PartitionKey::default())?;
     }
     Ok(incoming)
 }
 
-fn route(container: &Container, asked: &Asked, mut operation: Operation) -> Result<(Arc<Partition>, Outcome, u64), Answer> {
+fn route(
+    container: &Container,
+    asked: &Asked,
+    operation: Operation,
+) -> Result<(Arc<Partition>, Outcome, u64), Answer> {
+    let key = operation.key.clone();
+    let mut operation = Some(operation);
     for _ in 0..SPLITS {
         let topology = container.topology();
-        let Some(partition) = topology.holder(&operation.key) else { return Err(Answer::gone()) };
-        match partition.one(operation, &container.around(asked.now)) {
+        let partition = topology.holder(&key).ok_or_else(Answer::gone)?;
+        match partition.one(&mut operation, &container.around(asked.now)) {
             Ok((outcome, lsn)) => return Ok((Arc::clone(partition), outcome, lsn)),
-            Err((Refusal::Gone, Some(back))) => operation = back,
-            Err((refusal, _)) => return Err(refusal.into()),
+            Err(Refusal::Gone) => {}
+            Err(refusal) => return Err(refusal.into()),
         }
     }
     Err(Answer::gone())
@@ -84,11 +97,16 @@ fn route(container: &Container, asked: &Asked, mut operation: Operation) -> Resu
 
 fn render(container: &Container, asked: &Asked, partition: &Partition, outcome: Outcome, lsn: u64) -> Answer {
     let Outcome { status, charge, etag, document } = outcome;
-    let is_unchanged = asked.method == Method::GET && etag.is_some() && etag.as_deref() == asked.header("if-none-match");
+    let is_unchanged =
+        asked.method == Method::GET && etag.is_some() && etag.as_deref() == asked.header("if-none-match");
     let answer = match (status, document) {
-        (404, _) => Answer::failure(404, "Resource Not Found: there is no document with this id and partition key."),
+        (404, _) => {
+            Answer::failure(404, "Resource Not Found: there is no document with this id and partition key.")
+        }
         (409, _) => Answer::failure(409, "Resource with specified id or name already exists."),
-        (412, _) => Answer::failure(412, "One of the specified pre-condition is not met: the ETag is another one."),
+        (412, _) => {
+            Answer::failure(412, "One of the specified pre-condition is not met: the ETag is another one.")
+        }
         (_, Some(_)) if is_unchanged => Answer::new(304, ""),
         (_, Some(document)) => {
             let mut body = Vec::with_capacity(document.text.len() + 256);

@@ -49,7 +49,8 @@ pub(super) fn answer(container: &Container, asked: &Asked, is_query: bool) -> Re
     let mut page = Page::new(selected, asked);
     let mut last = None;
     for (at, partition) in scope.partitions.iter().enumerate() {
-        let is_before = matches!(&position, Bound::Included(key) | Bound::Excluded(key) if partition.ends_by(key));
+        let is_before =
+            matches!(&position, Bound::Included(key) | Bound::Excluded(key) if partition.ends_by(key));
         if is_before {
             continue;
         }
@@ -75,7 +76,9 @@ pub(super) fn answer(container: &Container, asked: &Asked, is_query: bool) -> Re
 pub(super) fn plan(asked: &Asked) -> Result<Answer, Answer> {
     let selected = query(asked)?;
     let (aggregates, rewritten) = match selected {
-        Selected::Count | Selected::CountItem => (vec!["Count"], "SELECT VALUE [{\"item\": COUNT(1)}]\nFROM c"),
+        Selected::Count | Selected::CountItem => {
+            (vec!["Count"], "SELECT VALUE [{\"item\": COUNT(1)}]\nFROM c")
+        }
         _ => (vec![], ""),
     };
     let info = json!({
@@ -84,7 +87,8 @@ pub(super) fn plan(asked: &Asked) -> Result<Answer, Answer> {
         "rewrittenQuery": rewritten, "hasSelectValue": selected.is_aggregate(), "hasNonStreamingOrderBy": false,
     });
     let everything = json!({ "min": "", "max": "FF", "isMinInclusive": true, "isMaxInclusive": false });
-    let plan = json!({ "partitionedQueryExecutionInfoVersion": 2, "queryInfo": info, "queryRanges": [everything] });
+    let plan =
+        json!({ "partitionedQueryExecutionInfoVersion": 2, "queryInfo": info, "queryRanges": [everything] });
     Ok(Answer::json(200, &plan).charged(charge(Charged::Metadata, 0)))
 }
 
@@ -100,7 +104,8 @@ fn query(asked: &Asked) -> Result<Selected, Answer> {
 
 fn across_partitions() -> Answer {
     let message = "Cross partition query only supports 'VALUE <AggregateFunc>' for aggregates.";
-    let body = json!({ "code": "BadRequest", "message": message, "additionalErrorInfo": "see the query plan" });
+    let body =
+        json!({ "code": "BadRequest", "message": message, "additionalErrorInfo": "see the query plan" });
     Answer::json(400, &body).substatus(1004).charged(charge(Charged::Metadata, 0))
 }
 
@@ -127,7 +132,10 @@ fn position(asked: &Asked) -> Result<Bound<Key>, Answer> {
     let Some(text) = asked.header("x-ms-continuation").filter(|text| !text.is_empty()) else {
         return Ok(Bound::Unbounded);
     };
-    let key = text.get(1..).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).and_then(|bytes| Key::from_bytes(&bytes));
+    let key = text
+        .get(1..)
+        .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
+        .and_then(|bytes| Key::from_bytes(&bytes));
     match (text.as_bytes().first(), key) {
         (Some(b'+'), Some(key)) => Ok(Bound::Included(key)),
         (Some(b'-'), Some(key)) => Ok(Bound::Excluded(key)),
@@ -184,7 +192,10 @@ impl Page {
             if !key.is_under(&scope.under) || end.as_ref().is_some_and(|end| key >= end) {
                 break;
             }
-            if !self.selected.is_aggregate() && (self.count == self.most || self.body.len() + stored.text.len() > LARGEST_PAGE && self.count > 0) {
+            if !self.selected.is_aggregate()
+                && (self.count == self.most
+                    || self.body.len() + stored.text.len() > LARGEST_PAGE && self.count > 0)
+            {
                 self.next = last.cloned().map(Bound::Excluded);
                 break;
             }
@@ -194,7 +205,11 @@ impl Page {
             self.take(container, stored);
         }
         if self.selected.is_aggregate() {
-            let item = if self.selected == Selected::Count { counted.to_string() } else { format!("[{{\"item\":{counted}}}]") };
+            let item = if self.selected == Selected::Count {
+                counted.to_string()
+            } else {
+                format!("[{{\"item\":{counted}}}]")
+            };
             self.body.extend_from_slice(item.as_bytes());
             self.count = 1;
             // Only the index is read.
@@ -242,8 +257,12 @@ impl Page {
         body.extend_from_slice(format!("],\"_count\":{}}}", self.count).as_bytes());
         let answer = Answer::new(200, body).charged(self.charge).with("x-ms-item-count", self.count);
         match self.next {
-            Some(Bound::Included(key)) => answer.with("x-ms-continuation", format!("+{}", URL_SAFE_NO_PAD.encode(key.to_bytes()))),
-            Some(Bound::Excluded(key)) => answer.with("x-ms-continuation", format!("-{}", URL_SAFE_NO_PAD.encode(key.to_bytes()))),
+            Some(Bound::Included(key)) => {
+                answer.with("x-ms-continuation", format!("+{}", URL_SAFE_NO_PAD.encode(key.to_bytes())))
+            }
+            Some(Bound::Excluded(key)) => {
+                answer.with("x-ms-continuation", format!("-{}", URL_SAFE_NO_PAD.encode(key.to_bytes())))
+            }
             Some(Bound::Unbounded) | None => answer,
         }
     }

@@ -53,7 +53,10 @@ async fn connection(stream: TcpStream, account: Arc<Account>) {
     // Small answers must not wait for an acknowledgement. Where the option cannot be set, they do.
     let _ = stream.set_nodelay(true);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http2().initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
+    builder
+        .http2()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
     let service = service_fn(|request| respond(Arc::clone(&account), request));
     // A client that goes away in the middle is no failure of ours.
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
@@ -70,7 +73,9 @@ async fn respond(account: Arc<Account>, request: Request<Incoming>) -> io::Resul
             body: body.to_bytes(),
             now: account.since_start(),
         },
-        Err(_) => return Ok(Answer::failure(413, "The body is too large, or did not arrive.").into_response()),
+        Err(_) => {
+            return Ok(Answer::failure(413, "The body is too large, or did not arrive.").into_response());
+        }
     };
     let activity = asked.header("x-ms-activity-id").map(str::to_owned);
     let (answer, wait) = answer(&account, &asked)?;
@@ -106,7 +111,9 @@ fn answer(account: &Account, asked: &Asked) -> io::Result<(Answer, Duration)> {
         ["dbs"] => metadata::databases(account, asked, None),
         ["dbs", database] => metadata::databases(account, asked, Some(database)),
         ["dbs", database, "colls"] => metadata::containers(account, asked, database, None),
-        ["dbs", database, "colls", container] => metadata::containers(account, asked, database, Some(container)),
+        ["dbs", database, "colls", container] => {
+            metadata::containers(account, asked, database, Some(container))
+        }
         ["dbs", database, "colls", container, "pkranges"] => account
             .container(&format!("{database}/{container}"))
             .ok_or_else(missing)
@@ -125,7 +132,12 @@ fn is_signed(account: &Account, asked: &Asked) -> bool {
 }
 
 /// A request for documents, which faults may befall.
-fn documents(account: &Account, container: &Container, asked: &Asked, rest: &[&str]) -> io::Result<(Answer, Duration)> {
+fn documents(
+    account: &Account,
+    container: &Container,
+    asked: &Asked,
+    rest: &[&str],
+) -> io::Result<(Answer, Duration)> {
     let faults = account.dice.faults();
     let fault = account.dice.request(&faults);
     let wait = account.dice.latency(&faults);
@@ -135,7 +147,9 @@ fn documents(account: &Account, container: &Container, asked: &Asked, rest: &[&s
         Some(Fault::Throttle) => Some(Answer::throttled(Duration::from_millis(FAULTY_WAIT_MS))),
         Some(Fault::RetryWith) => Some(Answer::failure(449, "Another write is under way: try again.")),
         Some(Fault::Internal) => Some(Answer::failure(500, "An internal error, as was asked for.")),
-        Some(Fault::Unavailable) => Some(Answer::failure(503, "The service is unavailable, as was asked for.")),
+        Some(Fault::Unavailable) => {
+            Some(Answer::failure(503, "The service is unavailable, as was asked for."))
+        }
         _ if asked.body.len() > faults.body_limit => Some(Answer::failure(413, "Request size is too large.")),
         _ => None,
     };
@@ -145,7 +159,9 @@ fn documents(account: &Account, container: &Container, asked: &Asked, rest: &[&s
     };
     match fault {
         Some(Fault::DropAfterCommit) => Err(closed()),
-        Some(Fault::TimeoutAfterCommit) => Ok((Answer::failure(408, "The request was done but took too long."), wait)),
+        Some(Fault::TimeoutAfterCommit) => {
+            Ok((Answer::failure(408, "The request was done but took too long."), wait))
+        }
         Some(Fault::Stall) => Ok((answer, wait + Duration::from_millis(faults.stall_ms))),
         _ => Ok((answer, wait)),
     }
@@ -154,7 +170,13 @@ fn documents(account: &Account, container: &Container, asked: &Asked, rest: &[&s
 /// What a throttled request is told when nothing but a fault throttles it.
 const FAULTY_WAIT_MS: u64 = 10;
 
-fn on_documents(account: &Account, container: &Container, asked: &Asked, rest: &[&str], faults: &Faults) -> Result<Answer, Answer> {
+fn on_documents(
+    account: &Account,
+    container: &Container,
+    asked: &Asked,
+    rest: &[&str],
+    faults: &Faults,
+) -> Result<Answer, Answer> {
     let is_post = asked.method == Method::POST;
     match rest {
         [] if is_post && asked.is_set("x-ms-cosmos-is-query-plan-request") => query::plan(asked),

@@ -33,13 +33,15 @@ pub(super) fn parse(text: &str) -> Option<Selected> {
             match what.as_str() {
                 "count(1)" => Some(Selected::Count),
                 r#"[{"item":count(1)}]"# => Some(Selected::CountItem),
-                _ if rest == &[*alias] => Some(Selected::Documents),
+                _ if *rest == [*alias] => Some(Selected::Documents),
                 _ => None,
             }
         }
         _ => {
             let joined = inner.concat();
-            let field = |field: &str| field.strip_prefix(alias)?.strip_prefix('.').filter(|name| is_name(name)).map(str::to_owned);
+            let field = |field: &str| {
+                field.strip_prefix(alias)?.strip_prefix('.').filter(|name| is_name(name)).map(str::to_owned)
+            };
             joined.split(',').map(field).collect::<Option<_>>().map(Selected::Fields)
         }
     }
@@ -55,7 +57,8 @@ mod tests {
 
     #[test]
     fn known_queries_are_told_from_others() {
-        let fields = |names: &[&str]| Some(Selected::Fields(names.iter().map(|name| (*name).to_owned()).collect()));
+        let fields =
+            |names: &[&str]| Some(Selected::Fields(names.iter().map(|name| (*name).to_owned()).collect()));
         assert_eq!(parse("SELECT * FROM c"), Some(Selected::Documents));
         assert_eq!(parse("select *\n from root"), Some(Selected::Documents));
         assert_eq!(parse("SELECT VALUE c FROM c"), Some(Selected::Documents));
@@ -63,7 +66,14 @@ mod tests {
         assert_eq!(parse("SELECT c.id , c._ts FROM c"), fields(&["id", "_ts"]));
         assert_eq!(parse("SELECT VALUE COUNT(1) FROM c"), Some(Selected::Count));
         assert_eq!(parse("SELECT VALUE [{\"item\": COUNT(1)}]\nFROM c"), Some(Selected::CountItem));
-        for other in ["", "SELECT", "SELECT d.id FROM c", "SELECT * FROM c WHERE c.a = 1", "SELECT c.a.b FROM c", "SELECT VALUE c.id FROM c"] {
+        for other in [
+            "",
+            "SELECT",
+            "SELECT d.id FROM c",
+            "SELECT * FROM c WHERE c.a = 1",
+            "SELECT c.a.b FROM c",
+            "SELECT VALUE c.id FROM c",
+        ] {
             assert_eq!(parse(other), None, "{other}");
         }
     }

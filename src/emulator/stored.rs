@@ -1,7 +1,7 @@
 //! A document as it is kept: its text, normalised once, and what the service adds to it when it is read.
 
 use crate::model::json::{self, Index};
-use crate::model::partition_key::Epk;
+use crate::model::partition_key::{Epk, PartitionKey, PartitionKeyDefinition};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::cell::RefCell;
@@ -137,13 +137,22 @@ thread_local! {
     static INDEX: RefCell<Index> = RefCell::default();
 }
 
-/// Checks and normalises a document.
-pub(super) fn receive(bytes: &[u8]) -> Result<Incoming, Unfit> {
-    INDEX.with_borrow_mut(|index| receive_with(bytes, index))
+/// Checks and normalises a document, and finds its partition key.
+pub(super) fn receive<'a>(
+    bytes: &'a [u8],
+    definition: &PartitionKeyDefinition,
+) -> Result<(Incoming, PartitionKey<'a>), Unfit> {
+    INDEX.with_borrow_mut(|index| receive_with(bytes, definition, index))
 }
 
-fn receive_with(bytes: &[u8], index: &mut Index) -> Result<Incoming, Unfit> {
-    json::index(bytes, index).map_err(|malformed| format!("the document is no JSON object: {malformed} at byte {}", malformed.at))?;
+fn receive_with<'a>(
+    bytes: &'a [u8],
+    definition: &PartitionKeyDefinition,
+    index: &mut Index,
+) -> Result<(Incoming, PartitionKey<'a>), Unfit> {
+    json::index(bytes, index).map_err(|malformed| {
+        format!("the document is no JSON object: {malformed} at byte {}", malformed.at)
+    })?;
     let id = index.fields.iter().rev().find(|field| field.is_named(bytes, "id"));
     let id = match id.map(|field| field.raw_value(bytes)) {
         Some([b'"', inner @ .., b'"']) => check_id(&json::unescape(inner))?,
@@ -152,7 +161,8 @@ fn receive_with(bytes: &[u8], index: &mut Index) -> Result<Incoming, Unfit> {
     };
     let mut text = Vec::with_capacity(bytes.len());
     let is_system = |field: &json::Field| SYSTEM.iter().any(|name| field.is_named(bytes, name));
-    let has_system = index.fields.iter().any(|field| bytes[field.name_start as usize] == b'_' && is_system(field));
+    let has_system =
+        index.fields.iter().any(|field| bytes[field.name_start as usize] == b'_' && is_system(field));
     let out_of_range = |_| "a number is too large for a double".to_owned();
     let properties = if has_system {
         json::as_doubles(&without_system(bytes, index, is_system), &mut text)
@@ -160,13 +170,19 @@ fn receive_with(bytes: &[u8], index: &mut Index) -> Result<Incoming, Unfit> {
         json::as_doubles(bytes, &mut text)
     };
     let properties = properties.map_err(out_of_range)?;
-    Ok(Incoming { text: text.into(), properties, id })
+    let key = definition.key_in(bytes, &index.fields).map_err(|error| error.to_string())?;
+    Ok((Incoming { text: text.into(), properties, id }, key))
 }
 
 /// An id is up to 1 023 bytes and names a resource in a path, so some characters cannot be in it.
 fn check_id(id: &str) -> Result<String, Unfit> {
-    let is_fit = !id.is_empty() && id.len() <= LONGEST_ID && !id.contains(['/', '\\', '?', '#']) && !id.ends_with(' ');
-    if is_fit { Ok(id.to_owned()) } else { Err("the id is empty, over 1023 bytes, or holds one of / \\ ? #".to_owned()) }
+    let is_fit =
+        !id.is_empty() && id.len() <= LONGEST_ID && !id.contains(['/', '\\', '?', '#']) && !id.ends_with(' ');
+    if is_fit {
+        Ok(id.to_owned())
+    } else {
+        Err("the id is empty, over 1023 bytes, or holds one of / \\ ? #".to_owned())
+    }
 }
 
 fn without_system(bytes: &[u8], index: &Index, is_system: impl Fn(&json::Field) -> bool) -> Vec<u8> {
@@ -184,28 +200,41 @@ fn without_system(bytes: &[u8], index: &Index, is_system: impl Fn(&json::Field) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::partition_key::Epk;
+    use crate::model::partition_key::{Kind, Version};
+
+    fn definition() -> PartitionKeyDefinition {
+        PartitionKeyDefinition::new(vec!["/n".to_owned()], Kind::Hash, Version::V2).unwrap()
+    }
 
     #[test]
     fn system_fields_of_a_client_are_left_out() {
         let document = br#"{"_rid":"x", "id":"a\u0062", "n":1.50, "_ts":5, "_own":true, "_etag":null}"#;
-        let incoming = receive(document).unwrap();
+        let (incoming, key) = receive(document, &definition()).unwrap();
+        assert_eq!(key.to_header_json(), "[1.5]");
         assert_eq!(&*incoming.text, br#"{"id":"a\u0062","n":1.5,"_own":true}"#);
         assert_eq!((incoming.id.as_str(), incoming.properties), ("ab", 3));
     }
 
     #[test]
     fn unfit_documents_are_refused() {
-        for document in ["[]", "{\"id\":1}", "{\"a\":1}", "{\"id\":\"a/b\"}", "{\"id\":\"\"}", "{\"id\":\"a\",\"n\":1e999}"] {
-            assert!(receive(document.as_bytes()).is_err(), "{document}");
+        for document in [
+            "[]",
+            "{\"id\":1}",
+            "{\"a\":1}",
+            "{\"id\":\"a/b\"}",
+            "{\"id\":\"\"}",
+            "{\"id\":\"a\",\"n\":1e999}",
+        ] {
+            assert!(receive(document.as_bytes(), &definition()).is_err(), "{document}");
         }
         let long = format!("{{\"id\":\"{}\"}}", "x".repeat(1024));
-        assert!(receive(long.as_bytes()).is_err());
+        assert!(receive(long.as_bytes(), &definition()).is_err());
     }
 
     #[test]
     fn a_reader_sees_the_system_fields() {
-        let stored = Stored { text: (*b"{\"id\":\"a\"}").into(), properties: 1, number: 1, etag: 7, written_at: 5 };
+        let stored =
+            Stored { text: (*b"{\"id\":\"a\"}").into(), properties: 1, number: 1, etag: 7, written_at: 5 };
         let mut out = Vec::new();
         stored.render(&resource_id(&[1, 2, 3, 4, 0x85, 6, 7, 8]), &mut out);
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
@@ -218,7 +247,12 @@ mod tests {
     #[test]
     fn keys_are_in_the_order_of_their_bytes() {
         let place = |byte| Epk::from_bytes(vec![byte; 32]);
-        let keys = [Key::begin_of(&place(1)), Key::new(&place(1), "a"), Key::new(&place(1), "b"), Key::new(&place(2), "")];
+        let keys = [
+            Key::begin_of(&place(1)),
+            Key::new(&place(1), "a"),
+            Key::new(&place(1), "b"),
+            Key::new(&place(2), ""),
+        ];
         assert!(keys.is_sorted());
         for key in keys {
             assert_eq!(Key::from_bytes(&key.to_bytes()), Some(key));

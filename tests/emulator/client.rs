@@ -209,8 +209,9 @@ impl Reply {
 
 fn sign(verb: &str, path: &str) -> String {
     let names: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let link = if names.len() % 2 == 0 { names.join("/") } else { names[..names.len() - 1].join("/") };
-    let kind = names[if names.len() % 2 == 0 { names.len() - 2 } else { names.len() - 1 }];
+    let link =
+        if names.len().is_multiple_of(2) { names.join("/") } else { names[..names.len() - 1].join("/") };
+    let kind = names[if names.len().is_multiple_of(2) { names.len() - 2 } else { names.len() - 1 }];
     let text = format!("{}\n{kind}\n{link}\n{}\n\n", verb.to_lowercase(), DATE.to_lowercase());
     let key = Hmac::<Sha256>::new_from_slice(&STANDARD.decode(WELL_KNOWN_KEY).unwrap()).unwrap();
     let signature = STANDARD.encode(key.chain_update(text).finalize().into_bytes());

@@ -16,6 +16,7 @@ use crate::connector::cosmos::container::Shape;
 use crate::connector::cosmos::local::{self, LocalAddress};
 use crate::connector::cosmos::{Priority, TargetOptions};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::json::{self, Index, Objects};
 use crate::model::partition_key::{Component, Epk, Kind, PartitionKey, PartitionKeyDefinition, Version};
 use azure_data_cosmos::AccountEndpoint;
 use azure_data_cosmos_driver::models::{
@@ -294,8 +295,16 @@ impl Pages {
         let (reference, options) = (self.reference.clone(), self.options.clone());
         let page = self.driver.execute_plan(&mut self.plan, Some(reference), options);
         let Some(page) = Box::pin(page).await.map_err(damaged)? else { return Ok(None) };
-        let documents = page.into_body().items().map_err(damaged)?;
-        Ok(Some(documents.iter().map(|document| document.to_vec()).collect()))
+        match page.into_body() {
+            ResponseBody::NoPayload => Ok(Some(Vec::new())),
+            ResponseBody::Items(documents) => {
+                Ok(Some(documents.iter().map(|document| document.to_vec()).collect()))
+            }
+            // As the service sent it: the documents lie in an array.
+            ResponseBody::Bytes(envelope) => documents_of(&envelope).map(Some).ok_or_else(|| {
+                Error::new(ErrorKind::Unavailable, "reading from Cosmos", "the answer is not understood")
+            }),
+        }
     }
 
     /// What [`Container::pages`] needs to go on behind the last page.
@@ -395,6 +404,17 @@ fn bytes(response: CosmosResponse) -> Vec<u8> {
         ResponseBody::Bytes(bytes) => bytes.to_vec(),
         ResponseBody::NoPayload | ResponseBody::Items(_) => Vec::new(),
     }
+}
+
+/// The documents of a page.
+fn documents_of(envelope: &[u8]) -> Option<Vec<Vec<u8>>> {
+    json::index(envelope, &mut Index::default()).ok()?;
+    let array = json::field(envelope, "Documents")?;
+    let (mut objects, mut fields, mut documents) = (Objects::new(array).ok()?, Vec::new(), Vec::new());
+    while let Some(place) = objects.next(&mut fields).ok()? {
+        documents.push(array[place].to_vec());
+    }
+    Some(documents)
 }
 
 /// A failure of the driver as one of ours.

@@ -63,7 +63,8 @@ mod tests {
         let (mut fields, mut found) = (Vec::new(), Vec::new());
         let mut objects = Objects::new(text.as_bytes())?;
         while let Some(range) = objects.next(&mut fields)? {
-            let value = |field: &Field| String::from_utf8_lossy(field.raw_value(text.as_bytes())).into_owned();
+            let value =
+                |field: &Field| String::from_utf8_lossy(field.raw_value(text.as_bytes())).into_owned();
             found.push((text[range].to_owned(), fields.iter().map(value).collect()));
         }
         Ok(found)

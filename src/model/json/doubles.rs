@@ -93,8 +93,10 @@ mod tests {
 
     #[test]
     fn numbers_become_the_text_of_their_doubles() {
-        let (text, properties) =
-            kept(r#"{ "a" : [1.10, -0, 0, 9007199254740993, 1E3, 0.1], "b 1.10" : {"c": 1e-7, "d\"": 1e21 } }"#).unwrap();
+        let (text, properties) = kept(
+            r#"{ "a" : [1.10, -0, 0, 9007199254740993, 1E3, 0.1], "b 1.10" : {"c": 1e-7, "d\"": 1e21 } }"#,
+        )
+        .unwrap();
         assert_eq!(text, r#"{"a":[1.1,-0,0,9007199254740992,1000,0.1],"b 1.10":{"c":1e-7,"d\"":1e21}}"#);
         assert_eq!(properties, 4);
         assert_eq!(kept(r#"{"a":1e400}"#), Err(OutOfRange(5)));

@@ -2,7 +2,7 @@
 
 use crate::model::json::scan::Scanner;
 
-/// The text of a top-level field of a document that has passed [`index`]; of duplicate keys the last.
+/// The text of a top-level field of a document that has passed [`index`](crate::model::json::index); of duplicate keys the last.
 pub fn field<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut scanner = Scanner { bytes, at: 0 };
     let mut found = None;
@@ -21,7 +21,7 @@ pub fn field<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
     found
 }
 
-/// Appends a document that has passed [`index`] without the white space between its tokens.
+/// Appends a document that has passed [`index`](crate::model::json::index) without the white space between its tokens.
 pub fn compact(bytes: &[u8], out: &mut Vec<u8>) {
     let mut scanner = Scanner { bytes, at: 0 };
     while let Some(byte) = scanner.peek() {

@@ -52,12 +52,24 @@ impl PartitionKeyDefinition {
     /// The key of a document that has passed [`json::index`]. Of duplicate fields the last counts. Fails on a number that
     /// no double holds.
     pub fn key_of<'a>(&self, document: &'a [u8]) -> Result<PartitionKey<'a>> {
+        self.key_by(|name| json::field(document, name))
+    }
+
+    /// The same where the document's fields are known already.
+    pub fn key_in<'a>(&self, document: &'a [u8], fields: &[json::Field]) -> Result<PartitionKey<'a>> {
+        let last = |name: &str| fields.iter().rev().find(|field| field.is_named(document, name));
+        self.key_by(|name| last(name).map(|field| field.raw_value(document)))
+    }
+
+    /// `top` finds a field of the document itself.
+    fn key_by<'a>(&self, top: impl Fn(&str) -> Option<&'a [u8]>) -> Result<PartitionKey<'a>> {
+        let within = |value: Option<&'a [u8]>, name: &String| {
+            value.filter(|text| text.first() == Some(&b'{')).and_then(|text| json::field(text, name))
+        };
         let component = |names: &Vec<String>| {
-            let mut value = Some(document);
-            for name in names {
-                value = value.filter(|text| text.first() == Some(&b'{')).and_then(|text| json::field(text, name));
-            }
-            Component::from_json(value)
+            let (first, rest) =
+                names.split_first().ok_or_else(|| Error::internal(READING, "a path without a name"))?;
+            Component::from_json(rest.iter().fold(top(first), within))
         };
         Ok(PartitionKey { components: self.names.iter().map(component).collect::<Result<_>>()? })
     }
@@ -106,7 +118,8 @@ mod tests {
 
     fn definition(paths: &[&str]) -> PartitionKeyDefinition {
         let kind = if paths.len() == 1 { Kind::Hash } else { Kind::MultiHash };
-        PartitionKeyDefinition::new(paths.iter().map(|path| (*path).to_owned()).collect(), kind, Version::V2).unwrap()
+        PartitionKeyDefinition::new(paths.iter().map(|path| (*path).to_owned()).collect(), kind, Version::V2)
+            .unwrap()
     }
 
     #[test]
@@ -118,6 +131,15 @@ mod tests {
         assert_eq!(key(&["/\"a/b\""]), "[true]");
         assert_eq!(key(&["/l"]), "[{}]");
         assert_eq!(key(&["/n/b"]), "[{}]");
+        let mut index = json::Index::default();
+        json::index(document, &mut index).unwrap();
+        for paths in [vec!["/a/b"], vec!["/n", "/z", "/missing"], vec!["/n/b"]] {
+            let definition = definition(&paths);
+            assert_eq!(
+                definition.key_in(document, &index.fields).unwrap(),
+                definition.key_of(document).unwrap()
+            );
+        }
     }
 
     #[test]
@@ -142,7 +164,11 @@ mod tests {
     #[test]
     fn wrong_definitions_are_refused() {
         let new = |paths: &[&str], kind| {
-            PartitionKeyDefinition::new(paths.iter().map(|path| (*path).to_owned()).collect(), kind, Version::V2)
+            PartitionKeyDefinition::new(
+                paths.iter().map(|path| (*path).to_owned()).collect(),
+                kind,
+                Version::V2,
+            )
         };
         for path in ["", "a", "/", "/a//b", "/\"a", "/\"a\"b"] {
             assert!(new(&[path], Kind::Hash).is_err(), "{path}");

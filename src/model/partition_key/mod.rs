@@ -83,7 +83,9 @@ impl PartitionKey<'_> {
         let component = |value: serde_json::Value| match value {
             serde_json::Value::Null => Ok(Component::Null),
             serde_json::Value::Bool(value) => Ok(Component::Bool(value)),
-            serde_json::Value::Number(value) => value.as_f64().map(Component::Number).ok_or_else(|| refuse("not a double")),
+            serde_json::Value::Number(value) => {
+                value.as_f64().map(Component::Number).ok_or_else(|| refuse("not a double"))
+            }
             serde_json::Value::String(value) => Ok(Component::Text(Cow::Owned(value))),
             serde_json::Value::Object(members) if members.is_empty() => Ok(Component::Undefined),
             _ => Err(refuse("a partition key has no arrays and no objects but {}")),

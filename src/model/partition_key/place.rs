@@ -93,7 +93,8 @@ fn write_hashed(component: &Component<'_>, out: &mut Vec<u8>, end: u8) {
         Component::Bool(true) => out.push(marker::TRUE),
         Component::Number(number) => {
             out.push(marker::NUMBER);
-            out.extend_from_slice(&number.to_le_bytes());
+            // Plus zero, because -0 and 0 are one key.
+            out.extend_from_slice(&(number + 0.0).to_le_bytes());
         }
         Component::Text(text) => {
             out.push(marker::STRING);
@@ -139,7 +140,7 @@ fn write_ordered(component: &Component<'_>, out: &mut Vec<u8>) {
         Component::Null => out.push(marker::NULL),
         Component::Bool(false) => out.push(marker::FALSE),
         Component::Bool(true) => out.push(marker::TRUE),
-        Component::Number(number) => write_ordered_number(*number, out),
+        Component::Number(number) => write_ordered_number(*number + 0.0, out),
         Component::Text(text) => {
             out.push(marker::STRING);
             let bytes = text.as_bytes();
