@@ -31,7 +31,7 @@ fn lists_name_what_is_built_in() {
     let connectors: serde_json::Value = serde_json::from_str(&connectors).unwrap();
     let names: Vec<_> =
         connectors.as_array().unwrap().iter().map(|each| each["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["file", "sqlite", "memory", "null"]);
+    assert_eq!(names, ["file", "sqlite", "cosmos", "memory", "null"]);
 }
 
 #[test]
