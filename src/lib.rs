@@ -25,6 +25,8 @@ pub mod transform;
 pub mod pacing;
 pub mod pipeline;
 
+pub mod emulator;
+
 pub mod checkpoint;
 pub mod rejects;
 

@@ -194,7 +194,7 @@ fn mistakes_in_a_strategy_are_told_all_at_once_with_the_nearest_name() {
       strategy.toml:1:2: source.path: is missing
       strategy.toml:3:1: source.pth: unknown setting; did you mean "path"?
       strategy.toml:6:1: transform[0].renam: unknown setting; did you mean "rename"?
-      strategy.toml:9:1: target.connector: unknown connector "sqlit", known are file, sqlite, memory, null; did you mean "sqlite"?
+      strategy.toml:9:1: target.connector: unknown connector "sqlit", known are file, sqlite, cosmos, memory, null; did you mean "sqlite"?
       strategy.toml:12:1: run.max_rejects: must be a count such as 100, or a share such as "1%", found "many"
       try: correct what the message names; `docferry show` prints every setting with its origin
     "#);

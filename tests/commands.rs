@@ -31,7 +31,7 @@ fn lists_name_what_is_built_in() {
     let connectors: serde_json::Value = serde_json::from_str(&connectors).unwrap();
     let names: Vec<_> =
         connectors.as_array().unwrap().iter().map(|each| each["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["file", "sqlite", "memory", "null"]);
+    assert_eq!(names, ["file", "sqlite", "cosmos", "memory", "null"]);
 }
 
 #[test]
@@ -50,6 +50,7 @@ fn help_names_every_command() {
       init         Write a commented strategy file to start from
       jobs         List past, unfinished and running jobs
       rejects      Look at documents that were refused
+      emulator     Run a local Azure Cosmos DB endpoint, a simulator for trials and tests
       completions  Print a completion script for a shell
       help         Print this message or the help of the given subcommand(s)
 

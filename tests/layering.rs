@@ -23,10 +23,22 @@ const DOORS: &[(&str, &[&str])] = &[
     ("pacing", &["model"]),
     ("tuner", &["model"]),
     ("report", &["model", "error"]),
+    ("emulator", &["model", "error"]),
     ("config", &["model", "error", "connector", "transform"]),
     (
         "cli",
-        &["model", "error", "connector", "transform", "checkpoint", "rejects", "config", "report", "run"],
+        &[
+            "model",
+            "error",
+            "connector",
+            "transform",
+            "checkpoint",
+            "rejects",
+            "config",
+            "report",
+            "run",
+            "emulator",
+        ],
     ),
     (
         "run",

@@ -9,6 +9,9 @@ mod commands;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+#[cfg(feature = "cosmos")]
+mod cosmos;
+#[cfg(test)]
 mod fidelity;
 #[cfg(test)]
 mod kill;

@@ -1,6 +1,6 @@
 //! What the README tells people to type exists.
 //!
-//! A page of instructions is right on the day it is written. So every `docferry` line of the README and of the page on strategies is
+//! A page of instructions is right on the day it is written. So every `docferry` line of the README and of the pages in `docs` is
 //! parsed by docferry itself, every strategy that they name is loaded, every link leads to a file, and every licence that the package
 //! names is there.
 
@@ -9,7 +9,14 @@ use std::fs;
 use std::path::Path;
 
 /// What people are told to read.
-const PAGES: [&str; 4] = ["README.md", "docs/strategies.md", "docs/resume.md", "docs/memory-and-lanes.md"];
+const PAGES: [&str; 6] = [
+    "README.md",
+    "docs/strategies.md",
+    "docs/resume.md",
+    "docs/memory-and-lanes.md",
+    "docs/emulator.md",
+    "docs/cosmos.md",
+];
 
 #[test]
 fn every_command_is_understood() {

@@ -1,7 +1,8 @@
 //! From the words on the command line to an exit code: parse, hand over to the command's file, report a failure.
 
 use super::{
-    Cli, Command, Rejects, completions, failure, flags, init, jobs, list, migrate, rejects, show, verify,
+    Cli, Command, Rejects, completions, emulator, failure, flags, init, jobs, list, migrate, rejects, show,
+    verify,
 };
 use crate::config::environment::Environment;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
@@ -46,6 +47,7 @@ fn command(cli: &Cli, matches: &ArgMatches, out: &mut dyn Write) -> anyhow::Resu
         Command::Init { name } => init::run(name, out),
         Command::Jobs { job } => jobs::run(job.as_deref(), global, out),
         Command::Rejects(Rejects::List { job, limit }) => rejects::run(job, *limit, global, out),
+        Command::Emulator(flags) => emulator::run(flags, global, out),
         Command::Completions { shell } => completions::run(*shell, out),
     }
 }

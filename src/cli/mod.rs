@@ -6,6 +6,7 @@
 
 mod completions;
 pub mod dispatch;
+mod emulator;
 mod failure;
 mod flags;
 mod init;
@@ -88,6 +89,8 @@ pub enum Command {
     /// Look at documents that were refused
     #[command(subcommand)]
     Rejects(Rejects),
+    /// Run a local Azure Cosmos DB endpoint, a simulator for trials and tests
+    Emulator(Emulator),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -139,6 +142,35 @@ pub struct Migrate {
     /// Replace a target that this job did not make
     #[arg(long, env = "DOCFERRY_OVERWRITE", hide_env = true, value_parser = FalseyValueParser::new())]
     pub overwrite: bool,
+}
+
+/// `docferry emulator`.
+#[derive(Args, Debug)]
+pub struct Emulator {
+    /// Port on the loopback interface; 0 takes any free one
+    #[arg(long, env = "DOCFERRY_PORT", hide_env = true, value_name = "N", default_value_t = 8081)]
+    pub port: u16,
+    /// Request units a second of a container that is made without naming its own
+    #[arg(long, env = "DOCFERRY_THROUGHPUT", hide_env = true, value_name = "RU", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub throughput: u64,
+    /// Physical partitions of a new container
+    #[arg(long, env = "DOCFERRY_PARTITIONS", hide_env = true, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub partitions: u32,
+    /// Every request for documents takes so long
+    #[arg(long, env = "DOCFERRY_LATENCY_MS", hide_env = true, value_name = "MS", default_value_t = 5.0)]
+    pub latency_ms: f64,
+    /// Keep databases, containers and documents in this folder, and begin with what is there
+    #[arg(long, env = "DOCFERRY_DATA", hide_env = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Take requests without a signature
+    #[arg(long, env = "DOCFERRY_NO_AUTH", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub no_auth: bool,
+    /// A JSON file of what goes wrong on purpose (see docs/emulator.md)
+    #[arg(long, env = "DOCFERRY_FAULTS", hide_env = true, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+    /// Decides which faults are drawn and when the windows of throughput begin
+    #[arg(long, env = "DOCFERRY_SEED", hide_env = true, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
 }
 
 /// What says which job is meant and how it is run.

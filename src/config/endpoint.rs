@@ -8,16 +8,24 @@ use super::document::Entries;
 use super::{note, uri};
 use crate::connector::registry::{self, Connector};
 use crate::connector::{Sink, Source};
-use crate::model::settings::{Origin, Problem, Section, Setting, Value};
+use crate::model::settings::{Origin, Problem, Section, Setting, Value, Variables};
 
 /// The source, and its name for a person.
-pub(crate) fn source(strategy: &mut Section, from: Option<&Given>) -> Option<(Box<dyn Source>, String)> {
-    endpoint(strategy, "source", from, "read from", |connector| connector.source)
+pub(crate) fn source(
+    strategy: &mut Section,
+    from: Option<&Given>,
+    variables: Variables,
+) -> Option<(Box<dyn Source>, String)> {
+    endpoint(strategy, ("source", from, variables), "read from", |connector| connector.source)
 }
 
 /// The sink, and its name for a person.
-pub(crate) fn sink(strategy: &mut Section, to: Option<&Given>) -> Option<(Box<dyn Sink>, String)> {
-    endpoint(strategy, "target", to, "written to", |connector| connector.sink)
+pub(crate) fn sink(
+    strategy: &mut Section,
+    to: Option<&Given>,
+    variables: Variables,
+) -> Option<(Box<dyn Sink>, String)> {
+    endpoint(strategy, ("target", to, variables), "written to", |connector| connector.sink)
 }
 
 /// How a connector makes one end of a migration, if it can be that end.
@@ -25,8 +33,7 @@ type Make<T> = fn(&mut Section) -> Option<T>;
 
 fn endpoint<T>(
     strategy: &mut Section,
-    table: &'static str,
-    flag: Option<&Given>,
+    (table, flag, variables): (&'static str, Option<&Given>, Variables),
     verb: &str,
     make: fn(&Connector) -> Option<Make<T>>,
 ) -> Option<(T, String)> {
@@ -36,7 +43,7 @@ fn endpoint<T>(
         strategy.problem(table, format!("connector {:?} cannot be {verb}", connector.name));
         return None;
     };
-    let mut section = Section::new(table, origin, entries);
+    let mut section = Section::new(table, origin, entries).with_variables(variables);
     section.text("connector");
     let made = make(&mut section);
     let location = location(&mut section, connector);

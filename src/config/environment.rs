@@ -3,12 +3,13 @@
 //! All of `config` sees them through [`Environment`] alone. So `show` can name the origin of every value, and a test
 //! can say what the surroundings are instead of changing those of every other test.
 
-use crate::model::settings::{Origin, Setting};
+use crate::model::settings::{Origin, Setting, Variables};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
-type Lookup = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Variables and cores.
 pub struct Environment {
@@ -24,14 +25,14 @@ impl Environment {
             reason = "the one place that reads variables; all others ask this type"
         )]
         let lookup = |name: &str| std::env::var(name).ok();
-        Self { lookup: Box::new(lookup), cores: available_parallelism().map_or(1, usize::from) }
+        Self { lookup: Arc::new(lookup), cores: available_parallelism().map_or(1, usize::from) }
     }
 
     /// Surroundings made up for a test or an embedder.
     pub fn of(variables: &[(&str, &str)], cores: usize) -> Self {
         let map: BTreeMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { lookup: Box::new(move |name| map.get(name).cloned()), cores }
+        Self { lookup: Arc::new(move |name| map.get(name).cloned()), cores }
     }
 
     /// The variable's value. An empty one counts as undefined: shells and container files can rarely unset a variable.
@@ -43,6 +44,12 @@ impl Environment {
     pub(crate) fn setting(&self, name: &str) -> Option<Setting> {
         let origin = Origin::Environment(name.to_owned());
         self.get(name).map(|text| super::asked::Given { text, origin }.to_setting())
+    }
+
+    /// The variables, for a connector's secrets.
+    pub(crate) fn variables(&self) -> Variables {
+        let lookup = Arc::clone(&self.lookup);
+        Variables::new(move |name| lookup(name))
     }
 
     /// Cores that this process may use.

@@ -193,7 +193,7 @@ cooldown = "soon"
     reading the settings: 11 problems
       s.toml:1:1: about: the environment variable NOT_DEFINED is not defined; ${NOT_DEFINED:-value} gives it a default
       s.toml:1:1: target: is missing; give the table [target] or --to URI
-      s.toml:3:1: source.connector: unknown connector "nul", known are file, sqlite, memory, null; did you mean "null"?
+      s.toml:3:1: source.connector: unknown connector "nul", known are file, sqlite, cosmos, memory, null; did you mean "null"?
       s.toml:4:2: traget: unknown setting; did you mean "target"?
       s.toml:7:1: run.readers: must be a whole number from 1 to 1024, found 0
       s.toml:8:1: run.max_rejects: must be a count such as 100, or a share such as "1%", found "few"

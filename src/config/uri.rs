@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        insta::assert_snapshot!(parse("sqlit:x").unwrap_err(), @r#"unknown connector "sqlit", known are file, sqlite, memory, null; did you mean "sqlite"?"#);
+        insta::assert_snapshot!(parse("sqlit:x").unwrap_err(), @r#"unknown connector "sqlit", known are file, sqlite, cosmos, memory, null; did you mean "sqlite"?"#);
         insta::assert_snapshot!(parse("file:%zz").unwrap_err(), @r#""%zz": % must be followed by two hexadecimal digits"#);
         insta::assert_snapshot!(parse("file:a?table").unwrap_err(), @r#""table" must be a name, = and a value"#);
         insta::assert_snapshot!(parse("file:%ff").unwrap_err(), @r#""%ff" is not UTF-8 when decoded"#);

@@ -7,6 +7,8 @@
 //! To add one: copy `memory/`, the reference connector; fill the files; add one line to [`registry::CONNECTORS`] and one to the
 //! conformance suite in `tests/conformance.rs`, which then proves the contracts for it.
 
+#[cfg(feature = "cosmos")]
+pub mod cosmos;
 pub mod file;
 pub mod memory;
 pub mod null;

@@ -1,5 +1,7 @@
 //! The table of connectors: the only place that knows them all.
 
+#[cfg(feature = "cosmos")]
+use crate::connector::cosmos;
 use crate::connector::sink::Sink;
 use crate::connector::source::Source;
 use crate::connector::{file, memory, null, sqlite};
@@ -31,8 +33,14 @@ pub struct Connector {
 }
 
 /// Every connector, in the order in which `list` prints them.
-pub const CONNECTORS: &[Connector] =
-    &[file::CONNECTOR, sqlite::CONNECTOR, memory::CONNECTOR, null::CONNECTOR];
+pub const CONNECTORS: &[Connector] = &[
+    file::CONNECTOR,
+    sqlite::CONNECTOR,
+    #[cfg(feature = "cosmos")]
+    cosmos::CONNECTOR,
+    memory::CONNECTOR,
+    null::CONNECTOR,
+];
 
 /// The connector of that name.
 pub fn find(name: &str) -> Option<&'static Connector> {

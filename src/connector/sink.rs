@@ -1,6 +1,6 @@
 //! The contract of a sink.
 //!
-//! **Ids.** A sink with ids takes strings, numbers and booleans, and holds their characters ([`Id`](crate::model::document::Id)). So `7` and
+//! **Ids.** A sink with ids takes strings alone (it refuses others as an *illegal id*), or strings, numbers and booleans, and holds their characters ([`Id`](crate::model::document::Id)). So `7` and
 //! `"7"` have one identity and one place. They never replace one another: the second to come is rejected, and a removal of
 //! one leaves the other.
 //!
@@ -167,9 +167,21 @@ pub trait Sink: Send + Sync {
     /// the run that goes on must take it off again.
     fn finish(&self) -> BoxFuture<'_, Result<()>>;
 
+    /// Something that a person should know of how this target is written, said once. Asked for now and then while a run goes on.
+    fn notice(&self) -> Option<String> {
+        None
+    }
+
     /// A command with which a person can look at what was written, if there is one.
     fn look(&self) -> Option<String> {
         None
+    }
+
+    /// Appends the document in the form in which `verify` compares it with what is read back, and returns true, if this target does not hold documents
+    /// as the bytes that came. What is read back is brought into this form too.
+    fn as_held(&self, document: &[u8], out: &mut Vec<u8>) -> bool {
+        let _ = (document, out);
+        false
     }
 
     /// The target as a source, for `verify`. It returns as rejects what is inconsistent in itself (an id column that is not the

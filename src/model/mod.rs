@@ -1,7 +1,7 @@
 //! The shared vocabulary: plain data that every room speaks and that depends on nothing but the error type.
 //!
 //! [`document`] says what a document is: exact bytes in a contiguous buffer. [`json`] reads those bytes without
-//! changing them. [`batch`] and [`partition`] say where documents come from, [`request`] where they go,
+//! changing them. [`batch`] and [`partition`] say where documents come from, [`partition_key`] where Cosmos keeps them, [`request`] where they go,
 //! [`checkpoint`] what is known durable, [`buffers`] keeps memory for the next batch. [`knobs`], [`sample`] and [`decision`] are the words of the tuner's loop,
 //! [`meter`] the counters it is measured with, [`event`] everything the outside may know, [`shell`] a command that it may paste,
 //! [`standard`] whether the process was given its standard streams. [`blocking()`] runs what may wait for a disk.
@@ -17,6 +17,7 @@ pub mod json;
 pub mod knobs;
 pub mod meter;
 pub mod partition;
+pub mod partition_key;
 pub mod position_id;
 pub mod reject;
 pub mod request;

@@ -7,6 +7,7 @@
 
 use crate::model::units::parse_bytes;
 use std::fmt;
+use std::sync::Arc;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +139,34 @@ pub struct Resolved {
     pub origin: Origin,
 }
 
+/// From a variable's name to its value.
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// The environment's variables, for what may stand in no file: secrets.
+#[derive(Clone)]
+pub struct Variables(Arc<Lookup>);
+
+impl Variables {
+    /// Variables by a function from name to value.
+    pub fn new(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(lookup))
+    }
+}
+
+impl Default for Variables {
+    /// None is set.
+    fn default() -> Self {
+        Self::new(|_| None)
+    }
+}
+
+impl fmt::Debug for Variables {
+    /// They hold secrets and are not printed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Variables")
+    }
+}
+
 /// One table of settings, being read.
 #[derive(Debug)]
 pub struct Section {
@@ -147,13 +176,34 @@ pub struct Section {
     asked: Vec<&'static str>,
     problems: Vec<Problem>,
     resolved: Vec<Resolved>,
+    variables: Variables,
 }
 
 impl Section {
     /// A table at `path`, which stands at `origin`. Of equal names the last counts.
     pub fn new(path: impl Into<String>, origin: Origin, entries: Vec<(String, Setting)>) -> Self {
         let path = path.into();
-        Self { path, origin, entries, asked: Vec::new(), problems: Vec::new(), resolved: Vec::new() }
+        let variables = Variables::default();
+        Self {
+            path,
+            origin,
+            entries,
+            asked: Vec::new(),
+            problems: Vec::new(),
+            resolved: Vec::new(),
+            variables,
+        }
+    }
+
+    /// The same table, with variables for its owner to look up.
+    #[must_use]
+    pub fn with_variables(self, variables: Variables) -> Self {
+        Self { variables, ..self }
+    }
+
+    /// The value of an environment variable, which is remembered nowhere: not for `show`, and not in any message.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        (self.variables.0)(name).filter(|value| !value.is_empty())
     }
 
     /// The path of a name in this table.

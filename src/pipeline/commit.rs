@@ -113,6 +113,9 @@ impl Shared {
             let partition = self.partitions[partition as usize].id.to_string();
             self.event(Event::PartitionFinished { partition });
         }
+        if let Some(message) = self.sink.notice() {
+            self.event(Event::Warning { message });
+        }
     }
 }
 

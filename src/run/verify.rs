@@ -2,7 +2,7 @@
 //!
 //! The strategy's steps are applied to the source again, and the target is read back. Each side is one sum, wrapping in 128 bits, of a hash
 //! of every document: a sum does not depend on order, and unlike an exclusive-or it tells a document held twice from one held never.
-//! A document's hash is of its bytes; one that holds line breaks is hashed without the white space between its tokens, because
+//! A document's hash is of its bytes, or of the form that a target which changes them (numbers as doubles) compares by; one that holds line breaks is hashed without the white space between its tokens, because
 //! that is how JSON Lines must write it.
 //!
 //! Where documents have a (key, id), of several with the same the last in source order counts. That takes 40 bytes of memory a document. In the
@@ -55,15 +55,16 @@ pub struct Verification {
 /// Compares source and target.
 pub async fn verify(job: Job) -> Result<Verification> {
     job.source.check().await?;
-    let refused = refused_by_target(&job.state)?;
-    let max_document = usize::try_from(job.max_document).unwrap_or(usize::MAX);
-    let mut expected = Side::of_source(&*job.source, &*job.sink, &job.chain, refused);
-    expected.read(&*job.source, max_document).await?;
+    // A target must be known before it can say where documents belong.
     if job.sink.identity().await?.is_none() {
         return Err(Error::configuration("reading the target back", "it does not exist")
             .with("target", &job.target_name)
             .advise("migrate first, or correct the target"));
     }
+    let refused = refused_by_target(&job.state)?;
+    let max_document = usize::try_from(job.max_document).unwrap_or(usize::MAX);
+    let mut expected = Side::of_source(&*job.source, &*job.sink, &job.chain, refused);
+    expected.read(&*job.source, max_document).await?;
     let Some(target) = job.sink.read_back() else {
         let message = "this target cannot be read back";
         return Err(Error::configuration("reading the target back", message)
@@ -72,7 +73,7 @@ pub async fn verify(job: Job) -> Result<Verification> {
     };
     target.check().await?;
     let nothing = Chain::empty();
-    let mut found = Side::of_target(&nothing);
+    let mut found = Side::of_target(&*job.sink, &nothing);
     found.read(&*target, usize::MAX).await?;
     let (source_documents, source_sum) = expected.total();
     let (target_documents, target_sum) = found.total();
@@ -104,8 +105,10 @@ struct Side<'a> {
     chain: &'a Chain,
     /// What is not a document here is a difference.
     is_target: bool,
-    /// Tells documents with the same (key, id).
-    sink: Option<&'a dyn Sink>,
+    /// Knows the form in which documents are compared.
+    sink: &'a dyn Sink,
+    /// Documents with the same (key, id) are told by the sink, and the last counts.
+    is_keyed: bool,
     /// Places of documents that the target refused: they are not expected there.
     refused: HashSet<(String, u64)>,
     documents: u64,
@@ -121,6 +124,7 @@ struct Side<'a> {
     inconsistencies: u64,
     scratch: Scratch,
     rendered: Vec<u8>,
+    held: Vec<u8>,
 }
 
 impl<'a> Side<'a> {
@@ -130,16 +134,21 @@ impl<'a> Side<'a> {
         chain: &'a Chain,
         refused: HashSet<(String, u64)>,
     ) -> Self {
-        let sink = Some(sink).filter(|sink| sink.capabilities().keyed);
-        let is_ordered = source.capabilities().ordered;
-        Self { sink, refused, is_ordered, is_target: false, ..Self::of_target(chain) }
+        Self {
+            is_keyed: sink.capabilities().keyed,
+            refused,
+            is_ordered: source.capabilities().ordered,
+            is_target: false,
+            ..Self::of_target(sink, chain)
+        }
     }
 
-    fn of_target(chain: &'a Chain) -> Self {
+    fn of_target(sink: &'a dyn Sink, chain: &'a Chain) -> Self {
         Self {
             chain,
             is_target: true,
-            sink: None,
+            sink,
+            is_keyed: false,
             refused: HashSet::new(),
             documents: 0,
             sum: 0,
@@ -152,6 +161,7 @@ impl<'a> Side<'a> {
             inconsistencies: 0,
             scratch: Scratch::default(),
             rendered: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -213,13 +223,14 @@ impl<'a> Side<'a> {
         if !self.refused.is_empty() && self.refused.contains(&(partition.id.0.clone(), document.at)) {
             return self.rejected += 1;
         }
-        let hash = content_hash(bytes);
-        let Some(sink) = self.sink else {
+        self.held.clear();
+        let hash = content_hash(if self.sink.as_held(bytes, &mut self.held) { &self.held } else { bytes });
+        if !self.is_keyed {
             self.documents += 1;
             self.sum = self.sum.wrapping_add(hash);
             return;
-        };
-        match sink.route(&Document { bytes, ..*document }) {
+        }
+        match self.sink.route(&Document { bytes, ..*document }) {
             Ok(route) => {
                 let (hash, partition) = ([(hash >> 64) as u64, hash as u64], document.partition);
                 let before = self.by_identity.insert(route.identity, Seen { hash, partition });

@@ -4,6 +4,10 @@
 //! is a source that is known to hold certain documents: [`written`] fills it through the same connector's sink. A [`Target`]
 //! is where a sink may write. Both come as futures, because filling one takes time.
 
+#[cfg(feature = "cosmos")]
+use docferry::connector::cosmos::{
+    Account, CosmosSink, CosmosSource, Encoder, Place, Secret, Shape, TargetOptions,
+};
 use docferry::connector::registry::find;
 use docferry::connector::{Prepare, Reader, Sink, Source, Start};
 use docferry::connector::{memory::MemorySource, null::NullSource};
@@ -97,6 +101,53 @@ pub(crate) fn sqlite_rows() -> Ready<Origin> {
         find("sqlite").unwrap().source.unwrap()(&mut section).unwrap()
     });
     ready(Origin { documents, open, _folder: folder })
+}
+
+/// A container of a local endpoint that lives as long as the test.
+#[cfg(feature = "cosmos")]
+pub(crate) async fn cosmos(settings: &[(&str, &str)]) -> Target {
+    let (options, running) = endpoint(settings).await;
+    let open = Box::new(move || {
+        let _ = &running;
+        Box::new(CosmosSink::new(options.clone())) as Box<dyn Sink>
+    });
+    Target { open, folder: TempDir::new().unwrap() }
+}
+
+/// What a container holds, in the order in which it gives it back.
+#[cfg(feature = "cosmos")]
+pub(crate) async fn cosmos_written() -> Origin {
+    let (options, running) = endpoint(&[("partition_key", "/year")]).await;
+    let place = options.place.clone();
+    let sink = CosmosSink::new(options);
+    prepare(&sink, "filling", Start::Fresh, None).await.unwrap();
+    send_all(&sink, &documents()).await;
+    let source = CosmosSource::new(place.clone());
+    let mut found = Vec::new();
+    for partition in source.partitions().await.unwrap() {
+        found.extend(read(&source, &partition, whole(&partition), ROOMY).await.bytes());
+    }
+    assert_eq!(held(&sink, found.clone()), held(&sink, documents()));
+    let open = Box::new(move || {
+        let _ = &running;
+        Box::new(CosmosSource::new(place.clone())) as Box<dyn Source>
+    });
+    Origin { documents: found, open, _folder: TempDir::new().unwrap() }
+}
+
+#[cfg(feature = "cosmos")]
+async fn endpoint(settings: &[(&str, &str)]) -> (TargetOptions, docferry::emulator::Running) {
+    // A budget that no test here spends.
+    let options = docferry::emulator::Options { throughput: 1_000_000_000, ..Default::default() };
+    let running = docferry::emulator::Emulator::start(options).await.unwrap();
+    let key = Secret::new(docferry::emulator::WELL_KNOWN_KEY);
+    let account = Account::Remote { endpoint: running.endpoint(), key: Some(key) };
+    let place = Place { account, database: "d".to_owned(), container: "c".to_owned() };
+    let keys =
+        settings.iter().filter(|(name, _)| *name == "partition_key").map(|(_, path)| (*path).to_owned());
+    let shape = Shape { partition_key: keys.collect(), ..Shape::default() };
+    let encoder = if settings.contains(&("encoder", "point")) { Encoder::Point } else { Encoder::Auto };
+    (TargetOptions { create: true, shape, encoder, ..TargetOptions::new(place) }, running)
 }
 
 /// A target of the connector `name`.
@@ -205,8 +256,18 @@ pub(crate) async fn contents(sink: &dyn Sink) -> Option<Vec<Vec<u8>>> {
         assert_eq!(seen.rejects, [], "inconsistent in itself");
         documents.extend(seen.bytes());
     }
+    Some(held(sink, documents))
+}
+
+/// Documents as this target holds them, sorted.
+pub(crate) fn held(sink: &dyn Sink, documents: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let as_held = |document: Vec<u8>| {
+        let mut held = Vec::new();
+        if sink.as_held(&document, &mut held) { held } else { document }
+    };
+    let mut documents: Vec<_> = documents.into_iter().map(as_held).collect();
     documents.sort();
-    Some(documents)
+    documents
 }
 
 pub(crate) async fn prepare(
@@ -278,9 +339,4 @@ pub(crate) async fn send_all(sink: &dyn Sink, documents: &[Vec<u8>]) {
 /// Nothing of the request was refused or put off.
 pub(crate) fn assert_taken(outcome: &Outcome) {
     assert!(outcome.rejected.is_empty() && outcome.retry.is_empty(), "{outcome:?}");
-}
-
-pub(crate) fn sorted(mut documents: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    documents.sort();
-    documents
 }

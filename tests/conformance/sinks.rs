@@ -1,8 +1,8 @@
 //! The checks of a sink.
 
 use crate::conformance::fixture::{
-    Target, assert_taken, checkpoint, contents, document, documents, partition, prepare, requests, send_all,
-    sorted,
+    Target, assert_taken, checkpoint, contents, document, documents, held, partition, prepare, requests,
+    send_all,
 };
 use docferry::connector::{Prepare, Sink, Start};
 use docferry::error::ErrorKind;
@@ -58,7 +58,7 @@ pub(crate) async fn what_was_sent_is_read_back(target: &Target) {
     sink.finish().await.unwrap();
     for sink in [sink, (target.open)()] {
         let Some(found) = contents(&*sink).await else { return };
-        assert_eq!(found, sorted(documents()));
+        assert_eq!(found, held(&*sink, documents()));
     }
 }
 
@@ -91,7 +91,7 @@ pub(crate) async fn a_later_version_replaces_an_earlier_one(target: &Target) {
     send_all(&*sink, &[documents(), second.clone()].concat()).await;
     sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
     let expected = [second, documents()[20..].to_vec()].concat();
-    assert_eq!(contents(&*sink).await.unwrap(), sorted(expected));
+    assert_eq!(contents(&*sink).await.unwrap(), held(&*sink, expected));
 }
 
 pub(crate) async fn requests_are_taken_at_the_same_time(target: &Target) {
@@ -114,7 +114,7 @@ pub(crate) async fn requests_are_taken_at_the_same_time(target: &Target) {
     }
     sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
     if let Some(found) = contents(&*sink).await {
-        assert_eq!(found, sorted(documents()));
+        assert_eq!(found, held(&*sink, documents()));
     }
 }
 
@@ -135,7 +135,7 @@ pub(crate) async fn a_send_that_was_given_up_can_be_sent_again(target: &Target) 
     sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
     sink.finish().await.unwrap();
     if let Some(found) = contents(&*sink).await {
-        assert_eq!(found, sorted(documents()));
+        assert_eq!(found, held(&*sink, documents()));
     }
 }
 
@@ -153,7 +153,7 @@ pub(crate) async fn a_document_without_an_id_is_refused_alone(target: &Target) {
     }
     send_all(&*sink, &documents()).await;
     sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
-    assert_eq!(contents(&*sink).await.unwrap(), sorted(documents()));
+    assert_eq!(contents(&*sink).await.unwrap(), held(&*sink, documents()));
 }
 
 /// Why the target does not take a document; `None` if it does.
@@ -177,6 +177,11 @@ pub(crate) async fn ids_of_different_kinds_do_not_replace_one_another(target: &T
         return;
     }
     prepare(&*sink, "run", Start::Fresh, None).await.unwrap();
+    let route = |bytes| sink.route(&Document { bytes, partition: 0, at: 0, operation: Operation::Upsert });
+    if route(br#"{"id":7}"#).is_err_and(|reason| reason.starts_with("illegal id")) {
+        // It takes strings alone, so there is nothing to be taken for one another.
+        return assert_eq!(refusal(&*sink, br#"{"id":"7"}"#).await, None);
+    }
     // The two of a pair have one identity, so the target has one place for them.
     let mut expected = Vec::new();
     for (document, is_new) in [
@@ -194,13 +199,13 @@ pub(crate) async fn ids_of_different_kinds_do_not_replace_one_another(target: &T
     }
     assert!(expected.len() > 1, "the first of each pair is taken");
     sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
-    assert_eq!(contents(&*sink).await.unwrap(), sorted(expected.clone()));
+    assert_eq!(contents(&*sink).await.unwrap(), held(&*sink, expected.clone()));
     let (late, of_the_same_kind) = (br#"{"id":"7","year":6}"#, br#"{"id":7,"year":7}"#);
     assert!(refusal(&*sink, late).await.is_some_and(|reason| reason.contains("\"id\" is a string")));
     assert_eq!(refusal(&*sink, of_the_same_kind).await, None, "after a flush too");
     expected[0] = of_the_same_kind.to_vec();
     sink.flush(&checkpoint(&*sink, "run").await).await.unwrap();
-    assert_eq!(contents(&*sink).await.unwrap(), sorted(expected));
+    assert_eq!(contents(&*sink).await.unwrap(), held(&*sink, expected));
 }
 
 pub(crate) async fn the_identity_stays(target: &Target) {
@@ -268,7 +273,7 @@ pub(crate) async fn a_resumed_run_leaves_each_document_once(target: &Target) {
     resumed.flush(&checkpoint(&*resumed, "resumed").await).await.unwrap();
     resumed.finish().await.unwrap();
     if let Some(found) = contents(&*resumed).await {
-        assert_eq!(found, sorted(all));
+        assert_eq!(found, held(&*resumed, all));
     }
 }
 
@@ -287,7 +292,7 @@ pub(crate) async fn the_checkpoint_is_committed_with_the_documents(target: &Targ
     sink.flush(&saved).await.unwrap();
     send_all(&*sink, &all[60..]).await;
     assert_eq!(other.stored("job").await.unwrap(), Some(saved.clone()));
-    assert_eq!(contents(&*other).await.unwrap(), sorted(all[..60].to_vec()));
+    assert_eq!(contents(&*other).await.unwrap(), held(&*other, all[..60].to_vec()));
     drop(sink);
     assert_eq!(other.stored("job").await.unwrap(), Some(saved.clone()));
     assert_eq!(contents(&*other).await.unwrap().len(), 60);
@@ -314,6 +319,6 @@ pub(crate) async fn a_run_that_was_replaced_commits_nothing(target: &Target) {
     assert_eq!(contents(&*heir).await.unwrap().len(), 60);
     send_all(&*heir, &all[60..]).await;
     heir.flush(&checkpoint(&*heir, "heir").await).await.unwrap();
-    assert_eq!(contents(&*heir).await.unwrap(), sorted(all));
+    assert_eq!(contents(&*heir).await.unwrap(), held(&*heir, all));
     assert_eq!(replaced.flush(&saved).await.unwrap_err().kind(), ErrorKind::Held);
 }

@@ -44,6 +44,8 @@ pub(crate) struct Trial {
     pub(crate) chain: Chain,
     pub(crate) knobs: Knobs,
     pub(crate) max_document: usize,
+    /// The target may hold documents already.
+    pub(crate) overwrite: bool,
 }
 
 /// A run that goes on.
@@ -64,7 +66,14 @@ pub(crate) struct Done {
 
 impl Trial {
     pub(crate) fn new(source: MemorySource, sink: Arc<dyn Sink>) -> Self {
-        Self { source, sink, chain: Chain::empty(), knobs: KNOBS, max_document: 16 * MIB as usize }
+        Self {
+            source,
+            sink,
+            chain: Chain::empty(),
+            knobs: KNOBS,
+            max_document: 16 * MIB as usize,
+            overwrite: false,
+        }
     }
 
     /// Prepares the sink and starts the run.
@@ -106,7 +115,7 @@ impl Trial {
             partitions,
             start: Start::Fresh,
             previous: None,
-            overwrite: false,
+            overwrite: self.overwrite,
         };
         self.sink.prepare(prepare).await.unwrap();
         let (job, run) = ("job".to_owned(), "run".to_owned());

@@ -113,7 +113,7 @@ pub(super) struct Scanner<'a> {
 }
 
 impl Scanner<'_> {
-    fn fail<T>(&self, reason: &'static str) -> Result<T, Malformed> {
+    pub(super) fn fail<T>(&self, reason: &'static str) -> Result<T, Malformed> {
         let reason = if self.at >= self.bytes.len() { "unexpected end" } else { reason };
         Err(Malformed { at: self.at, reason })
     }
@@ -180,7 +180,7 @@ impl Scanner<'_> {
 
     /// Passes over what stands before a name; false if the object ends instead.
     #[inline]
-    fn has_field(&mut self, is_first: bool) -> Result<bool, Malformed> {
+    pub(super) fn has_field(&mut self, is_first: bool) -> Result<bool, Malformed> {
         self.white_space();
         match self.peek() {
             Some(b'{') if is_first => {
@@ -277,7 +277,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn number(&mut self) -> Result<(), Malformed> {
+    pub(super) fn number(&mut self) -> Result<(), Malformed> {
         self.at += usize::from(self.peek() == Some(b'-'));
         match self.peek() {
             Some(b'0') => self.at += 1,

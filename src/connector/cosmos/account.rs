@@ -1,0 +1,259 @@
+//! Which account, and the key to it.
+//!
+//! A key comes from the environment alone, so that no file, flag, listing or process table holds it. Each of `COSMOS_ENDPOINT`, `COSMOS_KEY` and
+//! `COSMOS_CONNECTION_STRING` has a twin with `_FILE` behind it (a path, as container platforms mount secrets), a form with `AZURE_` before
+//! it, and with Cosmos on both sides one with `SOURCE_` or `TARGET_` before it, which wins. An account that the settings name is
+//! the one that is used: a variable left from another day never sends documents elsewhere.
+
+use crate::model::settings::Section;
+use std::fmt;
+
+/// Which end of a migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Source,
+    Target,
+}
+
+/// A key, which prints as nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a key into custody.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The key itself, for the one who signs with it.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// One that is reached over the network.
+    Remote {
+        /// Its address.
+        endpoint: String,
+        /// Its key, if the environment holds one.
+        key: Option<Secret>,
+    },
+    /// The local endpoint, which the run starts by itself.
+    Local,
+}
+
+/// The word for the local endpoint.
+const LOCAL: &str = "emulator";
+
+impl Account {
+    /// The account for a person: its host, without a key.
+    pub fn name(&self) -> String {
+        match self {
+            Account::Local => LOCAL.to_owned(),
+            Account::Remote { endpoint, .. } => {
+                let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, host)| host);
+                let host = host.trim_end_matches('/').to_ascii_lowercase();
+                host.strip_suffix(":443").unwrap_or(&host).to_owned()
+            }
+        }
+    }
+}
+
+/// What the environment says.
+#[derive(Default)]
+struct Found {
+    endpoint: Option<String>,
+    key: Option<Secret>,
+    /// The address inside the connection string that the key came from.
+    key_endpoint: Option<String>,
+}
+
+/// The account that the settings name, or else the environment.
+pub(super) fn read(section: &mut Section, role: Role, named: Option<&str>) -> Option<Account> {
+    if named == Some(LOCAL) {
+        return Some(Account::Local);
+    }
+    let found = from_environment(section, role)?;
+    let endpoint = match named.map(address).or(found.endpoint.map(|endpoint| address(&endpoint))) {
+        Some(Ok(endpoint)) => endpoint,
+        Some(Err(message)) => {
+            section.problem("endpoint", message);
+            return None;
+        }
+        None => {
+            section.problem("endpoint", "is missing; name the account here or in COSMOS_ENDPOINT");
+            return None;
+        }
+    };
+    let account = Account::Remote { endpoint, key: found.key };
+    if let Some(of_key) = found.key_endpoint.map(|endpoint| Account::Remote { endpoint, key: None })
+        && of_key.name() != account.name()
+    {
+        let message = format!("is {}, but the connection string is of {}", account.name(), of_key.name());
+        section.problem("endpoint", message);
+        return None;
+    }
+    Some(account)
+}
+
+fn from_environment(section: &mut Section, role: Role) -> Option<Found> {
+    let first = if role == Role::Source { "SOURCE_COSMOS" } else { "TARGET_COSMOS" };
+    let mut found = Found::default();
+    for prefix in [first, "COSMOS", "AZURE_COSMOS"] {
+        let endpoint = variable(section, &format!("{prefix}_ENDPOINT"))?;
+        let key = variable(section, &format!("{prefix}_KEY"))?;
+        let text = variable(section, &format!("{prefix}_CONNECTION_STRING"))?;
+        let part = |name: &str| {
+            let parts =
+                text.as_deref().unwrap_or_default().split(';').filter_map(|part| part.split_once('='));
+            parts
+                .filter(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.trim().to_owned())
+                .next()
+        };
+        if text.is_some() && (part("AccountEndpoint").is_none() || part("AccountKey").is_none()) {
+            let message = format!("{prefix}_CONNECTION_STRING must hold AccountEndpoint=...;AccountKey=...");
+            section.problem("endpoint", message);
+            return None;
+        }
+        found.endpoint = found.endpoint.or(endpoint).or(part("AccountEndpoint"));
+        if found.key.is_none() {
+            found.key_endpoint = if key.is_none() { part("AccountEndpoint") } else { None };
+            found.key = key.or(part("AccountKey")).map(Secret);
+        }
+    }
+    Some(found)
+}
+
+/// A variable, or the content of the file that its twin names. `None`: that file cannot be read, which has been noted.
+fn variable(section: &mut Section, name: &str) -> Option<Option<String>> {
+    if let Some(value) = section.variable(name) {
+        return Some(Some(value));
+    }
+    let twin = format!("{name}_FILE");
+    let Some(path) = section.variable(&twin) else { return Some(None) };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Some(Some(text.trim().to_owned())),
+        Err(cause) => {
+            section.problem(
+                "endpoint",
+                format!("environment {twin} names {path}, which cannot be read: {cause}"),
+            );
+            None
+        }
+    }
+}
+
+/// The address that is meant: an account's bare name, a host, or an address.
+fn address(named: &str) -> Result<String, String> {
+    let is_local = |host: &str| {
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        host == "localhost" || host == "[::1]" || host.starts_with("127.")
+    };
+    let (scheme, rest) = named.split_once("://").map_or((None, named), |(scheme, rest)| (Some(scheme), rest));
+    let host = rest.trim_end_matches('/');
+    if host.is_empty() || host.contains(['/', '@', '?', '#']) || host.contains(char::is_whitespace) {
+        return Err(format!(
+            "is {named:?}; must be an account's name, or an address such as https://NAME.documents.azure.com"
+        ));
+    }
+    match scheme {
+        Some("https") => Ok(format!("https://{host}/")),
+        Some("http") if is_local(host) => Ok(format!("http://{host}/")),
+        None if is_local(host) => Ok(format!("http://{host}/")),
+        None if host.contains(['.', ':']) => Ok(format!("https://{host}/")),
+        None => Ok(format!("https://{host}.documents.azure.com/")),
+        Some("http") => {
+            Err(format!("is {named:?}; a key may not cross a network without encryption, so use https"))
+        }
+        Some(_) => Err(format!("is {named:?}; must begin with https://")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::settings::{Origin, Variables};
+    use std::collections::BTreeMap;
+
+    fn account(named: Option<&str>, role: Role, variables: &[(&str, &str)]) -> Result<Account, String> {
+        let map: BTreeMap<String, String> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let variables = Variables::new(move |name| map.get(name).cloned());
+        let mut section = Section::new("target", Origin::BuiltIn, Vec::new()).with_variables(variables);
+        let account = read(&mut section, role, named);
+        let problems: Vec<String> = section.finish().1.iter().map(ToString::to_string).collect();
+        account.ok_or_else(|| problems.join("; "))
+    }
+
+    fn remote(endpoint: &str, key: Option<&str>) -> Account {
+        Account::Remote { endpoint: endpoint.to_owned(), key: key.map(Secret::new) }
+    }
+
+    #[test]
+    fn an_account_has_many_spellings() {
+        let named = |named| account(Some(named), Role::Target, &[]).unwrap();
+        assert_eq!(named("mine"), remote("https://mine.documents.azure.com/", None));
+        assert_eq!(named("https://mine.documents.azure.com:443/").name(), "mine.documents.azure.com");
+        assert_eq!(named("Mine.documents.azure.com").name(), named("mine").name());
+        assert_eq!(named("127.0.0.1:8081"), remote("http://127.0.0.1:8081/", None));
+        assert_eq!(named("http://localhost:8081"), remote("http://localhost:8081/", None));
+        assert_eq!(named("emulator"), Account::Local);
+        for wrong in ["http://mine.documents.azure.com", "ftp://a", "https://", "https://user@host", "a b"] {
+            assert!(account(Some(wrong), Role::Target, &[]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_environment_fills_what_the_settings_leave_out() {
+        let string = "AccountEndpoint=https://c.documents.azure.com:443/;AccountKey=a2V5PQ==;";
+        let found = account(None, Role::Source, &[("COSMOS_CONNECTION_STRING", string)]).unwrap();
+        assert_eq!(found, remote("https://c.documents.azure.com:443/", Some("a2V5PQ==")));
+        let both =
+            [("COSMOS_KEY", "k"), ("TARGET_COSMOS_KEY", "t"), ("AZURE_COSMOS_ENDPOINT", "https://a.b")];
+        assert_eq!(account(None, Role::Target, &both).unwrap(), remote("https://a.b/", Some("t")));
+        assert_eq!(
+            account(Some("mine"), Role::Source, &both).unwrap(),
+            remote("https://mine.documents.azure.com/", Some("k"))
+        );
+        let other = account(Some("mine"), Role::Source, &[("COSMOS_CONNECTION_STRING", string)]).unwrap_err();
+        assert_eq!(
+            other,
+            "target.endpoint: is mine.documents.azure.com, but the connection string is of c.documents.azure.com"
+        );
+        assert!(
+            account(None, Role::Target, &[])
+                .unwrap_err()
+                .contains("is missing; name the account here or in COSMOS_ENDPOINT")
+        );
+    }
+
+    #[test]
+    fn a_key_may_stand_in_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "key==\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let found = account(Some("mine"), Role::Target, &[("COSMOS_KEY_FILE", path)]).unwrap();
+        assert_eq!(found, remote("https://mine.documents.azure.com/", Some("key==")));
+        assert!(
+            account(Some("mine"), Role::Target, &[("COSMOS_KEY_FILE", "/no/such")])
+                .unwrap_err()
+                .contains("COSMOS_KEY_FILE names /no/such")
+        );
+    }
+
+    #[test]
+    fn a_key_is_never_printed() {
+        let printed = format!("{:?}", remote("https://a/", Some("secret")));
+        assert!(printed.contains("***") && !printed.contains("secret"), "{printed}");
+    }
+}

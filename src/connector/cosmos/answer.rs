@@ -1,0 +1,221 @@
+//! What the service answers, and what follows from it for each document.
+//!
+//! A request of many documents is answered document by document: a few may be throttled or refused while the rest are written. A request may
+//! also fail as a whole. The rules are in two tables here, [`judge`] for one document and [`Reply::into_error`] for a request.
+
+use crate::connector::cosmos::client::Verb;
+use crate::error::{Error, ErrorKind};
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// The longest message of the service that is passed on: what follows is identifiers of its own.
+const MESSAGE: usize = 300;
+
+/// An answer to a request, or what the driver says where there was none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) substatus: u16,
+    pub(super) request_units: f64,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: Vec<u8>,
+    /// The service said this, and not the driver for want of an answer.
+    pub(super) is_from_service: bool,
+}
+
+impl Reply {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The service's own words.
+    pub(super) fn message(&self) -> String {
+        #[derive(Deserialize)]
+        struct Body<'a> {
+            #[serde(borrow)]
+            message: Cow<'a, str>,
+        }
+        let whole = String::from_utf8_lossy(&self.body);
+        let text = match serde_json::from_str::<Body<'_>>(&whole) {
+            Ok(body) => body.message.into_owned(),
+            Err(_) => whole.into_owned(),
+        };
+        first_line(&text)
+    }
+
+    /// The failure of the whole request.
+    pub(super) fn into_error(self, operation: &'static str) -> Error {
+        let kind = match self.status {
+            401 => ErrorKind::Authentication,
+            403 => ErrorKind::Authentication,
+            408 => ErrorKind::Timeout,
+            410 | 500 | 502 | 503 | 504 => ErrorKind::Unavailable,
+            429 => ErrorKind::Throttled,
+            449 => ErrorKind::Conflict,
+            _ => ErrorKind::Configuration,
+        };
+        let error =
+            Error::new(kind, operation, self.message()).with("status", Code(self.status, self.substatus));
+        match self.retry_after {
+            Some(after) => error.with_retry_after(after),
+            None => error,
+        }
+    }
+}
+
+/// Status and substatus as people write them.
+struct Code(u16, u16);
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.1 {
+            0 => write!(f, "{}", self.0),
+            substatus => write!(f, "{}/{substatus}", self.0),
+        }
+    }
+}
+
+/// What became of one operation of a request.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Answer<'a> {
+    pub(super) status_code: u16,
+    #[serde(default)]
+    pub(super) sub_status_code: u16,
+    #[serde(default)]
+    pub(super) request_charge: f64,
+    #[serde(default)]
+    pub(super) retry_after_milliseconds: u64,
+    #[serde(default, borrow)]
+    pub(super) message: Option<Cow<'a, str>>,
+}
+
+/// The answers to `count` operations, if the body is such.
+pub(super) fn answers(body: &[u8], count: usize) -> Option<Vec<Answer<'_>>> {
+    serde_json::from_slice::<Vec<Answer<'_>>>(body).ok().filter(|answers| answers.len() == count)
+}
+
+/// What follows for a document.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Fate {
+    Written,
+    Rejected(String),
+    /// There is one with this key and id.
+    Taken,
+    Retry,
+    /// As [`Fate::Retry`], after this time.
+    Throttled(Duration),
+    /// Its place is with another physical partition now.
+    Gone,
+    /// Nothing was done because of another operation of the same batch.
+    Innocent,
+}
+
+/// How long a throttled operation waits where the service does not say: budgets are renewed every second.
+pub(super) const UNTOLD_WAIT: Duration = Duration::from_secs(1);
+
+/// What follows from the answer to one operation.
+pub(super) fn judge(verb: Verb, answer: &Answer<'_>) -> Fate {
+    let message = || {
+        let code = Code(answer.status_code, answer.sub_status_code);
+        match answer.message.as_deref().map(first_line).filter(|message| !message.is_empty()) {
+            Some(message) => format!("refused by Cosmos ({code}): {message}"),
+            None => format!("refused by Cosmos ({code})"),
+        }
+    };
+    match (answer.status_code, answer.sub_status_code) {
+        (200..300, _) => Fate::Written,
+        (404, 0) if verb == Verb::Delete => Fate::Written,
+        (404, 0) if verb == Verb::Replace => {
+            Fate::Rejected("not there: replace needs a document with this key and id".to_owned())
+        }
+        (409, _) if verb == Verb::Create => Fate::Taken,
+        (429, _) => Fate::Throttled(match answer.retry_after_milliseconds {
+            0 => UNTOLD_WAIT,
+            milliseconds => Duration::from_millis(milliseconds),
+        }),
+        (410, _) => Fate::Gone,
+        (424, _) => Fate::Innocent,
+        // 413/3402: the answer grew too long, and the rest of the operations were not done.
+        (408 | 449 | 500 | 502 | 503 | 504, _) | (413, 3402) => Fate::Retry,
+        _ => Fate::Rejected(message()),
+    }
+}
+
+/// The first line of a text, without what only the service's staff can use.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default().trim();
+    line.chars().take(MESSAGE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Fate {
+        judged(Verb::Upsert, text)
+    }
+
+    fn judged(verb: Verb, text: &str) -> Fate {
+        judge(verb, &serde_json::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn each_answer_has_its_fate() {
+        assert_eq!(
+            one(r#"{"statusCode":201,"requestCharge":5.5,"eTag":"x","resourceBody":{"a":[1]}}"#),
+            Fate::Written
+        );
+        assert_eq!(
+            one(r#"{"statusCode":429,"retryAfterMilliseconds":70}"#),
+            Fate::Throttled(Duration::from_millis(70))
+        );
+        assert_eq!(one(r#"{"statusCode":429}"#), Fate::Throttled(UNTOLD_WAIT));
+        for status in [408, 449, 500, 502, 503, 504] {
+            assert_eq!(one(&format!(r#"{{"statusCode":{status}}}"#)), Fate::Retry);
+        }
+        assert_eq!(one(r#"{"statusCode":413,"subStatusCode":3402}"#), Fate::Retry);
+        assert_eq!(one(r#"{"statusCode":413}"#), Fate::Rejected("refused by Cosmos (413)".to_owned()));
+        assert_eq!(one(r#"{"statusCode":410,"subStatusCode":1002}"#), Fate::Gone);
+        assert_eq!(one(r#"{"statusCode":424}"#), Fate::Innocent);
+        let refused = one(r#"{"statusCode":400,"subStatusCode":1001,"message":"bad key\r\nActivityId: 1"}"#);
+        assert_eq!(refused, Fate::Rejected("refused by Cosmos (400/1001): bad key".to_owned()));
+        assert!(matches!(one(r#"{"statusCode":409}"#), Fate::Rejected(_)), "a unique key");
+        assert_eq!(judged(Verb::Create, r#"{"statusCode":409}"#), Fate::Taken);
+        assert_eq!(judged(Verb::Delete, r#"{"statusCode":404}"#), Fate::Written);
+        assert!(
+            matches!(judged(Verb::Replace, r#"{"statusCode":404}"#), Fate::Rejected(reason) if reason.starts_with("not there"))
+        );
+    }
+
+    #[test]
+    fn answers_are_as_many_as_operations() {
+        let body = br#"[{"statusCode":200},{"statusCode":200}]"#;
+        assert!(answers(body, 2).is_some() && answers(body, 3).is_none());
+        assert!(answers(b"{}", 1).is_none() && answers(b"", 0).is_none());
+    }
+
+    #[test]
+    fn a_failure_of_the_whole_has_a_kind_and_the_services_words() {
+        let failed = |status, body: &str| {
+            let reply = Reply { status, substatus: 7, body: body.as_bytes().to_vec(), ..Reply::default() };
+            reply.into_error("writing")
+        };
+        let error = failed(401, r#"{"code":"Unauthorized","message":"wrong key\r\nmore"}"#);
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (ErrorKind::Authentication, "writing: wrong key (status: 401/7)".to_owned())
+        );
+        assert_eq!(failed(503, "no route").to_string(), "writing: no route (status: 503/7)");
+        let kinds = [
+            (408, ErrorKind::Timeout),
+            (449, ErrorKind::Conflict),
+            (404, ErrorKind::Configuration),
+            (500, ErrorKind::Unavailable),
+        ];
+        for (status, kind) in kinds {
+            assert_eq!(failed(status, "").kind(), kind);
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! A lane sends a request in the cheapest way that its documents and the service allow, and sums up what became of each document.
+//!
+//! ```text
+//!   one document                     point     its limits are the service's own, not those of a request
+//!   several with one key             batch     all or nothing; what was innocent of a failure goes again alone
+//!   several keys                     bulk      each document on its own
+//!   several, and bulk is not to be had: point, many at a time
+//! ```
+//!
+//! **Bulk is tried, not trusted.** If the very first answer to a bulk request is not an array with an answer for each document, the endpoint does not
+//! know such requests; then all lanes send points from there on. A request that is refused whole later (400) goes as points
+//! this once: the document that spoils it is found and the others are unharmed.
+//!
+//! **Too large.** A request that the endpoint finds too long (413) is halved until it passes, and the lane keeps to that length.
+//!
+//! A pacer is a [`Lane`](crate::connector::sink::Lane) around this one: what it needs to know is in the outcome, request units and throttling.
+
+use crate::connector::cosmos::Encoder;
+use crate::connector::cosmos::answer::{Answer, Fate, Reply, UNTOLD_WAIT, answers, judge};
+use crate::connector::cosmos::bulk::{self, Item};
+use crate::connector::cosmos::client::{Door, Verb};
+use crate::connector::cosmos::sink::Open;
+use crate::connector::sink::Lane;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::BoxFuture;
+use crate::model::partition_key::{Component, PartitionKey};
+use crate::model::request::{LaneId, Outcome, Request};
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use tokio::task::JoinSet;
+
+/// Documents of one request that are on their way at once when each goes on its own: enough to hide the latency, and few beside what other requests
+/// have under way.
+const POINTS_AT_ONCE: usize = 16;
+
+const WRITING: &str = "writing to Cosmos";
+
+/// What lives as long as the lane.
+pub(super) struct LaneState {
+    pub(super) id: LaneId,
+    pub(super) door: Door,
+    /// Bytes of documents in a request that the endpoint was seen to take.
+    limit: AtomicUsize,
+}
+
+impl LaneState {
+    pub(super) fn new(id: LaneId, door: Door) -> Self {
+        Self { id, door, limit: AtomicUsize::new(usize::MAX) }
+    }
+}
+
+impl fmt::Debug for LaneState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaneState").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A lane as the pipeline sees it.
+pub(super) struct CosmosLane {
+    pub(super) open: Arc<Open>,
+    pub(super) state: Arc<LaneState>,
+}
+
+impl Lane for CosmosLane {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Outcome>> {
+        Box::pin(async move {
+            let items =
+                request.documents().map(|document| self.open.item(&document)).collect::<Result<Vec<_>>>()?;
+            let mut sending = Sending { lane: self, items, outcome: Outcome::default() };
+            sending.run().await?;
+            Ok(sending.outcome())
+        })
+    }
+}
+
+/// One request, being sent in parts.
+struct Sending<'a> {
+    lane: &'a CosmosLane,
+    items: Vec<Item<'a>>,
+    outcome: Outcome,
+}
+
+/// How a part is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Bulk,
+    Batch,
+    Points,
+}
+
+impl Sending<'_> {
+    async fn run(&mut self) -> Result<()> {
+        let mut parts = self.cut(0..self.items.len());
+        let mut is_first = true;
+        while let Some(part) = parts.pop() {
+            let sent = self.part(part.clone(), &mut parts).await;
+            if let Err(error) = sent {
+                // What was sent before has its answer, so the failure is only that of the rest.
+                if is_first {
+                    return Err(error);
+                }
+                self.put_off(part.start..self.items.len(), &error);
+                return Ok(());
+            }
+            is_first = false;
+        }
+        Ok(())
+    }
+
+    /// The outcome, each document in one list at most.
+    fn outcome(self) -> Outcome {
+        let mut outcome = self.outcome;
+        outcome.rejected.sort_unstable_by_key(|(index, _)| *index);
+        outcome.retry.sort_unstable();
+        outcome.retry.dedup();
+        let rejected = &outcome.rejected;
+        outcome.retry.retain(|index| rejected.binary_search_by_key(index, |(place, _)| *place).is_err());
+        outcome
+    }
+
+    /// Sends one part; what remains of it to be sent is pushed onto `parts`.
+    async fn part(&mut self, part: Range<usize>, parts: &mut Vec<Range<usize>>) -> Result<()> {
+        if !self.lane.open.is_open(self.lane.state.id) {
+            return Err(self.closed());
+        }
+        match self.way(&part) {
+            Way::Points => self.points(part.collect()).await,
+            Way::Batch => self.batch(part).await,
+            Way::Bulk => self.bulk(part, parts).await,
+        }
+    }
+
+    fn way(&self, part: &Range<usize>) -> Way {
+        let items = &self.items[part.clone()];
+        let has_one_key = || items.iter().all(|item| item.key == items[0].key);
+        match self.lane.open.encoder() {
+            _ if items.len() == 1 => Way::Points,
+            Encoder::Point => Way::Points,
+            Encoder::Auto | Encoder::Batch if has_one_key() => Way::Batch,
+            Encoder::Batch => Way::Points,
+            Encoder::Auto if self.lane.open.bulk.is_broken() => Way::Points,
+            Encoder::Auto | Encoder::Bulk => Way::Bulk,
+        }
+    }
+
+    async fn bulk(&mut self, part: Range<usize>, parts: &mut Vec<Range<usize>>) -> Result<()> {
+        let open = &self.lane.open;
+        let body = bulk::body(&self.items[part.clone()], true, open.options.on_lossy_number);
+        let reply = self.lane.state.door.send(body).await;
+        if reply.is_success() {
+            if let Some(answers) = answers(&reply.body, part.len()) {
+                open.bulk.proved();
+                self.outcome.request_units += charge(&reply, &answers);
+                return self.apply(&part, &answers, false).await;
+            }
+            if open.bulk.is_proven() {
+                return Err(Error::new(
+                    ErrorKind::Unavailable,
+                    WRITING,
+                    "the answer to a bulk request is not understood",
+                ));
+            }
+        }
+        match reply.status {
+            // Not understood at all: as a success without answers, or as a malformed request.
+            200..300 | 400 | 404 | 405 if reply.is_from_service && !open.bulk.is_proven() => {
+                open.bulk.failed();
+                self.points(part.collect()).await
+            }
+            400 => {
+                self.outcome.request_units += reply.request_units;
+                self.points(part.collect()).await
+            }
+            413 => {
+                self.halve(&part, parts);
+                Ok(())
+            }
+            _ => self.whole(&part, reply).await,
+        }
+    }
+
+    async fn batch(&mut self, part: Range<usize>) -> Result<()> {
+        let open = &self.lane.open;
+        let body = bulk::body(&self.items[part.clone()], false, open.options.on_lossy_number);
+        let reply = open.container.batch(&self.items[part.start].key, body).await?;
+        if reply.is_success() {
+            if let Some(answers) = answers(&reply.body, part.len()) {
+                self.outcome.request_units += charge(&reply, &answers);
+                return self.apply(&part, &answers, true).await;
+            }
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                WRITING,
+                "the answer to a batch is not understood",
+            ));
+        }
+        match reply.status {
+            400 | 413 => {
+                // Alone, each document has its own answer.
+                self.outcome.request_units += reply.request_units;
+                self.points(part.collect()).await
+            }
+            _ => self.whole(&part, reply).await,
+        }
+    }
+
+    /// Each document in a request of its own.
+    async fn points(&mut self, part: Vec<usize>) -> Result<()> {
+        let mut tasks = JoinSet::new();
+        let is_whole_request = part.len() == self.items.len();
+        let mut left = part.into_iter();
+        let mut failure: Option<Error> = None;
+        let mut has_answer = false;
+        loop {
+            while failure.is_none() && tasks.len() < POINTS_AT_ONCE {
+                let Some(index) = left.next() else { break };
+                tasks.spawn(self.point(index));
+            }
+            let Some(done) = tasks.join_next().await else { break };
+            let (index, reply) =
+                done.map_err(|cause| Error::internal(WRITING, "a task failed").caused_by(cause))?;
+            match reply {
+                Ok(reply) if is_of_the_document(&reply) => {
+                    has_answer = true;
+                    self.outcome.request_units += reply.request_units;
+                    self.apply(&(index..index + 1), &[single(&reply)], false).await?;
+                }
+                Ok(reply) => {
+                    self.outcome.retry.push(index as u32);
+                    failure = failure.or(Some(reply.into_error(WRITING)));
+                }
+                Err(error) => {
+                    self.outcome.retry.push(index as u32);
+                    failure = failure.or(Some(error));
+                }
+            }
+        }
+        let Some(error) = failure else { return Ok(()) };
+        if is_whole_request && !has_answer {
+            return Err(error);
+        }
+        self.put_off(left, &error);
+        Ok(())
+    }
+
+    fn point(&self, index: usize) -> impl Future<Output = (usize, Result<Reply>)> + Send + 'static {
+        let (open, item) = (Arc::clone(&self.lane.open), &self.items[index]);
+        let (verb, key, id) = (item.verb, owned(&item.key), item.id.clone().into_owned());
+        let mut body = Vec::with_capacity(item.bytes.len());
+        if verb != Verb::Delete {
+            bulk::write_document(item.bytes, open.options.on_lossy_number, &mut body);
+        }
+        async move { (index, open.container.point(verb, &key, id, body).await) }
+    }
+
+    /// Sorts the documents of a part by their answers.
+    async fn apply(&mut self, part: &Range<usize>, answers: &[Answer<'_>], is_atomic: bool) -> Result<()> {
+        let mut is_gone = false;
+        let mut innocent = Vec::new();
+        let mut is_throttled = false;
+        for (index, answer) in part.clone().zip(answers) {
+            let fate = judge(self.items[index].verb, answer);
+            let place = index as u32;
+            match fate {
+                Fate::Written => {}
+                Fate::Rejected(reason) => self.outcome.rejected.push((place, reason)),
+                Fate::Retry => self.outcome.retry.push(place),
+                Fate::Throttled(wait) => {
+                    is_throttled = true;
+                    self.outcome.throttled = self.outcome.throttled.max(Some(wait));
+                    self.outcome.retry.push(place);
+                }
+                Fate::Gone => {
+                    is_gone = true;
+                    self.outcome.retry.push(place);
+                }
+                Fate::Innocent => innocent.push(index),
+                Fate::Taken => self.taken(index).await?,
+            }
+        }
+        if is_gone {
+            self.lane.open.refresh().await?;
+        }
+        if is_throttled || !is_atomic {
+            self.outcome.retry.extend(innocent.iter().map(|index| *index as u32));
+            return Ok(());
+        }
+        // Each alone: in another batch the next of them would hold up the rest again.
+        Box::pin(self.points(innocent)).await
+    }
+
+    /// An insert found its place taken: by an equal document, which an earlier try has left, or by another one.
+    async fn taken(&mut self, index: usize) -> Result<()> {
+        let (open, item) = (&self.lane.open, &self.items[index]);
+        let reply = open.container.read(&item.key, item.id.clone().into_owned()).await?;
+        self.outcome.request_units += reply.request_units;
+        match reply.status {
+            200 if open.is_equal(item.bytes, &reply.body) => {}
+            200 => self.outcome.rejected.push((
+                index as u32,
+                "already there: the container holds another document with this key and id".to_owned(),
+            )),
+            // Removed since: it can be tried again. Anything else may pass too.
+            _ => self.outcome.retry.push(index as u32),
+        }
+        Ok(())
+    }
+
+    /// The whole part failed.
+    async fn whole(&mut self, part: &Range<usize>, reply: Reply) -> Result<()> {
+        self.outcome.request_units += reply.request_units;
+        match reply.status {
+            429 => {
+                let wait = reply.retry_after.unwrap_or(UNTOLD_WAIT);
+                self.outcome.throttled = self.outcome.throttled.max(Some(wait));
+                self.outcome.retry.extend(part.clone().map(|index| index as u32));
+                Ok(())
+            }
+            410 => {
+                self.lane.open.refresh().await?;
+                if self.lane.open.is_open(self.lane.state.id) {
+                    // Its division is under way and its children are not there yet.
+                    return Err(reply.into_error(WRITING));
+                }
+                Err(self.closed())
+            }
+            _ => Err(reply.into_error(WRITING)),
+        }
+    }
+
+    fn closed(&self) -> Error {
+        Error::new(ErrorKind::LaneClosed, WRITING, "the physical partition was divided")
+            .with("lane", self.lane.state.id)
+    }
+
+    /// These documents go again, because of `error`.
+    fn put_off(&mut self, left: impl Iterator<Item = usize>, error: &Error) {
+        if error.kind() == ErrorKind::Throttled {
+            let wait = error.retry_after().unwrap_or(UNTOLD_WAIT);
+            self.outcome.throttled = self.outcome.throttled.max(Some(wait));
+        }
+        self.outcome.retry.extend(left.map(|index| index as u32));
+    }
+
+    fn halve(&self, part: &Range<usize>, parts: &mut Vec<Range<usize>>) {
+        let bytes: usize = self.items[part.clone()].iter().map(|item| item.bytes.len()).sum();
+        self.lane.state.limit.fetch_min(bytes / 2, Relaxed);
+        let middle = part.start + part.len() / 2;
+        // The last is taken first.
+        parts.extend([middle..part.end, part.start..middle]);
+    }
+
+    /// Parts within the length that the endpoint takes; the last is the first to be sent.
+    fn cut(&self, whole: Range<usize>) -> Vec<Range<usize>> {
+        let limit = self.lane.state.limit.load(Relaxed);
+        let (mut parts, mut start, mut bytes) = (Vec::new(), whole.start, 0);
+        for index in whole.clone() {
+            let length = self.items[index].bytes.len();
+            if index > start && bytes + length > limit {
+                parts.push(start..index);
+                (start, bytes) = (index, 0);
+            }
+            bytes += length;
+        }
+        parts.push(start..whole.end);
+        parts.reverse();
+        parts
+    }
+}
+
+/// What a request cost: what its answers say, or where they are silent its own header.
+fn charge(reply: &Reply, answers: &[Answer<'_>]) -> f64 {
+    let sum: f64 = answers.iter().map(|answer| answer.request_charge).sum();
+    if sum > 0.0 { sum } else { reply.request_units }
+}
+
+/// The answer to a point request as one of many.
+fn single(reply: &Reply) -> Answer<'static> {
+    Answer {
+        status_code: reply.status,
+        sub_status_code: reply.substatus,
+        request_charge: reply.request_units,
+        retry_after_milliseconds: reply.retry_after.map_or(0, |after| after.as_millis() as u64),
+        message: Some(Cow::Owned(reply.message())),
+    }
+}
+
+/// Whether the answer to a point request is about the document, and not about the account, the container or the way there.
+fn is_of_the_document(reply: &Reply) -> bool {
+    match (reply.status, reply.substatus) {
+        // A key of which 20 GB are stored is full.
+        (403, 1014) => true,
+        (401 | 403, _) => false,
+        // With a substatus it is the container that is missing.
+        (404, substatus) => substatus == 0,
+        (408 | 500 | 502 | 503 | 504, _) => reply.is_from_service,
+        _ => true,
+    }
+}
+
+fn owned(key: &PartitionKey<'_>) -> PartitionKey<'static> {
+    let own = |component: &Component<'_>| match component {
+        Component::Text(text) => Component::Text(Cow::Owned(text.clone().into_owned())),
+        Component::Undefined => Component::Undefined,
+        Component::Null => Component::Null,
+        Component::Bool(flag) => Component::Bool(*flag),
+        Component::Number(number) => Component::Number(*number),
+    };
+    PartitionKey { components: key.components.iter().map(own).collect() }
+}

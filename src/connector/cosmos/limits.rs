@@ -1,0 +1,168 @@
+//! What Cosmos will never take, found before it is sent.
+//!
+//! A document that the service refuses costs request units, and inside a batch a round trip of its neighbours; so what can be known from
+//! the bytes is known here. The limits are the service's own, as its documentation of quotas gives them.
+
+use crate::connector::cosmos::OnLossyNumber;
+use crate::connector::cosmos::numbers;
+use crate::model::document::{Document, Id, IdKind, Operation};
+use crate::model::partition_key::{Component, PartitionKey, PartitionKeyDefinition, Version};
+use crate::model::units::Bytes;
+
+/// Bytes of a document.
+pub(super) const DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of an id.
+const ID_BYTES: usize = 1023;
+/// Bytes of a string in a partition key.
+const KEY_BYTES: usize = 2048;
+/// The same in a container whose keys are hashed in version 1.
+const KEY_BYTES_V1: usize = 101;
+/// Levels of nesting, the outermost object included.
+const NESTING: usize = 128;
+
+/// The id of a document, or why Cosmos takes none such.
+pub(super) fn id<'a>(document: &Document<'a>) -> Result<Id<'a>, String> {
+    let id = document.id("id")?;
+    let characters = &*id.characters;
+    if id.kind != IdKind::String {
+        return Err(format!("illegal id: Cosmos takes a string, found {characters}"));
+    }
+    if characters.is_empty() {
+        return Err("illegal id: it is empty".to_owned());
+    }
+    if characters.len() > ID_BYTES {
+        return Err(format!("illegal id: {} bytes, Cosmos takes {ID_BYTES}", characters.len()));
+    }
+    match characters.chars().find(|character| matches!(character, '/' | '\\' | '?' | '#')) {
+        None => Ok(id),
+        Some(found) => Err(format!("illegal id: it holds {found:?}, which no address can carry")),
+    }
+}
+
+/// Why Cosmos does not take a document with that partition key.
+pub(super) fn key(key: &PartitionKey<'_>, definition: &PartitionKeyDefinition) -> Result<(), String> {
+    let most = if definition.version == Version::V1 { KEY_BYTES_V1 } else { KEY_BYTES };
+    let too_long = key.components.iter().find_map(|component| match component {
+        Component::Text(text) if text.len() > most => Some(text.len()),
+        _ => None,
+    });
+    match too_long {
+        None => Ok(()),
+        Some(length) => Err(format!("partition key too long: {length} bytes, Cosmos takes {most}")),
+    }
+}
+
+/// Why Cosmos does not take what the document holds. Of a document to be deleted nothing but id and key is looked at.
+pub(super) fn content(document: &Document<'_>, on_lossy: OnLossyNumber) -> Result<(), String> {
+    if document.operation == Operation::Delete {
+        return Ok(());
+    }
+    let bytes = document.bytes;
+    if bytes.len() > DOCUMENT_BYTES {
+        let (found, most) = (Bytes(bytes.len() as u64), Bytes(DOCUMENT_BYTES as u64));
+        return Err(format!("too large: {found}, Cosmos takes {most}"));
+    }
+    if may_be_deep(bytes) && depth(bytes) > NESTING {
+        return Err(format!("nested too deep: {} levels, Cosmos takes {NESTING}", depth(bytes)));
+    }
+    if on_lossy != OnLossyNumber::Reject {
+        return Ok(());
+    }
+    match numbers::first_lossy(bytes) {
+        None => Ok(()),
+        Some(number) => Err(format!(
+            "lossy number: Cosmos keeps numbers as doubles, in which {number} has another value (see on_lossy_number)"
+        )),
+    }
+}
+
+/// Whether there are enough opening brackets; those in strings count too.
+fn may_be_deep(document: &[u8]) -> bool {
+    document.len() > NESTING && document.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() > NESTING
+}
+
+fn depth(document: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in document {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::partition_key::Kind;
+
+    fn document(bytes: &[u8]) -> Document<'_> {
+        Document { bytes, partition: 0, at: 0, operation: Operation::Upsert }
+    }
+
+    fn content_of(bytes: &[u8]) -> Result<(), String> {
+        content(&document(bytes), OnLossyNumber::Reject)
+    }
+
+    #[test]
+    fn an_id_is_a_short_string_without_what_an_address_cannot_carry() {
+        let refused = |text: &str| id(&document(text.as_bytes())).unwrap_err();
+        assert_eq!(refused(r#"{"Id":"a"}"#), "no id: field \"id\" is missing");
+        assert_eq!(refused(r#"{"id":7}"#), "illegal id: Cosmos takes a string, found 7");
+        assert_eq!(refused(r#"{"id":""}"#), "illegal id: it is empty");
+        assert_eq!(refused(r#"{"id":"a\u002fb"}"#), "illegal id: it holds '/', which no address can carry");
+        assert!(refused(r#"{"id":"a\\b"}"#).contains("'\\\\'"));
+        assert!(refused(r#"{"id":"a?"}"#).contains("'?'") && refused(r##"{"id":"#"}"##).contains("'#'"));
+        let long = |length: usize| format!(r#"{{"id":"{}"}}"#, "x".repeat(length));
+        assert!(id(&document(long(1023).as_bytes())).is_ok());
+        assert_eq!(refused(&long(1024)), "illegal id: 1024 bytes, Cosmos takes 1023");
+    }
+
+    #[test]
+    fn a_key_is_as_long_as_its_hash_takes_it() {
+        let check = |length: usize, version| {
+            let definition = PartitionKeyDefinition::new(vec!["/k".to_owned()], Kind::Hash, version).unwrap();
+            let document = format!(r#"{{"k":"{}"}}"#, "x".repeat(length));
+            key(&definition.key_of(document.as_bytes()).unwrap(), &definition)
+        };
+        assert!(check(2048, Version::V2).is_ok() && check(101, Version::V1).is_ok());
+        assert_eq!(
+            check(2049, Version::V2).unwrap_err(),
+            "partition key too long: 2049 bytes, Cosmos takes 2048"
+        );
+        assert!(check(102, Version::V1).is_err());
+    }
+
+    #[test]
+    fn size_and_nesting_are_bounded() {
+        let padded = |length: usize| format!(r#"{{"p":"{}"}}"#, "x".repeat(length - 8)).into_bytes();
+        assert!(content_of(&padded(DOCUMENT_BYTES)).is_ok());
+        assert_eq!(
+            content_of(&padded(DOCUMENT_BYTES + 1)).unwrap_err(),
+            "too large: 2.0 MiB, Cosmos takes 2.0 MiB"
+        );
+        let nested = |levels: usize| {
+            format!(r#"{{"p":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1)).into_bytes()
+        };
+        assert!(content_of(&nested(128)).is_ok());
+        assert_eq!(content_of(&nested(129)).unwrap_err(), "nested too deep: 129 levels, Cosmos takes 128");
+        let quoted = format!(r#"{{"p":"\"{}"}}"#, "[".repeat(500));
+        assert!(content_of(quoted.as_bytes()).is_ok(), "brackets in a string");
+    }
+
+    #[test]
+    fn a_lossy_number_is_named() {
+        let reason = content_of(br#"{"a":9007199254740993}"#).unwrap_err();
+        assert!(reason.contains("in which 9007199254740993 has another value"), "{reason}");
+        let keep = |on_lossy| content(&document(br#"{"a":9007199254740993}"#), on_lossy);
+        assert!(keep(OnLossyNumber::Keep).is_ok() && keep(OnLossyNumber::String).is_ok());
+    }
+}

@@ -1,0 +1,270 @@
+//! Numbers that Cosmos would change, and documents in the form in which Cosmos gives them back.
+//!
+//! The service keeps every number as an IEEE double and writes it as the shortest text that reads back as the same double. A number is
+//! *lossy* when its decimal value differs from that of this text: `9007199254740993` and `1e400` are, `1.10` and `0.1` are not. No number
+//! with up to fifteen significant digits is, unless an exponent carries it out of a double's range; so on the hot path a document is only
+//! asked whether it holds a longer run of digits, or a digit before an `e`, and hardly any does.
+//!
+//! All functions take documents that have passed [`json::index`](crate::model::json::index).
+
+use crate::model::json::{compact, unescape, write_double, write_string};
+
+/// Every decimal number with so many significant digits reads back from the shortest text of its double.
+const SAFE_DIGITS: usize = 15;
+
+/// A step shorter than a run of more than [`SAFE_DIGITS`] digits and a point: two steps in line fall into each such run.
+const STEP: usize = 8;
+
+/// Whether the document may hold a lossy number: never wrong where it says no. Digits inside strings count too.
+pub(super) fn may_hold_lossy(document: &[u8]) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() | (byte == b'.');
+    let mut before = false;
+    for byte in document.iter().step_by(STEP) {
+        let now = is_digit(*byte);
+        if before & now {
+            return true;
+        }
+        before = now;
+    }
+    // Without a branch in the loop, so that it compares many bytes at once.
+    let exponents = document.iter().zip(document.iter().skip(1));
+    exponents.fold(false, |found, (digit, letter)| found | (digit.is_ascii_digit() & (letter | 0x20 == b'e')))
+}
+
+/// The document's first lossy number.
+pub(super) fn first_lossy(document: &[u8]) -> Option<&str> {
+    if !may_hold_lossy(document) {
+        return None;
+    }
+    Tokens::of(document).find_map(|token| match token {
+        Token::Number(text) if is_lossy(text) => Some(text),
+        _ => None,
+    })
+}
+
+/// Appends the document with its lossy numbers as strings.
+pub(super) fn write_lossy_as_strings(document: &[u8], out: &mut Vec<u8>) {
+    for token in Tokens::of(document) {
+        match token {
+            Token::Number(text) if is_lossy(text) => write_string(out, text),
+            Token::Number(text) => out.extend_from_slice(text.as_bytes()),
+            Token::String(text) | Token::Other(text) => out.extend_from_slice(text),
+        }
+    }
+}
+
+/// Appends the document in the form that two texts of it have in common after one went through Cosmos: numbers as doubles, strings with no
+/// escape that is not needed, no white space.
+pub(super) fn write_comparable(document: &[u8], out: &mut Vec<u8>) {
+    let mut compacted = Vec::with_capacity(document.len());
+    compact(document, &mut compacted);
+    for token in Tokens::of(&compacted) {
+        match token {
+            Token::Number(text) => match text.parse::<f64>() {
+                // A negative zero is written as zero by some of those who pass it on.
+                Ok(number) if number.is_finite() => {
+                    write_double(out, if number == 0.0 { 0.0 } else { number });
+                }
+                _ => out.extend_from_slice(text.as_bytes()),
+            },
+            Token::String([b'"', inner @ .., b'"']) => write_string(out, &unescape(inner)),
+            Token::String(text) | Token::Other(text) => out.extend_from_slice(text),
+        }
+    }
+}
+
+/// Whether the number has another value once it was a double.
+fn is_lossy(text: &str) -> bool {
+    let digits =
+        text.bytes().take_while(|byte| !matches!(byte, b'e' | b'E')).filter(u8::is_ascii_digit).count();
+    if digits <= SAFE_DIGITS && digits + 2 >= text.len() {
+        // A sign and a point aside, it is digits: no exponent.
+        return false;
+    }
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Decimal::of(text) != Decimal::of(&format!("{number:e}")),
+        _ => true,
+    }
+}
+
+/// A decimal number in the one way in which it can be written as 0.d1d2d3... times a power of ten, d1 and the last digit not being zero.
+#[derive(Debug, PartialEq, Eq)]
+struct Decimal {
+    negative: bool,
+    digits: Vec<u8>,
+    exponent: i64,
+}
+
+impl Decimal {
+    fn of(text: &str) -> Self {
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        // An exponent that no 64 bits hold is as good as the largest: both are out of range.
+        let parsed =
+            exponent.parse().unwrap_or(if exponent.starts_with('-') { i64::MIN / 2 } else { i64::MAX / 2 });
+        let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
+        let zeros = all.iter().take_while(|digit| **digit == b'0').count();
+        let mut digits = all[zeros..].to_vec();
+        while digits.last() == Some(&b'0') {
+            digits.pop();
+        }
+        if digits.is_empty() {
+            return Self { negative: false, digits, exponent: 0 };
+        }
+        Self { negative, digits, exponent: parsed + whole.len() as i64 - zeros as i64 }
+    }
+}
+
+enum Token<'a> {
+    Number(&'a str),
+    /// Quotes included.
+    String(&'a [u8]),
+    /// Names of values, punctuation and white space.
+    Other(&'a [u8]),
+}
+
+/// A document's tokens; together they are the document.
+struct Tokens<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Tokens<'a> {
+    fn of(document: &'a [u8]) -> Self {
+        Self { rest: document }
+    }
+
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        let (token, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        token
+    }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        let is_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-');
+        match *self.rest.first()? {
+            b'"' => {
+                let length = string_length(self.rest);
+                Some(Token::String(self.take(length)))
+            }
+            byte if is_number(&byte) => {
+                let ends = |byte: &u8| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+                let length = self.rest.iter().position(ends).unwrap_or(self.rest.len());
+                Some(Token::Number(std::str::from_utf8(self.take(length)).unwrap_or_default()))
+            }
+            _ => {
+                let ends = |byte: &u8| *byte == b'"' || is_number(byte);
+                let length = self.rest.iter().position(ends).unwrap_or(self.rest.len());
+                Some(Token::Other(self.take(length)))
+            }
+        }
+    }
+}
+
+/// The length of the string at the beginning of `text`, quotes included.
+fn string_length(text: &[u8]) -> usize {
+    let mut at = 1;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', &text[at..]) {
+        at += found + 1;
+        if text[at - 1] == b'"' {
+            return at;
+        }
+        at = (at + 1).min(text.len());
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn comparable(document: &str) -> String {
+        let mut out = Vec::new();
+        write_comparable(document.as_bytes(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_number_is_lossy_when_its_value_changes() {
+        for number in [
+            "9007199254740993",
+            "1e400",
+            "-1E+400",
+            "1e-400",
+            "0.1000000000000000055511151231257827",
+            "123456789012345678",
+            "1e99999999999999999999",
+            "4.9e-325",
+        ] {
+            let document = format!(r#"{{"a":[{number}]}}"#);
+            assert_eq!(first_lossy(document.as_bytes()), Some(number));
+        }
+        for number in [
+            "0",
+            "-0",
+            "-0.0",
+            "1.10",
+            "0.1",
+            "1e3",
+            "1E-7",
+            "9007199254740992",
+            "1e308",
+            "5e-324",
+            "2100.607537417505",
+            "100000000000000000000000",
+            "1.0000000000000000000",
+            "0.30000000000000004",
+            "0e999",
+            "123456789012345",
+        ] {
+            let document = format!(r#"{{"a":[{number}]}}"#);
+            assert_eq!(first_lossy(document.as_bytes()), None, "{number}");
+        }
+        assert_eq!(
+            first_lossy(br#"{"9007199254740993":"1e400","b\"9007199254740993":1}"#),
+            None,
+            "in strings"
+        );
+    }
+
+    #[test]
+    fn lossy_numbers_become_strings_and_nothing_else_changes() {
+        let mut out = Vec::new();
+        let document = br#"{ "a": 9007199254740993, "b":[1.10, -1e400 ,"9007199254740993\""],"c":true}"#;
+        write_lossy_as_strings(document, &mut out);
+        let expected = r#"{ "a": "9007199254740993", "b":[1.10, "-1e400" ,"9007199254740993\""],"c":true}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn two_texts_of_one_value_compare_as_equal() {
+        assert_eq!(
+            comparable("{ \"a\" : [1.10, 1e3,\n-0.0] , \"\\u0041\\/\":\"\\u00e9\\n\"}"),
+            "{\"a\":[1.1,1000,0],\"A/\":\"é\\n\"}"
+        );
+        assert_ne!(comparable(r#"{"a":1}"#), comparable(r#"{"a":"1"}"#));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_not_lossy_reads_back_as_the_same_decimal(text in "-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,24})?([eE][+-]?[0-9]{1,3})?") {
+            let document = format!(r#"{{"a":{text}}}"#);
+            if first_lossy(document.as_bytes()).is_none() {
+                let number: f64 = text.parse().unwrap();
+                prop_assert!(number.is_finite());
+                prop_assert_eq!(Decimal::of(&text), Decimal::of(&format!("{number:e}")));
+            }
+        }
+
+        #[test]
+        fn doubles_are_never_lossy(number in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL) {
+            let document = format!(r#"{{"a":{number:e},"b":{number}}}"#);
+            prop_assert_eq!(first_lossy(document.as_bytes()), None);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The settings of both ends.
+
+use crate::connector::cosmos::account::{self, Account, Role};
+use crate::connector::cosmos::container::Shape;
+use crate::connector::cosmos::limits::DOCUMENT_BYTES;
+use crate::connector::cosmos::{CosmosSink, CosmosSource};
+use crate::connector::registry::Connector;
+use crate::connector::sink::Sink;
+use crate::connector::source::Source;
+use crate::model::settings::Section;
+
+/// The line in the registry.
+pub const CONNECTOR: Connector = Connector {
+    name: "cosmos",
+    about: "a container of Azure Cosmos DB for NoSQL; keys come from the environment (COSMOS_KEY)",
+    location: "container",
+    source_settings: &[
+        ("container", "the container; in a URI //ACCOUNT/DATABASE/CONTAINER"),
+        ("database", "its database"),
+        ("endpoint", "the account's address, or \"emulator\" (default: COSMOS_ENDPOINT)"),
+    ],
+    target_settings: &[
+        ("container", "the container; in a URI //ACCOUNT/DATABASE/CONTAINER"),
+        ("database", "its database"),
+        ("endpoint", "the account's address, or \"emulator\" (default: COSMOS_ENDPOINT)"),
+        ("mode", "upsert, insert, replace or delete"),
+        ("create", "create database and container where they are missing"),
+        ("partition_key", "one to three paths such as /tenant; an existing container must have them"),
+        ("throughput", "request units per second of a container that is created; 0 is the database's"),
+        ("autoscale", "the most request units per second, where they scale by themselves; 0 is no"),
+        (
+            "ttl",
+            "seconds that documents live in a container that is created; -1: as each says; 0 is for ever",
+        ),
+        ("indexing_policy", "JSON text, for a container that is created"),
+        ("vector_policy", "JSON text, for a container that is created"),
+        ("request_documents", "most documents in a request"),
+        ("request_bytes", "most bytes in a request"),
+        ("priority", "high or low: who is throttled first (default: as the account says)"),
+        ("throughput_bucket", "the container's bucket of throughput to be taken from, 1 to 5; 0 is none"),
+        ("on_lossy_number", "reject, keep or string: what becomes of a number that a double cannot hold"),
+        ("encoder", "auto, bulk, batch or point: how documents are put into requests"),
+    ],
+    source: Some(source_from_settings),
+    sink: Some(sink_from_settings),
+};
+
+/// What is done with each document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It replaces an older one.
+    #[default]
+    Upsert,
+    /// It must be new; one that is there already and equal counts as written.
+    Insert,
+    /// It must be there.
+    Replace,
+    /// It is removed.
+    Delete,
+}
+
+/// What becomes of a number that Cosmos would change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLossyNumber {
+    /// Its document is rejected.
+    #[default]
+    Reject,
+    /// It is sent as it is.
+    Keep,
+    /// It is sent as a string.
+    String,
+}
+
+/// How documents are put into requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoder {
+    /// Whatever is cheapest for the request at hand.
+    #[default]
+    Auto,
+    /// One request for documents of one physical partition.
+    Bulk,
+    /// One atomic request for documents of one key.
+    Batch,
+    /// A request a document.
+    Point,
+}
+
+/// How the service ranks our requests where it must refuse some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// Refused last.
+    High,
+    /// Refused first.
+    Low,
+}
+
+/// Which container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The account.
+    pub account: Account,
+    /// The database.
+    pub database: String,
+    /// The container.
+    pub container: String,
+}
+
+impl Place {
+    /// For a person: the same text however it was spelled.
+    pub fn name(&self) -> String {
+        format!("{}/{}/{}", self.account.name(), self.database, self.container)
+    }
+}
+
+/// What a sink is made with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetOptions {
+    /// Where.
+    pub place: Place,
+    /// What is done with each document.
+    pub mode: Mode,
+    /// The container to be made where there is none; without it a missing container is refused.
+    pub create: bool,
+    /// What the container is to be like.
+    pub shape: Shape,
+    /// Most documents in a request.
+    pub request_documents: usize,
+    /// Most bytes in a request.
+    pub request_bytes: usize,
+    /// How the service ranks the requests.
+    pub priority: Option<Priority>,
+    /// The bucket of throughput.
+    pub throughput_bucket: Option<u32>,
+    /// What becomes of numbers that Cosmos would change.
+    pub on_lossy_number: OnLossyNumber,
+    /// How documents are put into requests.
+    pub encoder: Encoder,
+}
+
+/// Documents in a request: the service takes no more.
+const REQUEST_DOCUMENTS: u64 = 100;
+
+/// Bytes in a request: what Microsoft's own bulk writers keep to, because many index terms in one request end in time-outs.
+const REQUEST_BYTES: u64 = 220_201;
+
+impl TargetOptions {
+    /// The built-in settings for a container.
+    pub fn new(place: Place) -> Self {
+        Self {
+            place,
+            mode: Mode::default(),
+            create: false,
+            shape: Shape::default(),
+            request_documents: REQUEST_DOCUMENTS as usize,
+            request_bytes: REQUEST_BYTES as usize,
+            priority: None,
+            throughput_bucket: None,
+            on_lossy_number: OnLossyNumber::default(),
+            encoder: Encoder::default(),
+        }
+    }
+}
+
+fn source_from_settings(section: &mut Section) -> Option<Box<dyn Source>> {
+    let place = place(section, Role::Source)?;
+    Some(Box::new(CosmosSource::new(place)))
+}
+
+fn sink_from_settings(section: &mut Section) -> Option<Box<dyn Sink>> {
+    let place = place(section, Role::Target);
+    let modes = [
+        ("upsert", Mode::Upsert),
+        ("insert", Mode::Insert),
+        ("replace", Mode::Replace),
+        ("delete", Mode::Delete),
+    ];
+    let mode = section.choice("mode", &modes, "upsert");
+    let create = section.boolean_or("create", false);
+    let shape = Shape::read(section);
+    let request_documents = section.count_or("request_documents", 1..=REQUEST_DOCUMENTS, REQUEST_DOCUMENTS);
+    let request_bytes = section.bytes_or("request_bytes", 1..=DOCUMENT_BYTES as u64, REQUEST_BYTES);
+    let priorities = [("as-account", None), ("high", Some(Priority::High)), ("low", Some(Priority::Low))];
+    let priority = section.choice("priority", &priorities, "as-account");
+    let bucket = section.count_or("throughput_bucket", 0..=5, 0);
+    let lossy =
+        [("reject", OnLossyNumber::Reject), ("keep", OnLossyNumber::Keep), ("string", OnLossyNumber::String)];
+    let on_lossy_number = section.choice("on_lossy_number", &lossy, "reject");
+    let encoders = [
+        ("auto", Encoder::Auto),
+        ("bulk", Encoder::Bulk),
+        ("batch", Encoder::Batch),
+        ("point", Encoder::Point),
+    ];
+    let encoder = section.choice("encoder", &encoders, "auto");
+    Some(Box::new(CosmosSink::new(TargetOptions {
+        place: place?,
+        mode: mode?,
+        create,
+        shape: shape?,
+        request_documents: request_documents as usize,
+        request_bytes: request_bytes as usize,
+        priority: priority?,
+        throughput_bucket: (bucket > 0).then_some(bucket as u32),
+        on_lossy_number: on_lossy_number?,
+        encoder: encoder?,
+    })))
+}
+
+/// Account, database and container: each by its name, or all in one as a URI has them.
+fn place(section: &mut Section, role: Role) -> Option<Place> {
+    let container = section.text_required("container");
+    let database = section.text("database");
+    let endpoint = section.text("endpoint");
+    let container = container?;
+    let Some(path) = container.strip_prefix("//") else {
+        let account = account::read(section, role, endpoint.as_deref());
+        if database.is_none() {
+            section.problem("database", "is missing");
+        }
+        return Some(Place { account: account?, database: database?, container });
+    };
+    let [account, in_path, name] = path.split('/').collect::<Vec<_>>()[..] else {
+        section.problem(
+            "container",
+            format!("is {container:?}; must be //ACCOUNT/DATABASE/CONTAINER, or a name"),
+        );
+        return None;
+    };
+    for (name, given) in [("database", &database), ("endpoint", &endpoint)] {
+        if given.is_some() {
+            section.problem(name, "stands beside a URI that names it; give one of the two");
+        }
+    }
+    let account = account::read(section, role, Some(account));
+    Some(Place { account: account?, database: in_path.to_owned(), container: name.to_owned() })
+}

@@ -1,0 +1,231 @@
+//! A container: how its space is divided, what it may spend, and how a part of it is split.
+//!
+//! The division ([`Topology`]) is replaced as a whole when it changes; whoever works with an old one finds the partitions that
+//! are gone closed.
+
+use super::budget::Budget;
+use super::log::{Change, Log};
+use super::partition::{Partition, Standing, Surroundings};
+use super::stored::Key;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::partition_key::{Epk, PartitionKeyDefinition};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+/// Above every place: the end of the last range.
+const END: [u8; 1] = [0xff];
+
+/// A container.
+#[derive(Debug)]
+pub(super) struct Container {
+    /// Number among all containers ever made; its log is named after it.
+    pub(super) number: u64,
+    pub(super) rid: String,
+    /// `database/container`.
+    pub(super) link: String,
+    pub(super) definition: PartitionKeyDefinition,
+    /// The body it was made from, without what the service adds.
+    pub(super) properties: serde_json::Map<String, serde_json::Value>,
+    pub(super) written_at: u32,
+    topology: RwLock<Arc<Topology>>,
+    throughput: AtomicU64,
+    /// The last number that was given to a document or an ETag.
+    pub(super) counter: AtomicU64,
+    phases: Mutex<fastrand::Rng>,
+    log: OnceLock<Log>,
+}
+
+/// How a container's space is divided now.
+#[derive(Clone, Debug)]
+pub(super) struct Topology {
+    /// Changes with every split; the ETag of the list of ranges.
+    pub(super) version: u64,
+    next_id: u64,
+    /// In the order of their ranges.
+    pub(super) partitions: Vec<Arc<Partition>>,
+    /// Partitions that were split, for the ledger.
+    pub(super) retired: Vec<Arc<Partition>>,
+}
+
+/// A split that was done, as it is remembered.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Split {
+    pub(super) range: String,
+    pub(super) at: Epk,
+    pub(super) children: [String; 2],
+}
+
+/// What makes a container.
+pub(super) struct Blueprint {
+    pub(super) number: u64,
+    pub(super) rid: String,
+    pub(super) link: String,
+    pub(super) definition: PartitionKeyDefinition,
+    pub(super) properties: serde_json::Map<String, serde_json::Value>,
+    pub(super) written_at: u32,
+    pub(super) partitions: u32,
+    pub(super) throughput: u64,
+    pub(super) seed: u64,
+}
+
+impl Container {
+    pub(super) fn new(blueprint: Blueprint) -> Self {
+        let Blueprint { number, rid, link, definition, properties, written_at, partitions, throughput, seed } =
+            blueprint;
+        // Containers of one seed do not beat in step.
+        let mut phases = fastrand::Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let bounds = definition.even_bounds(partitions);
+        let mins = std::iter::once(Epk::default()).chain(bounds.clone());
+        let maxes = bounds.into_iter().chain([Epk::from_bytes(END)]);
+        let share = throughput as f64 / f64::from(partitions);
+        let partition = |(id, range): (usize, (Epk, Epk))| {
+            Arc::new(Partition::new(
+                id.to_string(),
+                range,
+                Vec::new(),
+                Budget::new(share, phase(&mut phases)),
+            ))
+        };
+        let partitions: Vec<_> = mins.zip(maxes).enumerate().map(partition).collect();
+        let topology =
+            Topology { version: 1, next_id: partitions.len() as u64, partitions, retired: Vec::new() };
+        Self {
+            number,
+            rid,
+            link,
+            definition,
+            properties,
+            written_at,
+            topology: RwLock::new(Arc::new(topology)),
+            throughput: AtomicU64::new(throughput),
+            counter: AtomicU64::new(0),
+            phases: Mutex::new(phases),
+            log: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.topology.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn throughput(&self) -> u64 {
+        self.throughput.load(Ordering::Relaxed)
+    }
+
+    /// Divides `throughput` evenly among the partitions, from their present windows on.
+    pub(super) fn set_throughput(&self, throughput: u64) {
+        self.throughput.store(throughput, Ordering::Relaxed);
+        self.topology().share(throughput);
+    }
+
+    pub(super) fn around(&self, now: Duration) -> Surroundings<'_> {
+        Surroundings { now, counter: &self.counter, log: self.log.get() }
+    }
+
+    /// Reads the log at `path`, and writes to it from now on.
+    pub(super) fn keep_in(&self, path: &Path) -> Result<()> {
+        let topology = self.topology();
+        let log = Log::open(path, |change| {
+            let (Change::Put(key, _) | Change::Delete(key)) = &change;
+            let Some(partition) = topology.holder(key) else { return };
+            let documents = &mut partition.lock().documents;
+            match change {
+                Change::Put(key, stored) => {
+                    self.counter.fetch_max(stored.etag, Ordering::Relaxed);
+                    documents.insert(key, stored);
+                }
+                Change::Delete(key) => drop(documents.remove(&key)),
+            }
+        })?;
+        self.log.set(log).map_err(|_| {
+            Error::internal("opening the data of the emulator", "the container has a log already")
+        })
+    }
+
+    /// Lets the range answer that a split is about to end.
+    pub(super) fn begin_split(&self, range: &str) -> Result<()> {
+        self.topology().partition(range).ok_or_else(|| unknown(range))?.lock().standing = Standing::Splitting;
+        Ok(())
+    }
+
+    /// Where [`Container::split`] would divide the range, and what its parts would be called.
+    pub(super) fn plan_split(&self, range: &str) -> Result<Split> {
+        let topology = self.topology();
+        let partition = topology.partition(range).ok_or_else(|| unknown(range))?;
+        let whole = self.definition.even_bounds(1 << 12);
+        let (first, last) = (
+            whole.partition_point(|bound| *bound <= partition.min),
+            whole.partition_point(|bound| *bound < partition.max),
+        );
+        if last <= first {
+            let message = "the range is 1/4096 of the whole and is not divided any more";
+            return Err(Error::new(ErrorKind::InvalidInput, SPLITTING, message));
+        }
+        let children = [topology.next_id.to_string(), (topology.next_id + 1).to_string()];
+        Ok(Split { range: range.to_owned(), at: whole[first + (last - first) / 2].clone(), children })
+    }
+
+    /// Puts two new ranges in the place of one. Requests that are under way there end first.
+    pub(super) fn split(&self, split: &Split) -> Result<()> {
+        let mut current = self.topology.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Topology::clone(&current);
+        let at = next.partitions.iter().position(|partition| partition.id == split.range);
+        let at = at.ok_or_else(|| unknown(&split.range))?;
+        let parent = Arc::clone(&next.partitions[at]);
+        let mut contents = parent.lock();
+        contents.standing = Standing::Gone;
+        let upper = contents.documents.split_off(&Key::begin_of(&split.at));
+        let lower = std::mem::take(&mut contents.documents);
+        let parents = [&parent.parents[..], std::slice::from_ref(&parent.id)].concat();
+        let child = |id: &String, range, documents| {
+            let phase = phase(&mut self.phases.lock().unwrap_or_else(PoisonError::into_inner));
+            let child = Partition::new(id.clone(), range, parents.clone(), Budget::new(0.0, phase));
+            child.lock().documents = documents;
+            // The session's order goes on where the parent's stood.
+            child.lock().lsn = contents.lsn;
+            Arc::new(child)
+        };
+        let children = [
+            child(&split.children[0], (parent.min.clone(), split.at.clone()), lower),
+            child(&split.children[1], (split.at.clone(), parent.max.clone()), upper),
+        ];
+        next.partitions.splice(at..=at, children);
+        next.retired.push(Arc::clone(&parent));
+        next.next_id += 2;
+        next.version += 1;
+        next.share(self.throughput());
+        *current = Arc::new(next);
+        Ok(())
+    }
+}
+
+const SPLITTING: &str = "splitting a range";
+
+fn unknown(range: &str) -> Error {
+    Error::new(ErrorKind::InvalidInput, SPLITTING, format!("there is no partition key range {range:?}"))
+}
+
+/// How far into its window a partition is at the start: known to nobody.
+fn phase(random: &mut fastrand::Rng) -> Duration {
+    Duration::from_micros(random.u64(0..1_000_000))
+}
+
+impl Topology {
+    /// The partition of that id; `None` if it is gone or never was.
+    pub(super) fn partition(&self, id: &str) -> Option<&Arc<Partition>> {
+        self.partitions.iter().find(|partition| partition.id == id)
+    }
+
+    /// The partition that `key` belongs to.
+    pub(super) fn holder(&self, key: &Key) -> Option<&Arc<Partition>> {
+        let behind = self.partitions.partition_point(|partition| partition.begins_by(key));
+        self.partitions.get(behind.checked_sub(1)?)
+    }
+
+    fn share(&self, throughput: u64) {
+        let share = throughput as f64 / self.partitions.len() as f64;
+        self.partitions.iter().for_each(|partition| partition.lock().budget.set(share));
+    }
+}

@@ -1,0 +1,453 @@
+//! The Cosmos connector against the local endpoint, which is started in this process.
+//!
+//! The endpoint is the judge: its ledger says what each physical partition holds, and what it holds is read back by the connector's own source.
+
+use crate::support::{Done, Trial};
+use bytes::Bytes;
+use docferry::connector::cosmos::{
+    Account, CosmosSink, CosmosSource, Encoder, Mode, OnLossyNumber, Place, Secret, Shape, TargetOptions,
+};
+use docferry::connector::memory::MemorySource;
+use docferry::connector::{Sink, Source};
+use docferry::emulator::{Emulator, Faults, Options, Running, WELL_KNOWN_KEY};
+use docferry::model::batch::{BatchLimit, Next};
+use docferry::model::partition::Stretch;
+use docferry::model::units::MIB;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// More than any test here spends.
+const UNLIMITED: u64 = 1_000_000_000;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+async fn endpoint() -> Running {
+    Emulator::start(Options { throughput: UNLIMITED, ..Options::default() }).await.unwrap()
+}
+
+fn place(running: &Running) -> Place {
+    let account = Account::Remote { endpoint: running.endpoint(), key: Some(Secret::new(WELL_KNOWN_KEY)) };
+    Place { account, database: "shop".to_owned(), container: "orders".to_owned() }
+}
+
+fn options(running: &Running, paths: &[&str]) -> TargetOptions {
+    let partition_key = paths.iter().map(|path| (*path).to_owned()).collect();
+    let shape = Shape { partition_key, ..Shape::default() };
+    TargetOptions { create: true, shape, ..TargetOptions::new(place(running)) }
+}
+
+async fn migrate(documents: &[String], options: TargetOptions) -> Done {
+    let half = documents.len() / 2;
+    let source = MemorySource::given([documents[..half].to_vec(), documents[half..].to_vec()]);
+    Trial::new(source, Arc::new(CosmosSink::new(options))).start().await.end(LIMIT).await
+}
+
+/// What the container holds, sorted.
+async fn held(running: &Running) -> Vec<String> {
+    let source = CosmosSource::new(place(running));
+    let mut documents = Vec::new();
+    for partition in source.partitions().await.unwrap() {
+        let stretch = Stretch { from: partition.start.clone(), until: None };
+        let mut reader = source.open(&partition, stretch).await.unwrap();
+        let limit = BatchLimit { documents: 1000, bytes: 4 * MIB as usize, max_document: 4 * MIB as usize };
+        while let Next::Batch(batch) = reader.next(limit).await.unwrap() {
+            let text = |index| String::from_utf8(batch.documents.bytes(index).to_vec()).unwrap();
+            documents.extend((0..batch.documents.len()).map(text));
+        }
+    }
+    documents.sort();
+    documents
+}
+
+fn sorted(documents: &[String]) -> Vec<String> {
+    let mut documents = documents.to_vec();
+    documents.sort();
+    documents
+}
+
+/// Documents in the form in which Cosmos gives them back.
+fn mixed(count: usize) -> Vec<String> {
+    (0..count)
+        .map(|number| {
+            format!(
+                r#"{{"id":"o-{number}","customer":"c{}","total":{},"lines":[[1],[]]}}"#,
+                number % 997,
+                number % 7
+            )
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_keys_of_one_physical_partition_go_in_one_request() {
+    let running = endpoint().await;
+    let documents = mixed(10_000);
+    let done = migrate(&documents, options(&running, &["/customer"])).await;
+    assert_eq!(done.ended.counters.written, 10_000);
+    // A hundred documents a request, and what is left over in each of four partitions when a batch ends.
+    assert!(done.meter.answered.get() < 300, "{} requests", done.meter.answered.get());
+    let ledger = running.ledger().containers.remove(0);
+    // Before anything is read, which costs units too.
+    let admitted = ledger.request_units();
+    assert_eq!(held(&running).await, sorted(&documents));
+    let charged = done.meter.milli_request_units.get() as f64 / 1000.0;
+    // A look into each partition, whether it is empty, is no write.
+    assert!((0.0..20.0).contains(&(admitted - charged)), "{charged} units, the endpoint counts {admitted}");
+    assert_eq!(ledger.partitions.len(), 4);
+    assert!(ledger.partitions.iter().all(|partition| partition.documents > 1_000), "{ledger:?}");
+    assert_eq!(
+        ledger.partitions.iter().map(|partition| partition.operations).sum::<u64>(),
+        10_004,
+        "each once, and a look into each partition"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_physical_partition_is_divided_while_it_is_written() {
+    let running = endpoint().await;
+    running.set_faults(Faults { latency_ms: 5.0, ..Faults::default() });
+    let documents = mixed(20_000);
+    let source = MemorySource::given([documents.clone()]);
+    let trial =
+        Trial::new(source, Arc::new(CosmosSink::new(options(&running, &["/customer"])))).start().await;
+    while trial.meter.answered.get() < 20 {
+        tokio::task::yield_now().await;
+    }
+    let children = running.split("shop/orders", "0").unwrap();
+    while trial.meter.answered.get() < 60 {
+        tokio::task::yield_now().await;
+    }
+    running.split("shop/orders", &children[1]).unwrap();
+    let done = trial.end(LIMIT).await;
+    assert_eq!(done.ended.counters.written, 20_000);
+    running.set_faults(Faults::default());
+    assert_eq!(held(&running).await, sorted(&documents));
+    let ledger = running.ledger().containers.remove(0);
+    let written_to = |id: &String| {
+        ledger.partitions.iter().any(|partition| partition.id == *id && partition.operations > 0)
+    };
+    assert!(children.iter().any(written_to), "{ledger:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_changed_by_faults() {
+    let cases = [
+        Faults { throttle_operation: 0.02, ..Faults::default() },
+        Faults { throttle: 0.05, ..Faults::default() },
+        Faults { body_limit: 6_000, ..Faults::default() },
+        Faults {
+            timeout_after_commit: 0.02,
+            drop_after_commit: 0.02,
+            drop_before_commit: 0.02,
+            ..Faults::default()
+        },
+        Faults { retry_with: 0.02, internal: 0.02, unavailable: 0.02, ..Faults::default() },
+        Faults {
+            throttle_operation: 0.01,
+            throttle: 0.02,
+            body_limit: 6_000,
+            timeout_after_commit: 0.01,
+            unavailable: 0.01,
+            ..Faults::default()
+        },
+    ];
+    for faults in cases {
+        let running = endpoint().await;
+        running.set_faults(faults.clone());
+        let documents = mixed(3_000);
+        let done = migrate(&documents, options(&running, &["/customer"])).await;
+        assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (3_000, 0), "{faults:?}");
+        running.set_faults(Faults::default());
+        assert_eq!(held(&running).await, sorted(&documents), "{faults:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_encoder_leaves_the_same() {
+    for (encoder, requests) in [(Encoder::Bulk, 0..100), (Encoder::Batch, 0..100), (Encoder::Point, 0..100)] {
+        let running = endpoint().await;
+        let documents = mixed(500);
+        let options = TargetOptions { encoder, ..options(&running, &["/customer"]) };
+        let done = migrate(&documents, options).await;
+        assert_eq!(done.ended.counters.written, 500, "{encoder:?}");
+        assert!(requests.contains(&done.meter.answered.get()), "{encoder:?}: {}", done.meter.answered.get());
+        assert_eq!(held(&running).await, sorted(&documents), "{encoder:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_of_one_key_go_all_or_none_and_a_bad_one_spoils_no_other() {
+    let running = endpoint().await;
+    let one_key = |id: usize, text: &str| format!(r#"{{"id":"{id}","k":"one","v":"{text}"}}"#);
+    let documents: Vec<String> = (0..100).map(|id| one_key(id, "first")).collect();
+    migrate(&documents, options(&running, &["/k"])).await;
+
+    // Every third is there with another content, the others are there as they are sent.
+    let again: Vec<String> =
+        (0..100).map(|id| one_key(id, if id % 3 == 0 { "second" } else { "first" })).collect();
+    let mut inserting = TargetOptions { mode: Mode::Insert, ..options(&running, &["/k"]) };
+    inserting.create = false;
+    let done = overwriting(&again, inserting).await;
+    assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (66, 34));
+    assert_eq!(held(&running).await, sorted(&documents));
+}
+
+/// As [`migrate`], into a container that holds documents.
+async fn overwriting(documents: &[String], options: TargetOptions) -> Done {
+    let sink = Arc::new(CosmosSink::new(options));
+    let source = MemorySource::given([documents.to_vec()]);
+    Trial { overwrite: true, ..Trial::new(source, sink) }.start().await.end(LIMIT).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replacing_needs_a_document_and_deleting_does_not() {
+    let running = endpoint().await;
+    let version = |ids: std::ops::Range<usize>, version: usize| {
+        ids.map(|id| format!(r#"{{"id":"{id}","v":{version}}}"#)).collect::<Vec<_>>()
+    };
+    migrate(&version(0..50, 1), options(&running, &["/id"])).await;
+    let replacing = TargetOptions { mode: Mode::Replace, ..options(&running, &["/id"]) };
+    let done = overwriting(&version(40..60, 2), replacing).await;
+    assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (10, 10));
+    let expected = [version(0..40, 1), version(40..50, 2)].concat();
+    assert_eq!(held(&running).await, sorted(&expected));
+
+    let deleting = TargetOptions { mode: Mode::Delete, ..options(&running, &["/id"]) };
+    let done = overwriting(&version(30..70, 3), deleting).await;
+    assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (40, 0));
+    assert_eq!(held(&running).await, sorted(&version(0..30, 1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_every_type_find_their_partition() {
+    for encoder in [Encoder::Bulk, Encoder::Point, Encoder::Auto] {
+        let running = endpoint().await;
+        let keys = [
+            r#","k":1"#,
+            r#","k":"1""#,
+            r#","k":1.5"#,
+            r#","k":-0.25"#,
+            r#","k":true"#,
+            r#","k":false"#,
+            r#","k":null"#,
+            "",
+            r#","k":{"a":1}"#,
+            r#","k":"é\"\\""#,
+            r#","k":"""#,
+        ];
+        let documents: Vec<String> =
+            (0..550).map(|number| format!(r#"{{"id":"{number}"{}}}"#, keys[number % keys.len()])).collect();
+        let options = TargetOptions { encoder, ..options(&running, &["/k"]) };
+        let done = migrate(&documents, options).await;
+        assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (550, 0), "{encoder:?}");
+        assert_eq!(held(&running).await, sorted(&documents), "{encoder:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hierarchical_keys_find_their_partition() {
+    let running = endpoint().await;
+    let document = |number: usize| {
+        let session =
+            if number.is_multiple_of(5) { String::new() } else { format!(r#","session":{}"#, number % 11) };
+        format!(
+            r#"{{"id":"{number}","tenant":"t{}","user":{{"name":"u{}"}}{session}}}"#,
+            number % 3,
+            number % 7
+        )
+    };
+    let documents: Vec<String> = (0..1000).map(document).collect();
+    let done = migrate(&documents, options(&running, &["/tenant", "/user/name", "/session"])).await;
+    assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (1000, 0));
+    assert_eq!(held(&running).await, sorted(&documents));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_nesting_arrive_unchanged() {
+    let running = endpoint().await;
+    let documents = [
+        r#"{"id":"a","Id":"A","ID":7,"$type":"Order","_custom":{"_ts":1},"matrix":[[1,[2,[]]],[{}]]}"#,
+        r#"{"id":"b","z":1,"a":2,"text":"line\nbreak \"quoted\" é 😀","empty":{},"nothing":null,"yes":true}"#,
+        r#"{"id":"c","n":[0.1,-1.5,1e-7,9007199254740991,123456789012345]}"#,
+        r#"{"id":"d","date":"2024-01-01T00:00:00.000Z","_id":"mongo"}"#,
+    ]
+    .map(str::to_owned);
+    let done = migrate(&documents, options(&running, &["/id"])).await;
+    assert_eq!(done.ended.counters.written, 4);
+    assert_eq!(held(&running).await, sorted(&documents));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cosmos_never_takes_is_rejected_by_name_and_harms_no_other() {
+    let running = endpoint().await;
+    let sized = |id: &str, bytes: usize| format!(r#"{{"id":"{id}","p":"{}"}}"#, "x".repeat(bytes));
+    let mut documents = mixed(300);
+    documents.extend([
+        sized("one", 1_000_000),
+        sized("nearly", 2 * MIB as usize - 30),
+        sized("two", 2 * MIB as usize),
+    ]);
+    documents.extend(
+        [r#"{"id":"a/b"}"#, r#"{"id":5}"#, r#"{"no":1}"#, r#"{"id":"n","v":9007199254740993}"#]
+            .map(str::to_owned),
+    );
+    let done = migrate(&documents, options(&running, &["/id"])).await;
+    assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (302, 5));
+    assert_eq!(held(&running).await, sorted(&documents[..302]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lossy_number_is_kept_or_becomes_a_string_if_that_is_asked_for() {
+    let document = r#"{"id":"a","v":[9007199254740993,1.10]}"#.to_owned();
+    let expected = [
+        (OnLossyNumber::Keep, r#"{"id":"a","v":[9007199254740992,1.1]}"#),
+        (OnLossyNumber::String, r#"{"id":"a","v":["9007199254740993",1.1]}"#),
+    ];
+    for (on_lossy_number, expected) in expected {
+        let running = endpoint().await;
+        let options = TargetOptions { on_lossy_number, ..options(&running, &["/id"]) };
+        let sink = CosmosSink::new(options.clone());
+        migrate(std::slice::from_ref(&document), options).await;
+        let found = held(&running).await;
+        assert_eq!(found, [expected]);
+        let comparable = |document: &str| {
+            let mut out = Vec::new();
+            assert!(sink.as_held(document.as_bytes(), &mut out));
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(comparable(&document), comparable(&found[0]), "verify compares them as equal");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_without_bulk_gets_each_document_on_its_own() {
+    let running = endpoint().await;
+    let mut options = options(&running, &["/customer"]);
+    let behind = without_bulk(running.address()).await;
+    options.place.account =
+        Account::Remote { endpoint: format!("http://{behind}/"), key: Some(Secret::new(WELL_KNOWN_KEY)) };
+    let sink = Arc::new(CosmosSink::new(options));
+    let documents = mixed(500);
+    let trial = Trial::new(MemorySource::given([documents.clone()]), Arc::clone(&sink) as Arc<dyn Sink>);
+    let done = trial.start().await.end(LIMIT).await;
+    assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (500, 0));
+    assert_eq!(held(&running).await, sorted(&documents));
+    assert_eq!(sink.notice(), None, "the pipeline has asked for it and said it");
+}
+
+/// An endpoint before another one, which answers bulk requests as one who has never heard of them.
+async fn without_bulk(behind: SocketAddr) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = hyper::service::service_fn(move |request| pass_on(request, behind, own));
+            tokio::spawn(async move {
+                let server = auto::Builder::new(TokioExecutor::new());
+                // A client that goes away is no failure of the test.
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    own
+}
+
+async fn pass_on(
+    mut request: http::Request<hyper::body::Incoming>,
+    behind: SocketAddr,
+    own: SocketAddr,
+) -> Result<http::Response<Full<Bytes>>, hyper::Error> {
+    if request.headers().get("x-ms-cosmos-batch-atomic").is_some_and(|atomic| atomic == "false") {
+        return Ok(http::Response::new(Full::new(Bytes::from_static(b"{}"))));
+    }
+    // Whatever the client speaks, here it is HTTP/1.1.
+    *request.version_mut() = http::Version::HTTP_11;
+    *request.uri_mut() = request.uri().path_and_query().unwrap().as_str().parse().unwrap();
+    request.headers_mut().insert("host", behind.to_string().parse().unwrap());
+    let stream = tokio::net::TcpStream::connect(behind).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = String::from_utf8(body.collect().await?.to_bytes().to_vec()).unwrap();
+    // The account names its own address, and clients go there.
+    let body = body.replace(&behind.to_string(), &own.to_string());
+    let mut response = http::Response::new(Full::new(Bytes::from(body)));
+    (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);
+    response.headers_mut().remove("content-length");
+    Ok(response)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_is_used_and_kept() {
+    // Four partitions share 4 000 units a second; what is sent costs about 6 times 3 000.
+    let running = Emulator::start(Options { throughput: 4_000, ..Options::default() }).await.unwrap();
+    let documents = mixed(3_000);
+    let done = migrate(&documents, options(&running, &["/customer"])).await;
+    assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (3_000, 0));
+    assert!(done.meter.throttled.get() > 0);
+    assert_eq!(held(&running).await, sorted(&documents));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_migrates_and_verifies() {
+    let running = endpoint().await;
+    let folder = tempfile::tempdir().unwrap();
+    let lines: Vec<String> =
+        (0..500).map(|number| format!(r#"{{"id":"o-{number}","n":{number}.50,"t":"\\u00e9"}}"#)).collect();
+    std::fs::write(folder.path().join("orders.jsonl"), lines.join("\n")).unwrap();
+    let target = format!("cosmos://{}/shop/orders?create=true&partition_key=/n", running.address());
+    let docferry = async |command: &str, more: &[&str]| {
+        let mut process = assert_cmd::Command::cargo_bin("docferry").unwrap();
+        process.current_dir(folder.path()).env("COSMOS_KEY", WELL_KNOWN_KEY);
+        process.args([command, "--from", "orders.jsonl", "--to", &target, "--job", "j"]).args(more);
+        // The endpoint runs in this process, and must not be kept from answering.
+        tokio::task::spawn_blocking(move || process.output().unwrap()).await.unwrap()
+    };
+    let migrated = docferry("migrate", &[]).await;
+    assert!(migrated.status.success(), "{migrated:?}");
+    let verified = docferry("verify", &[]).await;
+    assert!(verified.status.success(), "{verified:?}");
+    let everything = [migrated.stdout, migrated.stderr, verified.stdout, verified.stderr].concat();
+    assert!(!String::from_utf8_lossy(&everything).contains(WELL_KNOWN_KEY), "a key is never printed");
+
+    let other = [r#"{"id":"o-7","n":7.5,"t":"changed"}"#.to_owned()];
+    overwriting(&other, options(&running, &["/n"])).await;
+    assert_eq!(docferry("verify", &[]).await.status.code(), Some(65));
+    let refused = docferry("migrate", &["--state", "elsewhere"]).await;
+    assert_eq!(refused.status.code(), Some(78), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_is_created_once_and_must_have_the_key_that_is_asked_for() {
+    let running = endpoint().await;
+    let absent = TargetOptions { create: false, ..options(&running, &["/k"]) };
+    let error = CosmosSink::new(absent).check().await.unwrap_err().to_string();
+    assert!(error.contains("it does not exist"), "{error}");
+    let sink = CosmosSink::new(options(&running, &["/k"]));
+    assert_eq!(sink.identity().await.unwrap(), None);
+    migrate(&mixed(5), options(&running, &["/k"])).await;
+    let identity = CosmosSink::new(options(&running, &["/k"])).identity().await.unwrap();
+    assert_eq!(sink.identity().await.unwrap(), identity);
+    assert!(identity.unwrap().starts_with("cosmos container "));
+    let error = CosmosSink::new(options(&running, &["/other"])).check().await.unwrap_err().to_string();
+    assert!(error.contains("partition key is /k, the settings say /other"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_is_said_without_being_shown() {
+    let running = endpoint().await;
+    let mut options = options(&running, &["/k"]);
+    options.place.account =
+        Account::Remote { endpoint: running.endpoint(), key: Some(Secret::new("c2VjcmV0a2V5")) };
+    let error = CosmosSink::new(options.clone()).check().await.unwrap_err();
+    assert_eq!(error.kind(), docferry::error::ErrorKind::Authentication, "{error}");
+    assert!(!format!("{error} {error:?} {options:?}").contains("c2VjcmV0a2V5"));
+    options.place.account = Account::Remote { endpoint: running.endpoint(), key: None };
+    let error = CosmosSink::new(options).check().await.unwrap_err();
+    assert!(error.remedy().contains("COSMOS_KEY"), "{error}");
+}

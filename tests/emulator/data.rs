@@ -1,0 +1,196 @@
+//! What an emulator with `--data` keeps, and the command itself.
+
+use super::client::{Client, DOCS, Endpoint};
+use docferry::emulator::{Emulator, Options};
+use docferry::error::ErrorKind;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+/// A `docferry emulator` on a free port; killed without mercy when dropped.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(data: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_docferry"))
+            .args([
+                "emulator",
+                "--port",
+                "0",
+                "--latency-ms",
+                "0",
+                "--throughput",
+                "10000000",
+                "--json",
+                "--data",
+            ])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let told: Value = serde_json::from_str(&line).unwrap();
+        let endpoint = told["endpoint"].as_str().unwrap();
+        assert!(
+            told["connection_string"]
+                .as_str()
+                .unwrap()
+                .starts_with(&format!("AccountEndpoint={endpoint};AccountKey="))
+        );
+        let address = endpoint.trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+        Self { child, address }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Upserts one document after the other until the connection breaks; returns how many were answered.
+fn write_each(address: SocketAddr, started: Sender<()>) -> JoinHandle<u64> {
+    std::thread::spawn(move || {
+        let mut client = Client::connect(address);
+        for number in 0.. {
+            let document = json!({"id": number.to_string(), "pk": number.to_string(), "n": number, "s": "s".repeat(500)});
+            match client.try_upsert(&document) {
+                Some(status) => assert_eq!(status, 201),
+                None => return number,
+            }
+            if number == 200 {
+                started.send(()).unwrap();
+            }
+        }
+        unreachable!("it is killed before");
+    })
+}
+
+#[test]
+fn a_kill_loses_nothing_that_was_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::start(folder.path());
+    let mut client = Client::connect(process.address);
+    client.call("POST", "/dbs", &[], br#"{"id":"d"}"#);
+    let container = br#"{"id":"c","partitionKey":{"paths":["/pk"],"kind":"Hash","version":2}}"#;
+    let one = json!({"id": "other", "partitionKey": {"paths": ["/pk"]}}).to_string();
+    assert_eq!(
+        client.call("POST", "/dbs/d/colls", &[("x-ms-offer-throughput", "10000000")], container).status,
+        201
+    );
+    assert_eq!(client.call("POST", "/dbs/d/colls", &[], one.as_bytes()).status, 201);
+    let (started, wait) = channel();
+    let writing = write_each(process.address, started);
+    wait.recv().unwrap();
+    process.child.kill().unwrap();
+    process.child.wait().unwrap();
+    let answered = writing.join().unwrap();
+    assert!(answered >= 200);
+
+    let process = Process::start(folder.path());
+    let mut client = Client::connect(process.address);
+    let found = client.query("SELECT * FROM c", &[], "-1");
+    let found: HashMap<&str, &Value> =
+        found.iter().map(|found| (found["id"].as_str().unwrap(), found)).collect();
+    for number in 0..answered {
+        let document = found
+            .get(number.to_string().as_str())
+            .unwrap_or_else(|| panic!("{number} of {answered} is lost"));
+        assert_eq!(document["n"], number);
+    }
+    assert!(found.len() as u64 <= answered + 1, "one was under way");
+    assert_eq!(client.call("GET", "/dbs/d/colls", &[], b"").json()["_count"], 2);
+}
+
+#[test]
+fn everything_is_there_again_after_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let options =
+        Options { data: Some(folder.path().to_owned()), throughput: 1_000_000, ..Options::default() };
+    let Endpoint { mut client, running, runtime } = Endpoint::start(options.clone());
+    client.create_container();
+    for number in 0..40 {
+        client.upsert(&json!({"id": "a", "pk": number.to_string()}));
+    }
+    let kept = client.get("a", &json!("7")).json();
+    client.upsert(&json!({"id": "b", "pk": "7"}));
+    let key = [("x-ms-documentdb-partitionkey", "[\"7\"]")];
+    assert_eq!(client.call("DELETE", &format!("{DOCS}/b"), &key, b"").status, 204);
+    running.split("d/c", "0").unwrap();
+    let mut offer = client.call("GET", "/offers", &[], b"").json()["Offers"][0].clone();
+    offer["content"]["offerThroughput"] = json!(777_000);
+    let path = format!("/offers/{}", offer["id"].as_str().unwrap());
+    assert_eq!(client.call("PUT", &path, &[], offer.to_string().as_bytes()).status, 200);
+    let (ranges, container) = (client.ranges(), client.call("GET", "/dbs/d/colls/c", &[], b"").json());
+    let before = client.query("SELECT * FROM c", &[], "-1");
+    runtime.block_on(running.stop());
+
+    let mut endpoint = Endpoint::start(options.clone());
+    let Endpoint { client, running, .. } = &mut endpoint;
+    assert_eq!(client.get("a", &json!("7")).json(), kept);
+    assert_eq!(client.get("b", &json!("7")).status, 404);
+    assert_eq!(client.query("SELECT * FROM c", &[], "-1"), before);
+    assert_eq!(client.call("GET", "/dbs/d/colls/c", &[], b"").json(), container);
+    let ids = |ranges: &[Value]| ranges.iter().map(|range| range["id"].clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&client.ranges()), ids(&ranges));
+    assert_eq!(running.ledger().containers[0].throughput, 777_000);
+    // A new document has an ETag and a _rid that none had before.
+    let new = client.upsert(&json!({"id": "new", "pk": "x"})).json();
+    assert!(before.iter().all(|old| old["_etag"] != new["_etag"] && old["_rid"] != new["_rid"]));
+
+    // A second emulator is kept out of the folder, and a dropped container leaves nothing in it.
+    let second = runtime.block_on(Emulator::start(options));
+    assert_eq!(second.err().unwrap().kind(), ErrorKind::Held);
+    assert_eq!(client.call("DELETE", "/dbs/d", &[], b"").status, 204);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn the_command_stops_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::start(folder.path());
+    let told = Command::new("kill").args(["-TERM", &process.child.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    assert_eq!(process.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_command_says_where_it_is_and_what_it_is() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_docferry"))
+        .args(["emulator", "--port", "0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().take(4).map(Result::unwrap);
+    let told = lines.collect::<Vec<_>>().join("\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for words in ["endpoint            http://127.0.0.1:", "AccountKey=C2y6", "simulator"] {
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+#[test]
+fn a_file_of_faults_is_read_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("faults.json");
+    std::fs::write(&path, r#"{"throtle": 1}"#).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_docferry"))
+        .args(["emulator", "--port", "0", "--faults"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains("throtle") && told.contains("faults.json"), "{told}");
+}

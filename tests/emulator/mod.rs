@@ -1,0 +1,10 @@
+//! The local Cosmos endpoint, asked over the wire: each kind of request and each kind of answer.
+
+mod batches;
+mod client;
+mod data;
+mod faults;
+mod metadata;
+mod points;
+mod queries;
+mod throughput;
