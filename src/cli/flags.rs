@@ -21,6 +21,7 @@ pub(super) fn asked(flags: &JobFlags, matches: &ArgMatches) -> Asked {
         ("requests_in_flight", source.given("requests_in_flight", scaling.requests_in_flight)),
         ("batch_documents", source.given("batch_documents", scaling.batch_documents)),
     ];
+    let target = [("max_ru", source.given("max_ru", flags.max_ru.as_ref()))];
     // The state folder always has a value, of which the built-in one is no wish.
     let state = matches.get_one::<std::path::PathBuf>("state").filter(|_| !source.is_default("state"));
     Asked {
@@ -32,6 +33,7 @@ pub(super) fn asked(flags: &JobFlags, matches: &ArgMatches) -> Asked {
         begin: Begin::Start,
         overwrite: false,
         run: pace.into_iter().filter_map(|(name, given)| Some((name, given?))).collect(),
+        target: target.into_iter().filter_map(|(name, given)| Some((name, given?))).collect(),
     }
 }
 

@@ -53,4 +53,6 @@ pub struct Asked {
     pub overwrite: bool,
     /// Flags that stand above a setting of the strategy's `[run]` table, by its name there.
     pub run: Vec<(&'static str, Given)>,
+    /// Flags that stand above a setting of the target, by its name there.
+    pub target: Vec<(&'static str, Given)>,
 }

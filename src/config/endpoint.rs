@@ -3,7 +3,7 @@
 //! Nothing here knows a connector. The registry says which there are; a connector reads its own settings and notes its own
 //! problems.
 
-use super::asked::Given;
+use super::asked::{Asked, Given};
 use super::document::Entries;
 use super::{note, uri};
 use crate::connector::registry::{self, Connector};
@@ -16,16 +16,26 @@ pub(crate) fn source(
     from: Option<&Given>,
     variables: Variables,
 ) -> Option<(Box<dyn Source>, String)> {
-    endpoint(strategy, ("source", from, variables), "read from", |connector| connector.source)
+    let given = Flags { uri: from, settings: &[] };
+    endpoint(strategy, ("source", given, variables), "read from", |connector| connector.source)
 }
 
 /// The sink, and its name for a person.
 pub(crate) fn sink(
     strategy: &mut Section,
-    to: Option<&Given>,
+    asked: &Asked,
     variables: Variables,
 ) -> Option<(Box<dyn Sink>, String)> {
-    endpoint(strategy, ("target", to, variables), "written to", |connector| connector.sink)
+    let given = Flags { uri: asked.to.as_ref(), settings: &asked.target };
+    endpoint(strategy, ("target", given, variables), "written to", |connector| connector.sink)
+}
+
+/// What the command line says of one end.
+struct Flags<'a> {
+    /// In place of the strategy's table.
+    uri: Option<&'a Given>,
+    /// Settings that win over those of the table.
+    settings: &'a [(&'static str, Given)],
 }
 
 /// How a connector makes one end of a migration, if it can be that end.
@@ -33,11 +43,15 @@ type Make<T> = fn(&mut Section) -> Option<T>;
 
 fn endpoint<T>(
     strategy: &mut Section,
-    (table, flag, variables): (&'static str, Option<&Given>, Variables),
+    (table, flags, variables): (&'static str, Flags<'_>, Variables),
     verb: &str,
     make: fn(&Connector) -> Option<Make<T>>,
 ) -> Option<(T, String)> {
-    let (entries, origin) = entries(strategy, table, flag)?;
+    let (mut entries, origin) = entries(strategy, table, flags.uri)?;
+    for (name, given) in flags.settings {
+        let setting = Setting { value: Value::Text(given.text.clone()), origin: given.origin.clone() };
+        entries.push(((*name).to_owned(), setting));
+    }
     let connector = connector(strategy, table, &entries)?;
     let Some(make) = make(connector) else {
         strategy.problem(table, format!("connector {:?} cannot be {verb}", connector.name));

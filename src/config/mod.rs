@@ -64,7 +64,7 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
     // For whoever reads the file, and for `list`.
     let _ = root.text("about");
     let source = endpoint::source(&mut root, asked.from.as_ref(), environment.variables());
-    let sink = endpoint::sink(&mut root, asked.to.as_ref(), environment.variables());
+    let sink = endpoint::sink(&mut root, asked, environment.variables());
     let chain = Chain::from_settings(&mut root);
     let pace = Pace::read(&mut root, asked, environment);
     let source_name = source.as_ref().map_or("", |(_, name)| name.as_str());

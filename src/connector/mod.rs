@@ -17,5 +17,5 @@ pub mod sink;
 pub mod source;
 pub mod sqlite;
 
-pub use sink::{Lane, Order, Prepare, Sink, SinkCapabilities, Start};
+pub use sink::{Admission, Lane, Order, Prepare, Sink, SinkCapabilities, Start};
 pub use source::{Reader, Source, SourceCapabilities};

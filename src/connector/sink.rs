@@ -23,8 +23,9 @@ use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
 use crate::model::partition::{Partition, PartitionIndex};
-use crate::model::request::{Outcome, Request, Route};
+use crate::model::request::{Leave, Outcome, Request, Route};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The order in which a lane must be given its documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +168,11 @@ pub trait Sink: Send + Sync {
     /// the run that goes on must take it off again.
     fn finish(&self) -> BoxFuture<'_, Result<()>>;
 
+    /// Request units per second that this run may spend: what the target has, or less if less was allowed. `None`: it counts none, or it is not known.
+    fn throughput(&self) -> Option<f64> {
+        None
+    }
+
     /// Something that a person should know of how this target is written, said once. Asked for now and then while a run goes on.
     fn notice(&self) -> Option<String> {
         None
@@ -189,8 +195,31 @@ pub trait Sink: Send + Sync {
     fn read_back(&self) -> Option<Box<dyn Source>>;
 }
 
+/// What a lane says when it is asked for leave to send.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Admission {
+    /// It keeps no account: any request, at any time.
+    Free,
+    /// Now, one request of at most so many documents as the leave says.
+    Send(Leave),
+    /// Not before this time, unless one of its requests is answered before.
+    Wait(Instant),
+}
+
 /// One independently writable part of a target.
 pub trait Lane: Send + Sync {
+    /// Asks for leave to send up to `documents` now: before each request, when nothing else holds it up. Called with the queues locked, so it is quick.
+    /// A leave goes with its request, or back by [`shorten`](Self::shorten).
+    fn admit(&self, documents: u32) -> Admission {
+        let _ = documents;
+        Admission::Free
+    }
+
+    /// The request that was cut for a leave holds no more than `documents`. `None`: it holds none, and the leave is void.
+    fn shorten(&self, leave: Leave, documents: u32) -> Option<Leave> {
+        (documents > 0).then_some(Leave { documents, ..leave })
+    }
+
     /// Sends a request. An answer, even one that took nothing, is `Ok`; a failure of the whole request is `Err`, its kind decides the retry, and
     /// nothing of it is known to be written. Dropping the future must not leave a request half applied in a way that a
     /// second send does not mend.

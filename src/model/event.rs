@@ -188,8 +188,12 @@ pub struct Summary {
     pub throttled: u64,
     /// Requests that failed and were sent again.
     pub retried: u64,
+    /// Documents that were throttled, each as often as it was.
+    pub throttled_documents: u64,
     /// Request units, where the target counts them.
     pub request_units: f64,
+    /// Request units per second that the run might have spent, where that is known.
+    pub throughput: Option<f64>,
     /// The lane that took most, as (name, share of the documents), where there are several.
     pub hottest_lane: Option<(String, f64)>,
     /// Where the reject file is, if it is not empty.

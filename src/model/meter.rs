@@ -101,6 +101,8 @@ pub struct Meter {
     pub answered: Counter,
     /// Of these throttled, wholly or in part.
     pub throttled: Counter,
+    /// Documents that were sent and throttled, each as often as it was.
+    pub throttled_documents: Counter,
     /// Requests that failed and are sent again.
     pub retried: Counter,
     /// Request units times 1 000.

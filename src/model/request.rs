@@ -30,11 +30,32 @@ pub struct Segment {
     pub range: Range<u32>,
 }
 
+/// Leave to send one request, from a lane that keeps account of what it may spend, and what the answer will be held against there. It is spent
+/// from the moment it is given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use = "a leave is spent already: send the request, and report what became of it"]
+pub struct Leave {
+    /// How many documents the request carries: at least one, at most as many as were asked for.
+    pub documents: u32,
+    /// Who may send.
+    pub lane: LaneId,
+    /// When it was given, since the lane's clock began.
+    pub sent: Duration,
+    /// Expected request units.
+    pub expected: f64,
+    /// The window of the lane's account that it is spent in.
+    pub window: u64,
+    /// It goes beyond the budget that is believed.
+    pub probe: bool,
+}
+
 /// Documents for one lane. Cheap to clone: the bytes are shared.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The documents, in the order in which they must be applied.
     pub segments: Vec<Segment>,
+    /// The lane's leave, if it keeps account.
+    pub leave: Option<Leave>,
 }
 
 impl Request {
@@ -68,6 +89,15 @@ pub struct Outcome {
     pub retry: Vec<u32>,
     /// Request units that it cost, where the target counts them.
     pub request_units: f64,
-    /// The target said to slow down: the lane sends nothing before this has passed.
-    pub throttled: Option<Duration>,
+    /// The target said to slow down.
+    pub throttled: Option<Throttled>,
+}
+
+/// The target said to slow down; the documents are in [`Outcome::retry`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttled {
+    /// How many were sent in vain.
+    pub documents: u32,
+    /// The lane sends nothing before this has passed. Zero of a lane that keeps account: it says so when it is asked.
+    pub wait: Duration,
 }

@@ -263,6 +263,21 @@ impl Section {
         None
     }
 
+    /// A number or a text that `parse` understands as what is `wanted`.
+    pub fn parsed<T>(
+        &mut self,
+        name: &'static str,
+        wanted: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.get(name, wanted, |value| match value {
+            Value::Text(text) => parse(text),
+            Value::Integer(number) => parse(&number.to_string()),
+            Value::Float(number) => parse(&number.to_string()),
+            _ => None,
+        })
+    }
+
     /// A whole number in a range, or the built-in value.
     pub fn count_or(
         &mut self,

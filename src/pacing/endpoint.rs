@@ -7,7 +7,8 @@
 //!
 //! The caller has a bounded number of requests in flight and asks lanes in turn, as the connector will.
 
-use super::{Admission, Answer, Pacer, Ticket};
+use super::{Admission, Answer, Pacer};
+use crate::model::request::Leave;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
@@ -208,9 +209,9 @@ impl Account {
 #[derive(Clone, Copy, PartialEq)]
 enum Event {
     /// A request reaches its partition.
-    Arrive(usize, Ticket),
+    Arrive(usize, Leave),
     /// Its answer is back.
-    Back(usize, Ticket, Answer),
+    Back(usize, Leave, Answer),
     /// A lane may be asked again, or work has come.
     Wake,
     Step(f64),
@@ -315,19 +316,19 @@ impl<'a> Stage<'a> {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Arrive(lane, ticket) => {
-                let answer = self.serve(lane, ticket);
+            Event::Arrive(lane, leave) => {
+                let answer = self.serve(lane, leave);
                 let back = self.half_a_round_trip();
-                self.later(back, Event::Back(lane, ticket, answer));
+                self.later(back, Event::Back(lane, leave, answer));
             }
-            Event::Back(lane, ticket, answer) => {
+            Event::Back(lane, leave, answer) => {
                 self.in_flight -= 1;
                 self.given[lane] -= f64::from(answer.throttled);
                 self.ask_at[lane] = 0;
                 if let Some(wait) = answer.retry_after {
                     self.held_until[lane] = self.held_until[lane].max(self.now + wait.as_nanos() as u64);
                 }
-                self.pacer.answered(Duration::from_nanos(self.now), ticket, answer);
+                self.pacer.answered(Duration::from_nanos(self.now), leave, answer);
             }
             Event::Wake => {}
             Event::Step(factor) => {
@@ -337,12 +338,12 @@ impl<'a> Stage<'a> {
     }
 
     /// What the partition makes of a batch.
-    fn serve(&mut self, lane: usize, ticket: Ticket) -> Answer {
+    fn serve(&mut self, lane: usize, leave: Leave) -> Answer {
         let now = self.now as f64 / SECOND as f64;
         let mut answer = Answer::default();
         let account = &mut self.accounts[lane];
         let at = ((now - account.phase).floor().max(0.0) as usize).min(self.scene.seconds - 1);
-        for _ in 0..ticket.documents {
+        for _ in 0..leave.documents {
             let (mean, noise) = self.scene.cost;
             let dear = if self.chance.f64() < self.scene.dear { 10.0 } else { 1.0 };
             let cost = mean * dear * (1.0 + noise * (2.0 * self.chance.f64() - 1.0));
@@ -401,9 +402,9 @@ impl<'a> Stage<'a> {
             }
             let wanted = waiting.min(self.pacer.request_documents(lane as u32));
             match self.pacer.admit(Duration::from_nanos(self.now), lane as u32, wanted) {
-                Admission::Send(ticket) => {
+                Admission::Send(leave) => {
                     refused = 0;
-                    self.sent(lane, ticket);
+                    self.sent(lane, leave);
                 }
                 Admission::Wait(until) => {
                     self.ask_at[lane] = until.as_nanos() as u64;
@@ -414,12 +415,12 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn sent(&mut self, lane: usize, ticket: Ticket) {
+    fn sent(&mut self, lane: usize, leave: Leave) {
         self.report.early += u64::from(self.now < self.held_until[lane]);
         self.report.requests += 1;
         self.in_flight += 1;
-        self.given[lane] += f64::from(ticket.documents);
+        self.given[lane] += f64::from(leave.documents);
         let forth = self.half_a_round_trip();
-        self.later(forth, Event::Arrive(lane, ticket));
+        self.later(forth, Event::Arrive(lane, leave));
     }
 }

@@ -14,7 +14,8 @@ use super::phase::{Learnt, Phase, WINDOW};
 use super::prober::Prober;
 use super::size::{Cost, MOST};
 use super::window::Account;
-use super::{Answer, Ticket};
+use super::Answer;
+use crate::model::request::Leave;
 use std::time::Duration;
 
 /// The part of a window in which the budget is spent. The rest is for answers, the cut request and probes: at 20 ms a round trip, ten of them.
@@ -99,13 +100,22 @@ impl Lane {
     }
 
     /// Sends a request of up to `wanted` documents. To be called when [`earliest`](Self::earliest) says now.
-    pub(super) fn send(&mut self, now: Duration, wanted: u32) -> Ticket {
+    pub(super) fn send(&mut self, now: Duration, wanted: u32) -> Leave {
         let room = self.room(now.as_secs_f64());
         let documents = wanted.min(self.request()).min(room.documents).max(1);
         let expected = self.cost.of(documents);
         let window = self.account.current.number;
         self.account.send(documents, expected, room.is_beyond);
-        Ticket { documents, lane: 0, sent: now, expected, window, probe: room.is_beyond }
+        Leave { documents, lane: 0, sent: now, expected, window, probe: room.is_beyond }
+    }
+
+    /// A leave is made use of for fewer documents.
+    pub(super) fn shorten(&mut self, leave: &Leave, documents: u32) -> Leave {
+        let documents = documents.min(leave.documents);
+        let expected = leave.expected * f64::from(documents) / f64::from(leave.documents);
+        let unused = Leave { documents: leave.documents - documents, expected: 0.0, ..*leave };
+        self.account.settle(&unused, expected - leave.expected, false);
+        Leave { documents, expected, ..*leave }
     }
 
     /// Documents in a request, before it is cut to what is left.
@@ -114,29 +124,29 @@ impl Lane {
     }
 
     /// A request was answered.
-    pub(super) fn answered(&mut self, now: f64, ticket: &Ticket, answer: &Answer) {
-        let throttled = answer.throttled.min(ticket.documents);
+    pub(super) fn answered(&mut self, now: f64, leave: &Leave, answer: &Answer) {
+        let throttled = answer.throttled.min(leave.documents);
         self.open_window(now);
-        self.cost.learn(answer.request_units, ticket.documents - throttled);
-        let difference = answer.request_units - ticket.expected;
-        let first = self.account.settle(ticket, difference, throttled > 0);
-        self.follow_round_trip(now - ticket.sent.as_secs_f64());
-        if throttled == 0 && ticket.probe {
-            self.prober.taken(ticket.documents);
+        self.cost.learn(answer.request_units, leave.documents - throttled);
+        let difference = answer.request_units - leave.expected;
+        let first = self.account.settle(leave, difference, throttled > 0);
+        self.follow_round_trip(now - leave.sent.as_secs_f64());
+        if throttled == 0 && leave.probe {
+            self.prober.taken(leave.documents);
         }
         if let (true, Some(wait)) = (throttled > 0, answer.retry_after) {
             self.gate = self.gate.max(now + wait.as_secs_f64());
             if first {
-                self.learn_edge(now, ticket.sent.as_secs_f64() + wait.as_secs_f64());
+                self.learn_edge(now, leave.sent.as_secs_f64() + wait.as_secs_f64());
             }
         }
-        self.learn_budget(ticket.window);
+        self.learn_budget(leave.window);
     }
 
     /// A request was lost: whether it was charged is unknown, and taken for granted.
-    pub(super) fn lost(&mut self, now: f64, ticket: &Ticket) {
+    pub(super) fn lost(&mut self, now: f64, leave: &Leave) {
         self.open_window(now);
-        self.account.settle(ticket, 0.0, false);
+        self.account.settle(leave, 0.0, false);
     }
 
     /// Opens the window that `now` lies in.

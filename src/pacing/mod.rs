@@ -6,7 +6,7 @@
 //! waits, reads a clock or knows a network: times are passed in as time since the start, so the connector and the simulator drive the same code.
 //!
 //! ```text
-//!  admit(now, lane, n) --> lane.rs   may it send now, and how many?     answered(now, ticket, answer)
+//!  admit(now, lane, n) --> lane.rs   may it send now, and how many?     answered(now, leave, answer)
 //!                            |  window.rs  what is spent in this second     |
 //!                            |  phase.rs   when the second ends       <-----+ retry-after
 //!                            |  size.rs    what a document costs      <-----+ charge
@@ -18,16 +18,16 @@
 //!
 //! 1. [`Pacer::new`] once, with the cap. [`Pacer::open`] for every physical partition, with its budget if an offer could be read
 //!    (request units of the offer / partitions), without one otherwise: it then starts from one document and doubles until the first throttling.
-//! 2. Whenever a lane has documents waiting, [`Pacer::admit`] with their number. [`Admission::Send`] is a ticket for [`Ticket::documents`] of them, which
+//! 2. Whenever a lane has documents waiting, [`Pacer::admit`] with their number. [`Admission::Send`] is a leave for [`Leave::documents`] of them, which
 //!    may be fewer than were asked for: the last request of a window is cut to fit. They are spent from that moment, so they are sent at once
 //!    (no queue, no permit in between). [`Admission::Wait`] is a time: ask again then, **or when an answer of the lane was
 //!    reported**, whichever is first; answers make room in the window (the rest of a budget, a probe that may double).
 //!    Never hold a slot of the requests in flight meanwhile.
-//! 3. Every ticket comes back exactly once: [`Pacer::answered`] with the charge of the whole response, the number of operations throttled in it (all of them if the
+//! 3. Every leave comes back exactly once: [`Pacer::answered`] with the charge of the whole response, the number of operations throttled in it (all of them if the
 //!    request as a whole was answered 429) and the longest retry-after; [`Pacer::lost`] if no answer came. Operations that failed otherwise count as
 //!    answered. Throttled documents go back to the head of the lane's queue; the pacer holds the lane until they may be sent.
 //! 4. [`Pacer::request_documents`] is the size to which requests are best cut. A lane that may take requests one by one and cut them itself needs it not.
-//! 5. When a partition splits (410, new ranges), [`Pacer::split`]; the parent is asked no more, and its tickets still come back.
+//! 5. When a partition splits (410, new ranges), [`Pacer::split`]; the parent is asked no more, and its leaves still come back.
 //!
 //! Lanes that are asked in turn share a cap fairly: begin each round after the lane that sent last. Retries of the client library must be off, or
 //! throttled answers never get here. One lock around the pacer is enough: no call loops, allocates (but for `open` and `split`) or waits.
@@ -51,7 +51,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use crate::model::request::LaneId;
+use crate::model::request::{LaneId, Leave};
 use cap::Cap;
 use lane::Lane;
 use std::ops::Range;
@@ -59,22 +59,6 @@ use std::time::Duration;
 
 /// The least wait that is told: a time that is still in the future however it is rounded.
 const TICK: f64 = 1e-6;
-
-/// Leave to send one request, and what its answer will be held against.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[must_use = "a ticket is spent already: send it, and report what became of it"]
-pub struct Ticket {
-    /// How many documents the request carries: at least one, at most as many as were asked for.
-    pub documents: u32,
-    lane: LaneId,
-    sent: Duration,
-    /// Expected request units.
-    expected: f64,
-    /// The window in which it was sent.
-    window: u64,
-    /// Sent beyond the budget that was believed.
-    probe: bool,
-}
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -90,8 +74,8 @@ pub struct Answer {
 /// Whether a request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Admission {
-    /// Now, with as many documents as the ticket says.
-    Send(Ticket),
+    /// Now, with as many documents as the leave says.
+    Send(Leave),
     /// Not before this time, which is later than now; at that time it may, unless answers or other lanes changed matters.
     Wait(Duration),
 }
@@ -128,7 +112,7 @@ impl Pacer {
         first..first + children
     }
 
-    /// May `lane` send now, with `documents` waiting? A ticket is spent at once.
+    /// May `lane` send now, with `documents` waiting? A leave is spent at once.
     pub fn admit(&mut self, now: Duration, lane: LaneId, documents: u32) -> Admission {
         let at = now.as_secs_f64();
         let lane_state = &mut self.lanes[lane as usize];
@@ -139,22 +123,29 @@ impl Pacer {
             );
         }
         let fits = documents.min(self.cap.fits(lane_state.mean_cost()));
-        let ticket = Ticket { lane, ..lane_state.send(now, fits) };
-        self.cap.spend(ticket.expected);
-        Admission::Send(ticket)
+        let leave = Leave { lane, ..lane_state.send(now, fits) };
+        self.cap.spend(leave.expected);
+        Admission::Send(leave)
+    }
+
+    /// The request that was cut for a leave holds fewer documents than it allows. `None`: it holds none and is not sent, and the leave is void.
+    pub fn shorten(&mut self, leave: Leave, documents: u32) -> Option<Leave> {
+        let shorter = self.lanes[leave.lane as usize].shorten(&leave, documents);
+        self.cap.spend(shorter.expected - leave.expected);
+        (documents > 0).then_some(shorter)
     }
 
     /// A request was answered.
-    pub fn answered(&mut self, now: Duration, ticket: Ticket, answer: Answer) {
+    pub fn answered(&mut self, now: Duration, leave: Leave, answer: Answer) {
         let at = now.as_secs_f64();
         self.cap.earliest(at);
-        self.cap.spend(answer.request_units - ticket.expected);
-        self.lanes[ticket.lane as usize].answered(at, &ticket, &answer);
+        self.cap.spend(answer.request_units - leave.expected);
+        self.lanes[leave.lane as usize].answered(at, &leave, &answer);
     }
 
     /// No answer came. What it may have cost stays spent.
-    pub fn lost(&mut self, now: Duration, ticket: Ticket) {
-        self.lanes[ticket.lane as usize].lost(now.as_secs_f64(), &ticket);
+    pub fn lost(&mut self, now: Duration, leave: Leave) {
+        self.lanes[leave.lane as usize].lost(now.as_secs_f64(), &leave);
     }
 
     /// How many documents the lane's next request should carry. [`admit`](Self::admit) may cut it further.

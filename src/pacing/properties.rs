@@ -42,7 +42,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Play {
     pacer: Pacer,
     now: Duration,
-    in_flight: Vec<Ticket>,
+    in_flight: Vec<Leave>,
     /// Until when each lane was told to wait.
     held: [Duration; LANES as usize],
 }
@@ -62,17 +62,17 @@ impl Play {
             Step::Ask(lane, documents) => self.ask(lane, documents)?,
             Step::Answer { .. } | Step::Lose if self.in_flight.is_empty() => {}
             Step::Answer { oldest, charge, throttled, wait } => {
-                let ticket = if oldest { self.in_flight.remove(0) } else { self.in_flight.pop().unwrap() };
-                let throttled = (f64::from(ticket.documents) * throttled).ceil() as u32;
+                let leave = if oldest { self.in_flight.remove(0) } else { self.in_flight.pop().unwrap() };
+                let throttled = (f64::from(leave.documents) * throttled).ceil() as u32;
                 let retry_after = wait.map(Duration::from_millis).filter(|_| throttled > 0);
-                let request_units = charge * f64::from(ticket.documents - throttled);
-                let held = &mut self.held[ticket.lane as usize];
+                let request_units = charge * f64::from(leave.documents - throttled);
+                let held = &mut self.held[leave.lane as usize];
                 *held = (*held).max(self.now + retry_after.unwrap_or_default());
-                self.pacer.answered(self.now, ticket, Answer { request_units, throttled, retry_after });
+                self.pacer.answered(self.now, leave, Answer { request_units, throttled, retry_after });
             }
             Step::Lose => {
-                let ticket = self.in_flight.remove(0);
-                self.pacer.lost(self.now, ticket);
+                let leave = self.in_flight.remove(0);
+                self.pacer.lost(self.now, leave);
             }
         }
         for lane in 0..LANES {
@@ -84,10 +84,10 @@ impl Play {
 
     fn ask(&mut self, lane: u32, documents: u32) -> Result<(), TestCaseError> {
         match self.pacer.admit(self.now, lane, documents) {
-            Admission::Send(ticket) => {
-                prop_assert!((1..=documents.min(100)).contains(&ticket.documents));
+            Admission::Send(leave) => {
+                prop_assert!((1..=documents.min(100)).contains(&leave.documents));
                 prop_assert!(self.now >= self.held[lane as usize], "sent before the time that was told");
-                self.in_flight.push(ticket);
+                self.in_flight.push(leave);
             }
             Admission::Wait(until) => {
                 prop_assert!(until > self.now, "{until:?} is not later than {:?}", self.now);
@@ -142,8 +142,8 @@ proptest! {
         for (pause, documents) in asks {
             now += Duration::from_millis(pause);
             windows.resize(now.as_secs() as usize + 1, 0.0);
-            if let Admission::Send(ticket) = pacer.admit(now, lane, documents) {
-                windows[now.as_secs() as usize] += cost * f64::from(ticket.documents);
+            if let Admission::Send(leave) = pacer.admit(now, lane, documents) {
+                windows[now.as_secs() as usize] += cost * f64::from(leave.documents);
             }
         }
         let mut debt = 0.0;
@@ -166,14 +166,14 @@ proptest! {
         let (mut now, mut in_flight, mut spent) = (Duration::ZERO, Vec::new(), Vec::new());
         for (pause, lane, documents, answered_after) in asks {
             now += Duration::from_millis(pause);
-            if let Admission::Send(ticket) = pacer.admit(now, lane, documents) {
-                spent.push((now, cost * f64::from(ticket.documents)));
-                in_flight.push(ticket);
+            if let Admission::Send(leave) = pacer.admit(now, lane, documents) {
+                spent.push((now, cost * f64::from(leave.documents)));
+                in_flight.push(leave);
             }
             while in_flight.len() > answered_after {
-                let ticket: Ticket = in_flight.remove(0);
-                let request_units = cost * f64::from(ticket.documents);
-                pacer.answered(now, ticket, Answer { request_units, ..Answer::default() });
+                let leave: Leave = in_flight.remove(0);
+                let request_units = cost * f64::from(leave.documents);
+                pacer.answered(now, leave, Answer { request_units, ..Answer::default() });
             }
         }
         let ten = Duration::from_secs(10);

@@ -173,11 +173,11 @@ fn a_lane_that_splits_hands_down_half_of_its_budget() {
     let unknown = pacer.open(Duration::from_secs(5), None);
     let children = pacer.split(Duration::from_secs(6), unknown, 2);
     assert!(children.into_iter().all(|child| pacer.budget(child).is_none()));
-    // A ticket of the parent still comes back.
-    let Admission::Send(ticket) = pacer.admit(Duration::from_secs(5), parent, 10) else {
+    // A leave of the parent still comes back.
+    let Admission::Send(leave) = pacer.admit(Duration::from_secs(5), parent, 10) else {
         panic!("it may send")
     };
-    pacer.answered(Duration::from_secs(6), ticket, Answer { request_units: 7.0, ..Answer::default() });
+    pacer.answered(Duration::from_secs(6), leave, Answer { request_units: 7.0, ..Answer::default() });
 }
 
 #[test]
@@ -229,10 +229,10 @@ fn requests_are_sized_for_the_window_and_for_the_cap() {
 fn a_throttled_lane_waits_as_long_as_it_was_told() {
     let mut pacer = Pacer::new(None);
     let lane = pacer.open(Duration::ZERO, Some(10_000.0));
-    let Admission::Send(ticket) = pacer.admit(Duration::ZERO, lane, 1) else { panic!("it may send") };
+    let Admission::Send(leave) = pacer.admit(Duration::ZERO, lane, 1) else { panic!("it may send") };
     let told = Some(Duration::from_millis(2_300));
     let answer = Answer { request_units: 0.0, throttled: 1, retry_after: told };
-    pacer.answered(Duration::from_millis(5), ticket, answer);
+    pacer.answered(Duration::from_millis(5), leave, answer);
     let Admission::Wait(until) = pacer.admit(Duration::from_millis(6), lane, 1) else {
         panic!("it was throttled")
     };
@@ -245,6 +245,6 @@ fn lanes_and_the_cap_own_no_memory() {
     fn is_plain<T: Copy>() {}
     is_plain::<Lane>();
     is_plain::<Cap>();
-    is_plain::<Ticket>();
+    is_plain::<Leave>();
     is_plain::<Answer>();
 }

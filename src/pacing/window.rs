@@ -8,7 +8,7 @@
 //! The *level* of a window is its debt and all that was spent in it. Whatever the order in which the service met the requests, the level at
 //! the end of a window in which something was throttled **is** the budget, give or take the last operation.
 
-use super::Ticket;
+use crate::model::request::Leave;
 
 /// One window's account.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,10 +94,10 @@ impl Account {
 
     /// A request was answered: it cost `difference` more than was expected. Returns whether it is its window's first with something
     /// throttled.
-    pub(super) fn settle(&mut self, ticket: &Ticket, difference: f64, throttled: bool) -> bool {
-        let Some(tally) = self.tally(ticket.window) else { return false };
-        tally.in_flight = tally.in_flight.saturating_sub(ticket.documents);
-        tally.probing = tally.probing.saturating_sub(if ticket.probe { ticket.documents } else { 0 });
+    pub(super) fn settle(&mut self, leave: &Leave, difference: f64, throttled: bool) -> bool {
+        let Some(tally) = self.tally(leave.window) else { return false };
+        tally.in_flight = tally.in_flight.saturating_sub(leave.documents);
+        tally.probing = tally.probing.saturating_sub(if leave.probe { leave.documents } else { 0 });
         tally.spent += difference;
         let first = throttled && !tally.throttled;
         tally.throttled |= throttled;
@@ -120,8 +120,8 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn ticket(window: u64, documents: u32) -> Ticket {
-        Ticket { documents, lane: 0, sent: Duration::ZERO, expected: 0.0, window, probe: false }
+    fn leave(window: u64, documents: u32) -> Leave {
+        Leave { documents, lane: 0, sent: Duration::ZERO, expected: 0.0, window, probe: false }
     }
 
     #[test]
@@ -144,12 +144,12 @@ mod tests {
         account.send(10, 100.0, false);
         account.roll(1.0, 1.0, Some(100.0));
         assert_eq!(account.level(), 0.0);
-        assert!(account.settle(&ticket(0, 10), 20.0, true));
+        assert!(account.settle(&leave(0, 10), 20.0, true));
         assert_eq!(account.level(), 20.0);
         assert_eq!(account.closed_level(0), Some((120.0, true)));
         assert!(!account.current.throttled);
         account.roll(2.0, 2.0, Some(100.0));
-        assert!(!account.settle(&ticket(0, 10), 500.0, true), "too late to count");
+        assert!(!account.settle(&leave(0, 10), 500.0, true), "too late to count");
     }
 
     #[test]
@@ -167,9 +167,9 @@ mod tests {
         let mut account = Account::new(0.0);
         account.send(10, 70.0, false);
         account.send(10, 70.0, false);
-        assert!(account.settle(&ticket(0, 10), 3.0, true), "the first to be throttled");
+        assert!(account.settle(&leave(0, 10), 3.0, true), "the first to be throttled");
         assert_eq!(account.closed_level(0), None);
-        assert!(!account.settle(&ticket(0, 10), -3.0, true));
+        assert!(!account.settle(&leave(0, 10), -3.0, true));
         assert_eq!(account.closed_level(0), Some((140.0, true)));
         account.current.torn = true;
         assert_eq!(account.closed_level(0), None);

@@ -7,7 +7,7 @@
 use crate::model::buffers;
 use crate::model::document::{Documents, Span};
 use crate::model::partition::PartitionIndex;
-use crate::model::request::{LaneId, Request, Segment};
+use crate::model::request::{LaneId, Leave, Request, Segment};
 use crate::pipeline::account::Ticket;
 use crate::pipeline::credits::Credit;
 use std::ops::Range;
@@ -79,6 +79,8 @@ pub(crate) struct Flight {
     pub(crate) pieces: Vec<Piece>,
     /// How often these documents have failed.
     pub(crate) attempts: u32,
+    /// The lane's leave to send them, if it keeps account.
+    pub(crate) leave: Option<Leave>,
 }
 
 impl Flight {
@@ -89,7 +91,7 @@ impl Flight {
             partition: piece.chunk.partition,
             range: piece.range.clone(),
         };
-        Request { segments: self.pieces.iter().map(segment).collect() }
+        Request { segments: self.pieces.iter().map(segment).collect(), leave: self.leave }
     }
 
     pub(crate) fn documents(&self) -> usize {

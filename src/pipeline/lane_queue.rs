@@ -1,9 +1,11 @@
 //! One lane's queue: what waits, in the order in which it is sent, and how a request is cut from it.
 //!
 //! What comes back to be sent again, or has waited for its turn, goes before everything fresh. A request is filled until the next document
-//! would make it too large; what has failed before goes alone, so that it fails alone.
+//! would make it too large; what has failed before goes alone, so that it fails alone. Last of all, when nothing else holds a request up, the lane
+//! itself is asked for leave: one that keeps account of a budget says how many documents it has room for, or when it will have.
 
-use crate::model::request::LaneId;
+use crate::connector::{Admission, Lane};
+use crate::model::request::{LaneId, Leave};
 use crate::pipeline::chunk::Piece;
 use crate::pipeline::owners::Owners;
 use std::collections::VecDeque;
@@ -39,9 +41,19 @@ pub(super) struct LaneQueue {
     pub(super) gone: u64,
     /// The target's word: nothing before this.
     pub(super) gate: Option<Instant>,
+    /// The lane's word when it was last asked: not before this, unless an answer comes.
+    pub(super) asked: Option<Instant>,
     pub(super) closed: bool,
     /// Documents that it was ever given.
     pub(super) documents: u64,
+}
+
+/// What the next request holds.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) pieces: Vec<Piece>,
+    pub(super) attempts: u32,
+    pub(super) leave: Option<Leave>,
 }
 
 /// Documents that may be sent at once: where the sink is keyed they own their (key, id).
@@ -110,14 +122,20 @@ impl LaneQueue {
         self.gone += piece.weight();
     }
 
-    /// Cuts the next request. `Err` holds the time at which one may become possible, if a time is known.
+    /// Whether it holds something and waits for the target's leave.
+    pub(super) fn is_gated(&self, now: Instant) -> bool {
+        self.held > 0 && self.gate.max(self.asked).is_some_and(|gate| gate > now)
+    }
+
+    /// Cuts the next request; `target` is asked for leave. `Err` holds the time at which one may become possible, if a time is known.
     pub(super) fn cut(
         &mut self,
         lane: LaneId,
         cut: &Cut,
         owners: &mut Owners,
+        target: Option<&dyn Lane>,
         now: Instant,
-    ) -> Result<(Vec<Piece>, u32), Option<Instant>> {
+    ) -> Result<Taken, Option<Instant>> {
         if self.closed || (cut.serial && self.in_flight > 0) {
             return Err(None);
         }
@@ -130,6 +148,9 @@ impl LaneQueue {
             let next_due = self.ready.iter().filter_map(|ready| ready.not_before).min();
             return Err(gate.filter(|_| has_work).or(next_due));
         }
+        let leave = self.leave(first_due, cut.documents, target, now).map_err(Some)?;
+        let most = leave.map_or(cut.documents, |leave| cut.documents.min(leave.documents as usize));
+        let cut = &Cut { documents: most, ..*cut };
         let mut load = Load::default();
         let mut attempts = 0;
         if let Some(ready) = first_due.and_then(|at| self.ready.remove(at)) {
@@ -140,11 +161,50 @@ impl LaneQueue {
         if attempts == 0 {
             self.load_fresh(lane, cut, owners, &mut load);
         }
+        let leave = match (leave, target) {
+            (Some(leave), Some(target)) if load.documents < leave.documents as usize => {
+                target.shorten(leave, load.documents as u32)
+            }
+            (leave, _) => leave,
+        };
         if load.pieces.is_empty() {
             return Err(self.ready.iter().filter_map(|ready| ready.not_before).min());
         }
         self.in_flight += 1;
-        Ok((load.pieces, attempts))
+        Ok(Taken { pieces: load.pieces, attempts, leave })
+    }
+
+    /// Asks for leave to send what is next; `None` of a lane that keeps no account. `Err`: not before this time.
+    fn leave(
+        &mut self,
+        first_due: Option<usize>,
+        most: usize,
+        target: Option<&dyn Lane>,
+        now: Instant,
+    ) -> Result<Option<Leave>, Instant> {
+        let Some(target) = target else { return Ok(None) };
+        if let Some(at) = self.asked.filter(|at| *at > now) {
+            return Err(at);
+        }
+        let first = first_due.map(|at| &self.ready[at]);
+        let with_fresh = first.is_none_or(|ready| ready.attempts == 0);
+        let ready = first.into_iter().flat_map(|ready| &ready.pieces);
+        let fresh = self.fresh.iter().take(if with_fresh { usize::MAX } else { 0 });
+        let mut waiting = 0;
+        for piece in ready.chain(fresh) {
+            waiting += piece.range.len();
+            if waiting >= most {
+                break;
+            }
+        }
+        match target.admit(waiting.min(most) as u32) {
+            Admission::Free => Ok(None),
+            Admission::Send(leave) => Ok(Some(leave)),
+            Admission::Wait(at) => {
+                self.asked = Some(at);
+                Err(at)
+            }
+        }
     }
 
     /// Takes documents that own their (key, id) already.

@@ -9,10 +9,12 @@
 //! **Displaced documents.** What comes back to a lane that is closed has no queue: it is taken out and routed again, and so is all that was
 //! queued when lanes were added; [`routing`](super::routing) says why that keeps the order.
 
+use crate::connector::Lane;
 use crate::model::request::LaneId;
 use crate::pipeline::chunk::{Again, Flight, Piece};
-use crate::pipeline::lane_queue::{Cut, LaneQueue, Ready};
+use crate::pipeline::lane_queue::{Cut, LaneQueue, Ready, Taken};
 use crate::pipeline::owners::Owners;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -117,7 +119,7 @@ impl Lanes {
     /// Lanes with something to send, and those of them that wait for the target's leave.
     pub(crate) fn backlogged(&self, now: Instant) -> (usize, usize) {
         let backlogged = self.lanes.iter().filter(|lane| lane.held > 0);
-        let gated = backlogged.clone().filter(|lane| lane.gate.is_some_and(|gate| gate > now));
+        let gated = self.lanes.iter().filter(|lane| lane.is_gated(now));
         (backlogged.count(), gated.count())
     }
 
@@ -137,9 +139,14 @@ impl Lanes {
         self.in_flight == 0
     }
 
-    /// Cuts the next request: lanes take turns. `limit` is the number of requests that may be in flight. `Err` holds the time at which one
-    /// may become possible, if a time is known.
-    pub(crate) fn cut(&mut self, limit: usize, now: Instant) -> Result<Flight, Option<Instant>> {
+    /// Cuts the next request: lanes take turns. `limit` is the number of requests that may be in flight; `targets` are the sink's lanes, which are
+    /// asked for leave. `Err` holds the time at which one may become possible, if a time is known.
+    pub(crate) fn cut(
+        &mut self,
+        limit: usize,
+        targets: &[Arc<dyn Lane>],
+        now: Instant,
+    ) -> Result<Flight, Option<Instant>> {
         let count = self.lanes.len();
         let mut wake: Option<Instant> = None;
         if count == 0 {
@@ -153,11 +160,12 @@ impl Lanes {
             if !has_spare && self.lanes[id].in_flight >= fair {
                 continue;
             }
-            match self.lanes[id].cut(id as LaneId, &self.cut, &mut self.owners, now) {
-                Ok((pieces, attempts)) => {
+            let (lane, target) = (id as LaneId, targets.get(id).map(|target| &**target));
+            match self.lanes[id].cut(lane, &self.cut, &mut self.owners, target, now) {
+                Ok(Taken { pieces, attempts, leave }) => {
                     self.in_flight += 1;
                     self.turn = (id + 1) % count;
-                    return Ok(Flight { lane: id as LaneId, pieces, attempts });
+                    return Ok(Flight { lane, pieces, attempts, leave });
                 }
                 Err(Some(at)) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
                 Err(None) => {}
@@ -178,6 +186,7 @@ impl Lanes {
         self.in_flight -= 1;
         let queue = &mut self.lanes[lane as usize];
         queue.in_flight -= 1;
+        queue.asked = None;
         if let Some(delay) = gate {
             queue.gate = queue.gate.max(Some(now + delay));
         }
@@ -262,7 +271,6 @@ mod tests {
     use crate::pipeline::chunk::Chunk;
     use crate::pipeline::credits::{Credits, Standing};
     use crate::rejects::RejectLog;
-    use std::sync::Arc;
     use tokio::sync::Notify;
 
     const CUT: Cut = Cut { documents: 3, bytes: 100, serial: false, keyed: true, whole_chunks: false };
@@ -312,47 +320,47 @@ mod tests {
     fn a_request_ends_at_documents_and_bytes_and_one_large_document_goes_alone() {
         let now = Instant::now();
         let mut by_count = lanes(1, CUT, &[1, 2, 3, 4]);
-        assert_eq!(places(&by_count.cut(MANY, now).unwrap().pieces), [1, 2, 3]);
-        assert_eq!(places(&by_count.cut(MANY, now).unwrap().pieces), [4]);
-        assert_eq!(by_count.cut(MANY, now).unwrap_err(), None);
+        assert_eq!(places(&by_count.cut(MANY, &[], now).unwrap().pieces), [1, 2, 3]);
+        assert_eq!(places(&by_count.cut(MANY, &[], now).unwrap().pieces), [4]);
+        assert_eq!(by_count.cut(MANY, &[], now).unwrap_err(), None);
         let mut by_bytes = lanes(1, Cut { bytes: 9, ..CUT }, &[1, 2]);
-        assert_eq!(places(&by_bytes.cut(MANY, now).unwrap().pieces), [1], "larger than a request");
+        assert_eq!(places(&by_bytes.cut(MANY, &[], now).unwrap().pieces), [1], "larger than a request");
     }
 
     #[test]
     fn a_serial_lane_has_one_request_under_way_and_waits_for_what_failed() {
         let now = Instant::now();
         let mut lanes = lanes(1, Cut { serial: true, keyed: false, ..CUT }, &[1, 1, 2, 3]);
-        let first = lanes.cut(MANY, now).unwrap();
+        let first = lanes.cut(MANY, &[], now).unwrap();
         assert_eq!(places(&first.pieces), [1, 1, 2], "it needs no care for equal ids");
-        assert_eq!(lanes.cut(MANY, now).unwrap_err(), None);
+        assert_eq!(lanes.cut(MANY, &[], now).unwrap_err(), None);
         let delay = Duration::from_secs(1);
         lanes.landed(0, &[], Some(Again { pieces: first.pieces, attempts: 1, delay }), None, now);
-        assert_eq!(lanes.cut(MANY, now).unwrap_err(), Some(now + delay));
-        let again = lanes.cut(MANY, now + delay).unwrap();
+        assert_eq!(lanes.cut(MANY, &[], now).unwrap_err(), Some(now + delay));
+        let again = lanes.cut(MANY, &[], now + delay).unwrap();
         assert_eq!((places(&again.pieces), again.attempts), (vec![1, 1, 2], 1));
         land(&mut lanes, &again, now);
-        assert_eq!(places(&lanes.cut(MANY, now).unwrap().pieces), [3]);
+        assert_eq!(places(&lanes.cut(MANY, &[], now).unwrap().pieces), [3]);
     }
 
     #[test]
     fn a_later_document_with_the_same_id_waits_aside_until_the_first_has_met_its_end() {
         let now = Instant::now();
         let mut lanes = lanes(1, CUT, &[1, 1, 2, 1, 3]);
-        let first = lanes.cut(MANY, now).unwrap();
+        let first = lanes.cut(MANY, &[], now).unwrap();
         assert_eq!(places(&first.pieces), [1, 2, 3], "it holds up nobody else");
         let again = Again { pieces: vec![first.pieces[0].single(0)], attempts: 1, delay: Duration::ZERO };
         lanes.landed(0, &[first.pieces[1].single(2)], Some(again), None, now);
-        let first = lanes.cut(MANY, now).unwrap();
+        let first = lanes.cut(MANY, &[], now).unwrap();
         assert_eq!((places(&first.pieces), first.attempts), (vec![1], 1), "the owner, across a retry");
-        assert_eq!(lanes.cut(MANY, now).unwrap_err(), None);
+        assert_eq!(lanes.cut(MANY, &[], now).unwrap_err(), None);
         land(&mut lanes, &first, now);
-        let second = lanes.cut(MANY, now).unwrap();
+        let second = lanes.cut(MANY, &[], now).unwrap();
         assert_eq!((places(&second.pieces), second.pieces[0].range.start), (vec![1], 1));
         land(&mut lanes, &second, now);
-        let third = lanes.cut(MANY, now).unwrap();
+        let third = lanes.cut(MANY, &[], now).unwrap();
         assert_eq!(third.pieces[0].range.start, 3);
-        assert!(lanes.cut(MANY, now).is_err());
+        assert!(lanes.cut(MANY, &[], now).is_err());
     }
 
     #[test]
@@ -361,7 +369,7 @@ mod tests {
         let cut = Cut { keyed: false, serial: true, whole_chunks: true, ..CUT };
         let mut lanes = lanes(1, cut, &[1, 2, 3, 4, 5]);
         lanes.push(0, Piece::whole(chunk(&[6])));
-        assert_eq!(places(&lanes.cut(MANY, now).unwrap().pieces), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(places(&lanes.cut(MANY, &[], now).unwrap().pieces), [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]
@@ -369,14 +377,14 @@ mod tests {
         let now = Instant::now();
         let mut lanes = lanes(2, CUT, &[1, 2, 3, 4]);
         lanes.push(1, Piece::whole(chunk(&[5])));
-        let first = lanes.cut(MANY, now).unwrap();
+        let first = lanes.cut(MANY, &[], now).unwrap();
         let wait = Duration::from_millis(300);
         let again = Again { pieces: first.pieces, attempts: 0, delay: Duration::ZERO };
         lanes.landed(0, &[], Some(again), Some(wait), now);
-        let other = lanes.cut(MANY, now).unwrap();
+        let other = lanes.cut(MANY, &[], now).unwrap();
         assert_eq!(other.lane, 1);
-        assert_eq!((lanes.cut(MANY, now).unwrap_err(), lanes.backlogged(now)), (Some(now + wait), (2, 1)));
-        assert_eq!(places(&lanes.cut(MANY, now + wait).unwrap().pieces), [1, 2, 3]);
+        assert_eq!((lanes.cut(MANY, &[], now).unwrap_err(), lanes.backlogged(now)), (Some(now + wait), (2, 1)));
+        assert_eq!(places(&lanes.cut(MANY, &[], now + wait).unwrap().pieces), [1, 2, 3]);
     }
 
     #[test]
@@ -384,21 +392,21 @@ mod tests {
         let now = Instant::now();
         let cut = Cut { keyed: false, serial: true, ..CUT };
         let mut lanes = lanes(1, cut, &[1, 2, 3, 4, 5]);
-        let first = lanes.cut(MANY, now).unwrap();
+        let first = lanes.cut(MANY, &[], now).unwrap();
         lanes.landed(0, &[], Some(Again::never(first.pieces, 8)), None, now);
         assert!(lanes.is_quiet());
-        assert!(lanes.cut(MANY, now).is_err());
-        assert!(lanes.cut(MANY, now + Duration::from_secs(3600)).is_err());
+        assert!(lanes.cut(MANY, &[], now).is_err());
+        assert!(lanes.cut(MANY, &[], now + Duration::from_secs(3600)).is_err());
     }
 
     #[test]
     fn a_lane_that_stands_still_leaves_permits_for_the_others() {
         let now = Instant::now();
         let mut lanes = lanes(4, Cut { documents: 1, ..CUT }, &(0..50).collect::<Vec<_>>());
-        let held = std::iter::from_fn(|| lanes.cut(16, now).ok()).count();
+        let held = std::iter::from_fn(|| lanes.cut(16, &[], now).ok()).count();
         assert_eq!(held, 14, "an eighth of sixteen stays free");
         lanes.push(1, Piece::whole(chunk(&[60, 61, 62])));
-        assert_eq!([lanes.cut(16, now).unwrap().lane, lanes.cut(16, now).unwrap().lane], [1, 1]);
+        assert_eq!([lanes.cut(16, &[], now).unwrap().lane, lanes.cut(16, &[], now).unwrap().lane], [1, 1]);
     }
 
     /// What [`Lanes::take_displaced`] returns, as places.
@@ -412,9 +420,9 @@ mod tests {
         let now = Instant::now();
         let mut lanes = lanes(2, CUT, &[1, 2, 3, 4, 5, 6, 7]);
         lanes.push(1, Piece::whole(chunk(&[8])));
-        let (first, second) = (lanes.cut(MANY, now).unwrap(), lanes.cut(MANY, now).unwrap());
+        let (first, second) = (lanes.cut(MANY, &[], now).unwrap(), lanes.cut(MANY, &[], now).unwrap());
         assert_eq!((first.lane, second.lane), (0, 1));
-        let third = lanes.cut(MANY, now).unwrap();
+        let third = lanes.cut(MANY, &[], now).unwrap();
         lanes.close(first);
         assert!(!lanes.is_open(0) && lanes.is_open(1));
         assert_eq!(displaced(&mut lanes, false), (vec![1, 2, 3], vec![7]), "nothing waits for the others");
@@ -438,27 +446,27 @@ mod tests {
     fn a_document_in_the_lane_that_took_over_waits_for_the_one_under_way_in_the_closed_lane() {
         let now = Instant::now();
         let mut lanes = lanes(1, CUT, &[1, 2]);
-        let first = lanes.cut(MANY, now).unwrap();
+        let first = lanes.cut(MANY, &[], now).unwrap();
         assert!(lanes.grow(2) && !lanes.grow(2));
         lanes.push(1, Piece::whole(chunk(&[1, 3])));
-        let other = lanes.cut(MANY, now).unwrap();
+        let other = lanes.cut(MANY, &[], now).unwrap();
         assert_eq!((other.lane, places(&other.pieces)), (1, vec![3]));
         lanes.close(first);
         let Displaced { owning, fresh } = lanes.take_displaced(false);
         assert!(fresh.is_empty());
         owning.into_iter().for_each(|piece| lanes.line_up(1, piece));
-        let older = lanes.cut(MANY, now).unwrap();
+        let older = lanes.cut(MANY, &[], now).unwrap();
         assert_eq!((older.lane, places(&older.pieces)), (1, vec![1, 2]));
-        assert_eq!(lanes.cut(MANY, now).unwrap_err(), None);
+        assert_eq!(lanes.cut(MANY, &[], now).unwrap_err(), None);
         land(&mut lanes, &older, now);
-        assert_eq!(places(&lanes.cut(MANY, now).unwrap().pieces), [1], "the newer one");
+        assert_eq!(places(&lanes.cut(MANY, &[], now).unwrap().pieces), [1], "the newer one");
     }
 
     #[test]
     fn when_lanes_are_added_all_that_is_not_under_way_is_given_up_old_lanes_first() {
         let now = Instant::now();
         let mut lanes = lanes(2, CUT, &[1, 2, 3, 4]);
-        let first = lanes.cut(MANY, now).unwrap();
+        let first = lanes.cut(MANY, &[], now).unwrap();
         lanes.push(1, Piece::whole(chunk(&[5])));
         lanes.grow(3);
         lanes.push(2, Piece::whole(chunk(&[4])));
@@ -474,7 +482,7 @@ mod tests {
         let now = Instant::now();
         let mut lanes = lanes(3, CUT, &[1, 2, 3]);
         lanes.push(1, Piece::whole(chunk(&[4])));
-        let (first, second) = (lanes.cut(MANY, now).unwrap(), lanes.cut(MANY, now).unwrap());
+        let (first, second) = (lanes.cut(MANY, &[], now).unwrap(), lanes.cut(MANY, &[], now).unwrap());
         let holding = lanes.holding();
         assert_eq!(holding, [(0, 0), (1, 0)]);
         lanes.push(2, Piece::whole(chunk(&[5])));

@@ -54,6 +54,13 @@ impl Routing {
         Arc::clone(&self.lanes.read().unwrap_or_else(PoisonError::into_inner)[lane as usize])
     }
 
+    /// Cuts the next request; see [`Lanes::cut`].
+    pub(crate) fn cut(&self, limit: usize) -> Result<Flight, Option<Instant>> {
+        let mut queues = self.queues();
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        queues.cut(limit, &lanes, Instant::now())
+    }
+
     /// Several lanes, or documents whose (key, id) must be told apart: the sink is asked for each document.
     pub(crate) fn is_needed(&self) -> bool {
         self.known().0

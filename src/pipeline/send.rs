@@ -18,8 +18,7 @@ pub(crate) async fn dispatch(shared: Arc<Shared>) {
     loop {
         let Some(permit) = shared.stop.unless(shared.requests.acquire()).await else { return };
         let flight = loop {
-            let cut = shared.routing.queues().cut(shared.requests.limit(), Instant::now());
-            let wake = match cut {
+            let wake = match shared.routing.cut(shared.requests.limit()) {
                 Ok(flight) => break flight,
                 Err(wake) => wake,
             };
@@ -54,7 +53,10 @@ impl Shared {
     /// The lane answered.
     fn landed(&self, flight: Flight, outcome: &Outcome) {
         self.meter.answered.add(1);
-        self.meter.throttled.add(u64::from(outcome.throttled.is_some()));
+        if let Some(throttled) = outcome.throttled {
+            self.meter.throttled.add(1);
+            self.meter.throttled_documents.add(u64::from(throttled.documents));
+        }
         self.meter.milli_request_units.add((outcome.request_units * 1000.0) as u64);
         let (done, again) = divide(&flight.pieces, outcome);
         let settlements = self.settlements(&flight, outcome);
@@ -63,7 +65,8 @@ impl Shared {
             Some(_) => Again { pieces: again, attempts: flight.attempts, delay: Duration::ZERO },
             None => self.back_off(again, flight.attempts),
         });
-        self.go_on(self.routing.landed(flight.lane, &done, again, outcome.throttled));
+        let gate = outcome.throttled.map(|throttled| throttled.wait);
+        self.go_on(self.routing.landed(flight.lane, &done, again, gate));
         for (ticket, documents, results) in settlements {
             self.settle(&ticket, documents, results);
         }
@@ -91,6 +94,7 @@ impl Shared {
             retry::Next::After(delay) if error.kind() == ErrorKind::Throttled => {
                 self.meter.answered.add(1);
                 self.meter.throttled.add(1);
+                self.meter.throttled_documents.add(flight.documents() as u64);
                 let again = Again { pieces: flight.pieces, attempts: flight.attempts, delay: Duration::ZERO };
                 self.go_on(self.routing.landed(flight.lane, &[], Some(again), Some(delay)));
             }

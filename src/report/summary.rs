@@ -114,16 +114,16 @@ fn rejected(summary: &Summary) -> String {
 
 fn requests(summary: &Summary) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
-    let mut counts = format!(
+    let counts = format!(
         "{}, {} throttled, {} sent again",
         Count(summary.requests),
         Count(summary.throttled),
         Count(summary.retried)
     );
-    if summary.request_units > 0.0 {
-        let _ = write!(counts, ", {} RU", Count(summary.request_units.round() as u64));
-    }
     rows.push(("requests", counts));
+    if summary.request_units > 0.0 {
+        rows.push(("request units", request_units(summary)));
+    }
     let latency = &summary.request_latency;
     if latency.count > 0 {
         let [p50, p95, p99, max] =
@@ -134,6 +134,22 @@ fn requests(summary: &Summary) -> Vec<(&'static str, String)> {
         rows.push(("hottest lane", format!("{lane}, {:.1}% of the documents", share * 100.0)));
     }
     rows
+}
+
+/// What was spent, of how much, and how much of the work was in vain.
+fn request_units(summary: &Summary) -> String {
+    let spent = summary.request_units;
+    let rate = spent / summary.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+    let mut text = format!("{}, {}/s", Count(spent.round() as u64), Count(rate.round() as u64));
+    if let Some(throughput) = summary.throughput.filter(|throughput| *throughput > 0.0) {
+        let allowed = Count(throughput.round() as u64);
+        let _ = write!(text, " of {allowed}/s ({:.0}%)", 100.0 * rate / throughput);
+    }
+    let throttled = summary.throttled_documents;
+    let sent = (summary.counters.written + summary.counters.rejected + throttled).max(1);
+    let share = 100.0 * throttled as f64 / sent as f64;
+    let _ = write!(text, ", {} throttled ({share:.2}%)", Counted(throttled, "document"));
+    text
 }
 
 fn tuner(summary: &Summary) -> String {
@@ -174,7 +190,9 @@ pub fn to_json(summary: &Summary) -> Value {
         "requests": summary.requests,
         "throttled": summary.throttled,
         "retried": summary.retried,
+        "throttled_documents": summary.throttled_documents,
         "request_units": summary.request_units,
+        "throughput": summary.throughput,
         "request_latency": {
             "count": latency.count,
             "p50_ms": seconds(latency.p50) * 1e3,

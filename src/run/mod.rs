@@ -134,6 +134,8 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         requests: meter.answered.get(),
         throttled: meter.throttled.get(),
         retried: meter.retried.get(),
+        throttled_documents: meter.throttled_documents.get(),
+        throughput: job.sink.throughput(),
         request_units: meter.milli_request_units.get() as f64 / 1000.0,
         knobs: job.knobs,
         decisions: 0,

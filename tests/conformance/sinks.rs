@@ -165,7 +165,7 @@ async fn refusal(sink: &dyn Sink, document: &[u8]) -> Option<String> {
         Ok(route) => route,
     };
     let segment = Segment { documents: Arc::new(buffer), partition: 0, range: 0..1 };
-    let request = Request { segments: vec![segment] };
+    let request = Request { segments: vec![segment], leave: None };
     let mut outcome = sink.lanes()[route.lane as usize].send(request).await.unwrap();
     assert!(outcome.rejected.iter().all(|(index, _)| *index == 0) && outcome.rejected.len() < 2);
     outcome.rejected.pop().map(|(_, reason)| reason)

@@ -152,6 +152,27 @@ impl Client {
         }
     }
 
+    /// Request units per second that the container has as its own; `None` where that is not to be known: it shares its database's, the account
+    /// has none to give, or whoever signs in may not see it.
+    pub(super) async fn throughput(&self, container: &Container) -> Option<f64> {
+        let query = serde_json::json!({
+            "query": "SELECT * FROM c WHERE c.offerResourceId = @rid",
+            "parameters": [{ "name": "@rid", "value": container.reference.rid() }],
+        });
+        let operation =
+            CosmosOperation::query_offers(self.account.clone()).with_body(query.to_string().into_bytes());
+        let answer = Box::pin(self.driver.execute_operation(operation, reading())).await.ok()??;
+        let offer = |body: &[u8]| throughput_of(&serde_json::from_slice(body).ok()?);
+        match answer.into_body() {
+            ResponseBody::NoPayload => None,
+            ResponseBody::Items(offers) => offers.iter().find_map(|body| offer(body)),
+            ResponseBody::Bytes(envelope) => {
+                let envelope = serde_json::from_slice::<serde_json::Value>(&envelope).ok()?;
+                envelope.get("Offers")?.as_array()?.iter().find_map(throughput_of)
+            }
+        }
+    }
+
     /// Creates database and container where they are missing.
     pub(super) async fn create(&self, database: &str, name: &str, shape: &Shape) -> Result<()> {
         let body = serde_json::json!({ "id": database }).to_string().into_bytes();
@@ -404,6 +425,13 @@ fn bytes(response: CosmosResponse) -> Vec<u8> {
         ResponseBody::Bytes(bytes) => bytes.to_vec(),
         ResponseBody::NoPayload | ResponseBody::Items(_) => Vec::new(),
     }
+}
+
+/// What an offer offers: where it scales by itself, the most.
+fn throughput_of(offer: &serde_json::Value) -> Option<f64> {
+    let content = offer.get("content")?;
+    let autoscale = content.pointer("/offerAutopilotSettings/maxThroughput");
+    autoscale.or_else(|| content.get("offerThroughput"))?.as_f64().filter(|units| *units > 0.0)
 }
 
 /// The documents of a page.

@@ -13,23 +13,24 @@
 //!
 //! **Too large.** A request that the endpoint finds too long (413) is halved until it passes, and the lane keeps to that length.
 //!
-//! A pacer is a [`Lane`](crate::connector::sink::Lane) around this one: what it needs to know is in the outcome, request units and throttling.
+//! **Pace.** Before each request the lane is asked for leave, and what the request has cost is booked when it is answered (`pace.rs`).
 
 use crate::connector::cosmos::Encoder;
 use crate::connector::cosmos::answer::{Answer, Fate, Reply, UNTOLD_WAIT, answers, judge};
 use crate::connector::cosmos::bulk::{self, Item};
 use crate::connector::cosmos::client::{Door, Verb};
 use crate::connector::cosmos::sink::Open;
-use crate::connector::sink::Lane;
+use crate::connector::sink::{Admission, Lane};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::BoxFuture;
 use crate::model::partition_key::{Component, PartitionKey};
-use crate::model::request::{LaneId, Outcome, Request};
+use crate::model::request::{LaneId, Leave, Outcome, Request};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Documents of one request that are on their way at once when each goes on its own: enough to hide the latency, and few beside what other requests
@@ -65,14 +66,32 @@ pub(super) struct CosmosLane {
 }
 
 impl Lane for CosmosLane {
+    fn admit(&self, documents: u32) -> Admission {
+        self.open.pace.admit(self.state.id, documents)
+    }
+
+    fn shorten(&self, leave: Leave, documents: u32) -> Option<Leave> {
+        self.open.pace.shorten(leave, documents)
+    }
+
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Outcome>> {
         Box::pin(async move {
-            let items =
-                request.documents().map(|document| self.open.item(&document)).collect::<Result<Vec<_>>>()?;
-            let mut sending = Sending { lane: self, items, outcome: Outcome::default() };
-            sending.run().await?;
-            Ok(sending.outcome())
+            let mut outcome = self.sent(&request).await;
+            if let Some(leave) = request.leave {
+                self.open.pace.settle(leave, &mut outcome);
+            }
+            outcome
         })
+    }
+}
+
+impl CosmosLane {
+    async fn sent(&self, request: &Request) -> Result<Outcome> {
+        let items =
+            request.documents().map(|document| self.open.item(&document)).collect::<Result<Vec<_>>>()?;
+        let mut sending = Sending { lane: self, items, outcome: Outcome::default() };
+        sending.run().await?;
+        Ok(sending.outcome())
     }
 }
 
@@ -260,7 +279,7 @@ impl Sending<'_> {
     async fn apply(&mut self, part: &Range<usize>, answers: &[Answer<'_>], is_atomic: bool) -> Result<()> {
         let mut is_gone = false;
         let mut innocent = Vec::new();
-        let mut is_throttled = false;
+        let before = self.outcome.throttled;
         for (index, answer) in part.clone().zip(answers) {
             let fate = judge(self.items[index].verb, answer);
             let place = index as u32;
@@ -269,8 +288,7 @@ impl Sending<'_> {
                 Fate::Rejected(reason) => self.outcome.rejected.push((place, reason)),
                 Fate::Retry => self.outcome.retry.push(place),
                 Fate::Throttled(wait) => {
-                    is_throttled = true;
-                    self.outcome.throttled = self.outcome.throttled.max(Some(wait));
+                    self.throttled(1, wait);
                     self.outcome.retry.push(place);
                 }
                 Fate::Gone => {
@@ -284,7 +302,7 @@ impl Sending<'_> {
         if is_gone {
             self.lane.open.refresh().await?;
         }
-        if is_throttled || !is_atomic {
+        if self.outcome.throttled != before || !is_atomic {
             self.outcome.retry.extend(innocent.iter().map(|index| *index as u32));
             return Ok(());
         }
@@ -314,8 +332,7 @@ impl Sending<'_> {
         self.outcome.request_units += reply.request_units;
         match reply.status {
             429 => {
-                let wait = reply.retry_after.unwrap_or(UNTOLD_WAIT);
-                self.outcome.throttled = self.outcome.throttled.max(Some(wait));
+                self.throttled(part.len(), reply.retry_after.unwrap_or(UNTOLD_WAIT));
                 self.outcome.retry.extend(part.clone().map(|index| index as u32));
                 Ok(())
             }
@@ -336,13 +353,19 @@ impl Sending<'_> {
             .with("lane", self.lane.state.id)
     }
 
-    /// These documents go again, because of `error`.
+    /// These documents go again, because of `error`, though they were not sent.
     fn put_off(&mut self, left: impl Iterator<Item = usize>, error: &Error) {
         if error.kind() == ErrorKind::Throttled {
-            let wait = error.retry_after().unwrap_or(UNTOLD_WAIT);
-            self.outcome.throttled = self.outcome.throttled.max(Some(wait));
+            self.throttled(0, error.retry_after().unwrap_or(UNTOLD_WAIT));
         }
         self.outcome.retry.extend(left.map(|index| index as u32));
+    }
+
+    /// The service said to wait, and has sent so many documents back.
+    fn throttled(&mut self, documents: usize, wait: Duration) {
+        let throttled = self.outcome.throttled.get_or_insert_default();
+        throttled.documents += documents as u32;
+        throttled.wait = throttled.wait.max(wait);
     }
 
     fn halve(&self, part: &Range<usize>, parts: &mut Vec<Range<usize>>) {

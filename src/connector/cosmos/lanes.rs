@@ -16,26 +16,40 @@ pub(super) struct Lanes {
     starts: Vec<(Epk, LaneId)>,
 }
 
+/// A physical partition that became a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Added {
+    pub(super) id: String,
+    /// The lane that was divided; none of the first lanes.
+    pub(super) parent: Option<LaneId>,
+}
+
 impl Lanes {
     /// Takes over what there is now. Returns the partitions that became lanes, in the order of their lanes.
-    pub(super) fn update(&mut self, ranges: &[Range]) -> Vec<String> {
+    pub(super) fn update(&mut self, ranges: &[Range]) -> Vec<Added> {
         let known = self.ids.len();
+        let parent = |range: &Range| (known > 0).then(|| self.lane(&range.min));
+        let is_new = |range: &&Range| !self.ids.iter().any(|(id, _)| *id == range.id);
+        let mut added: Vec<(Epk, Added)> = ranges
+            .iter()
+            .filter(is_new)
+            .map(|range| (range.min.clone(), Added { id: range.id.clone(), parent: parent(range) }))
+            .collect();
+        // In the order of the key space: the children of one parent lie side by side.
+        added.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let added: Vec<Added> = added.into_iter().map(|(_, added)| added).collect();
         for (id, is_open) in &mut self.ids {
             // A partition that was divided never comes back.
             *is_open &= ranges.iter().any(|range| range.id == *id);
         }
-        for range in ranges {
-            if !self.ids.iter().any(|(id, _)| *id == range.id) {
-                self.ids.push((range.id.clone(), true));
-            }
-        }
+        self.ids.extend(added.iter().map(|added| (added.id.clone(), true)));
         let open = |range: &Range| {
             let lane = self.ids.iter().position(|(id, is_open)| *is_open && *id == range.id)?;
             Some((range.min.clone(), lane as LaneId))
         };
         self.starts = ranges.iter().filter_map(open).collect();
         self.starts.sort_unstable();
-        self.ids[known..].iter().map(|(id, _)| id.clone()).collect()
+        added
     }
 
     /// The open lane in whose range the place lies.
@@ -63,20 +77,23 @@ mod tests {
     #[test]
     fn a_divided_lane_closes_and_its_children_come_behind_all_others() {
         let mut lanes = Lanes::default();
-        assert_eq!(lanes.update(&[range("0", "", "1F"), range("1", "1F", "FF")]), ["0", "1"]);
+        let update = |lanes: &mut Lanes, ranges: &[Range]| {
+            lanes.update(ranges).into_iter().map(|added| (added.id, added.parent)).collect::<Vec<_>>()
+        };
+        let added = |id: &str, parent| (id.to_owned(), parent);
+        let first = update(&mut lanes, &[range("0", "", "1F"), range("1", "1F", "FF")]);
+        assert_eq!(first, [added("0", None), added("1", None)]);
         let at = |lanes: &Lanes, hex| lanes.lane(&Epk::from_hex(hex).unwrap());
         assert_eq!([at(&lanes, ""), at(&lanes, "1EFF"), at(&lanes, "1F"), at(&lanes, "3FAA")], [0, 0, 1, 1]);
 
         let divided = [range("2", "", "0F"), range("3", "0F", "1F"), range("1", "1F", "FF")];
-        assert_eq!(lanes.update(&divided), ["2", "3"]);
+        assert_eq!(update(&mut lanes, &divided), [added("2", Some(0)), added("3", Some(0))]);
         assert_eq!([at(&lanes, ""), at(&lanes, "1EFF"), at(&lanes, "1F")], [2, 3, 1]);
         assert_eq!([0, 1, 2, 3, 4].map(|lane| lanes.is_open(lane)), [false, true, true, true, false]);
 
-        assert_eq!(lanes.update(&divided), [""; 0], "nothing new");
-        assert_eq!(
-            lanes.update(&[range("3", "0F", "1F"), range("4", "1F", "FF"), range("2", "", "0F")]),
-            ["4"]
-        );
+        assert_eq!(update(&mut lanes, &divided), [], "nothing new");
+        let last = update(&mut lanes, &[range("3", "0F", "1F"), range("4", "1F", "FF"), range("2", "", "0F")]);
+        assert_eq!(last, [added("4", Some(1))]);
         assert_eq!([at(&lanes, "10"), at(&lanes, "20")], [3, 4]);
     }
 }

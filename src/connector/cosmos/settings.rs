@@ -3,7 +3,7 @@
 use crate::connector::cosmos::account::{self, Account, Role};
 use crate::connector::cosmos::container::Shape;
 use crate::connector::cosmos::limits::DOCUMENT_BYTES;
-use crate::connector::cosmos::{CosmosSink, CosmosSource};
+use crate::connector::cosmos::{CosmosSink, CosmosSource, MaxRu};
 use crate::connector::registry::Connector;
 use crate::connector::sink::Sink;
 use crate::connector::source::Source;
@@ -36,6 +36,7 @@ pub const CONNECTOR: Connector = Connector {
         ("vector_policy", "JSON text, for a container that is created"),
         ("request_documents", "most documents in a request"),
         ("request_bytes", "most bytes in a request"),
+        ("max_ru", "most request units per second, as 5000, or as a share of the container's, as \"80%\"; also --max-ru"),
         ("priority", "high or low: who is throttled first (default: as the account says)"),
         ("throughput_bucket", "the container's bucket of throughput to be taken from, 1 to 5; 0 is none"),
         ("on_lossy_number", "reject, keep or string: what becomes of a number that a double cannot hold"),
@@ -127,6 +128,8 @@ pub struct TargetOptions {
     pub request_documents: usize,
     /// Most bytes in a request.
     pub request_bytes: usize,
+    /// The most request units per second that a run may spend.
+    pub max_ru: Option<MaxRu>,
     /// How the service ranks the requests.
     pub priority: Option<Priority>,
     /// The bucket of throughput.
@@ -153,6 +156,7 @@ impl TargetOptions {
             shape: Shape::default(),
             request_documents: REQUEST_DOCUMENTS as usize,
             request_bytes: REQUEST_BYTES as usize,
+            max_ru: None,
             priority: None,
             throughput_bucket: None,
             on_lossy_number: OnLossyNumber::default(),
@@ -179,6 +183,8 @@ fn sink_from_settings(section: &mut Section) -> Option<Box<dyn Sink>> {
     let shape = Shape::read(section);
     let request_documents = section.count_or("request_documents", 1..=REQUEST_DOCUMENTS, REQUEST_DOCUMENTS);
     let request_bytes = section.bytes_or("request_bytes", 1..=DOCUMENT_BYTES as u64, REQUEST_BYTES);
+    let wanted = "request units per second such as 5000, or a share such as \"80%\"";
+    let max_ru = section.parsed("max_ru", wanted, MaxRu::parse);
     let priorities = [("as-account", None), ("high", Some(Priority::High)), ("low", Some(Priority::Low))];
     let priority = section.choice("priority", &priorities, "as-account");
     let bucket = section.count_or("throughput_bucket", 0..=5, 0);
@@ -199,6 +205,7 @@ fn sink_from_settings(section: &mut Section) -> Option<Box<dyn Sink>> {
         shape: shape?,
         request_documents: request_documents as usize,
         request_bytes: request_bytes as usize,
+        max_ru,
         priority: priority?,
         throughput_bucket: (bucket > 0).then_some(bucket as u32),
         on_lossy_number: on_lossy_number?,

@@ -6,7 +6,8 @@
 use crate::connector::cosmos::bulk::{self, Item};
 use crate::connector::cosmos::client::{Client, Container, Range, Verb};
 use crate::connector::cosmos::lane::{CosmosLane, LaneState};
-use crate::connector::cosmos::lanes::Lanes;
+use crate::connector::cosmos::lanes::{Added, Lanes};
+use crate::connector::cosmos::pace::Pace;
 use crate::connector::cosmos::{
     CosmosSource, Encoder, Mode, OnLossyNumber, TargetOptions, limits, numbers, system,
 };
@@ -42,6 +43,9 @@ pub(super) struct Open {
     pub(super) container: Container,
     pub(super) options: Arc<TargetOptions>,
     pub(super) bulk: Trial,
+    pub(super) pace: Pace,
+    /// Request units per second that the container has, if that can be known.
+    throughput: Option<f64>,
     definition: PartitionKeyDefinition,
     lanes: RwLock<Lanes>,
     states: RwLock<Vec<Arc<LaneState>>>,
@@ -70,7 +74,8 @@ impl CosmosSink {
         let definition = container.definition()?;
         self.options.shape.must_fit(&definition, &place.name())?;
         let ranges = container.ranges(false).await?;
-        let open = Open::new(container, definition, Arc::clone(&self.options), &ranges)?;
+        let throughput = client.throughput(&container).await;
+        let open = Open::new(container, definition, Arc::clone(&self.options), throughput, &ranges)?;
         Ok(Some(Arc::clone(self.open.get_or_init(|| Arc::new(open)))))
     }
 
@@ -180,6 +185,15 @@ impl Sink for CosmosSink {
         Some(Box::new(CosmosSource::new(self.options.place.clone())))
     }
 
+    fn throughput(&self) -> Option<f64> {
+        let open = self.open.get()?;
+        let cap = self.options.max_ru.and_then(|max| max.cap(open.throughput).ok());
+        match (cap, open.throughput) {
+            (Some(cap), Some(throughput)) => Some(cap.min(throughput)),
+            (cap, throughput) => cap.or(throughput),
+        }
+    }
+
     fn notice(&self) -> Option<String> {
         let is_new =
             self.open.get().is_some_and(|open| open.bulk.is_broken() && !open.told.swap(true, Relaxed));
@@ -199,11 +213,15 @@ impl Open {
         container: Container,
         definition: PartitionKeyDefinition,
         options: Arc<TargetOptions>,
+        throughput: Option<f64>,
         ranges: &[Range],
     ) -> Result<Self> {
+        let cap = options.max_ru.map(|max| max.cap(throughput)).transpose()?;
         let open = Self {
             container,
             options,
+            pace: Pace::new(cap),
+            throughput,
             bulk: Trial::default(),
             definition,
             lanes: RwLock::default(),
@@ -220,7 +238,15 @@ impl Open {
         // One after the other, and the lanes last: a route never names a lane that `lanes` does not list.
         let mut states = self.states.write().unwrap_or_else(PoisonError::into_inner);
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        for id in lanes.update(ranges) {
+        let added = lanes.update(ranges);
+        for of_one_parent in added.chunk_by(|one, other| one.parent == other.parent) {
+            let budget = self.throughput.map(|throughput| throughput / ranges.len() as f64);
+            match of_one_parent[0].parent {
+                Some(parent) => self.pace.split(parent, of_one_parent.len() as u32),
+                None => of_one_parent.iter().for_each(|_| self.pace.open(budget)),
+            }
+        }
+        for Added { id, .. } in added {
             let lane = LaneState::new(states.len() as LaneId, self.container.door(&id)?);
             states.push(Arc::new(lane));
         }

@@ -46,7 +46,7 @@ fn request(documents: &[Vec<u8>], partition: u32) -> Request {
     let mut all = Documents::default();
     documents.iter().for_each(|document| all.push(document, 0, 0));
     let range = 0..documents.len() as u32;
-    Request { segments: vec![Segment { documents: Arc::new(all), partition, range }] }
+    Request { segments: vec![Segment { documents: Arc::new(all), partition, range }], leave: None }
 }
 
 fn send(sink: &FileSink, lane: usize, documents: &[Vec<u8>]) {

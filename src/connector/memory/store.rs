@@ -14,7 +14,7 @@ use crate::connector::memory::{MemorySink, MemorySource, Options};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::document::{Document, Id, Operation};
 use crate::model::json;
-use crate::model::request::{LaneId, Outcome, Request, Route};
+use crate::model::request::{LaneId, Outcome, Request, Route, Throttled};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -218,7 +218,8 @@ impl MemoryStore {
                 continue;
             }
             if let Err(wait) = lane.take(now, cost) {
-                outcome.throttled = Some(wait);
+                let documents = request.len() as u32 - index;
+                outcome.throttled = Some(Throttled { documents, wait });
                 outcome.retry.extend(index..request.len() as u32);
                 break;
             }

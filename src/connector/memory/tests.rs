@@ -6,7 +6,7 @@ use crate::error::{ErrorKind, Result};
 use crate::model::batch::{BatchLimit, Next};
 use crate::model::document::Documents;
 use crate::model::partition::Stretch;
-use crate::model::request::{Outcome, Request, Segment};
+use crate::model::request::{Outcome, Request, Segment, Throttled};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ fn request(documents: &[String]) -> Request {
     let mut buffer = Documents::default();
     documents.iter().zip(0..).for_each(|(document, at)| buffer.push(document.as_bytes(), at, at as u32));
     let range = 0..documents.len() as u32;
-    Request { segments: vec![Segment { documents: Arc::new(buffer), partition: 0, range }] }
+    Request { segments: vec![Segment { documents: Arc::new(buffer), partition: 0, range }], leave: None }
 }
 
 fn numbered(ids: std::ops::Range<u32>) -> Request {
@@ -51,7 +51,8 @@ async fn a_lane_gives_its_budget_each_second_and_says_when_to_come_back() {
     prepare(&store).await;
     let outcome = send(&store, 0, numbered(0..10)).await.unwrap();
     assert_eq!(outcome.retry, (3..10).collect::<Vec<_>>(), "the third overshoots");
-    assert_eq!(outcome.throttled, Some(Duration::from_millis(990)));
+    let wait = Duration::from_millis(990);
+    assert_eq!(outcome.throttled, Some(Throttled { documents: 7, wait }));
     assert_eq!(outcome.request_units, 30.0);
 
     tokio::time::sleep(Duration::from_millis(990)).await;

@@ -46,7 +46,7 @@ async fn send(sink: &SqliteSink, documents: &[&str], operation: Operation) -> Re
     buffer.spans.iter_mut().for_each(|span| span.operation = operation);
     let range = 0..documents.len() as u32;
     let segment = Segment { documents: Arc::new(buffer), partition: 0, range };
-    sink.lanes()[0].send(Request { segments: vec![segment] }).await
+    sink.lanes()[0].send(Request { segments: vec![segment], leave: None }).await
 }
 
 /// Documents, and the reasons of rejects, over all partitions.

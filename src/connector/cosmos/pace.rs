@@ -1,0 +1,154 @@
+//! The container's request-unit account, kept for the lanes: what they may spend, and when.
+//!
+//! The rules are the room [`pacing`](crate::pacing)'s; here they meet a clock and the container. The budget of a physical partition is its share
+//! of what the container's offer says. Where there is no offer to read (the throughput is the database's, the account is serverless, or the sign-in may not
+//! see it) a lane begins without, and finds out.
+
+use crate::connector::sink::Admission;
+use crate::error::{Error, Result};
+use crate::model::request::{LaneId, Leave, Outcome};
+use crate::pacing::{self, Answer, Pacer};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The most request units per second that a run may spend.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MaxRu {
+    /// So many.
+    Units(f64),
+    /// So much of what the container has, between 0 and 1.
+    Share(f64),
+}
+
+impl MaxRu {
+    /// From `5000` or `80%`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let number = |text: &str| text.trim().parse().ok().filter(|number: &f64| number.is_finite());
+        match text.strip_suffix('%') {
+            Some(share) => {
+                number(share).filter(|share| *share > 0.0 && *share <= 100.0).map(|s| Self::Share(s / 100.0))
+            }
+            None => number(text).filter(|units| *units >= 1.0).map(Self::Units),
+        }
+    }
+
+    /// The cap in request units per second, for a container of `throughput`.
+    pub(super) fn cap(self, throughput: Option<f64>) -> Result<f64> {
+        match (self, throughput) {
+            (MaxRu::Units(units), _) => Ok(units),
+            (MaxRu::Share(share), Some(throughput)) => Ok(share * throughput),
+            (MaxRu::Share(_), None) => {
+                let message = "a share of the throughput was asked for, and the container's is not known";
+                Err(Error::configuration("opening the container", message)
+                    .advise("give --max-ru in request units per second"))
+            }
+        }
+    }
+}
+
+/// The account of one container.
+#[derive(Debug)]
+pub(super) struct Pace {
+    started: Instant,
+    pacer: Mutex<Pacer>,
+}
+
+impl Pace {
+    /// No lanes yet.
+    pub(super) fn new(cap: Option<f64>) -> Self {
+        Self { started: Instant::now(), pacer: Mutex::new(Pacer::new(cap)) }
+    }
+
+    fn pacer(&self) -> MutexGuard<'_, Pacer> {
+        self.pacer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Opens the next lane, for a partition of this budget.
+    pub(super) fn open(&self, budget: Option<f64>) {
+        self.pacer().open(self.now(), budget);
+    }
+
+    /// The next lanes are what `parent` was divided into.
+    pub(super) fn split(&self, parent: LaneId, children: u32) {
+        self.pacer().split(self.now(), parent, children);
+    }
+
+    pub(super) fn admit(&self, lane: LaneId, documents: u32) -> Admission {
+        match self.pacer().admit(self.now(), lane, documents) {
+            pacing::Admission::Send(leave) => Admission::Send(leave),
+            pacing::Admission::Wait(until) => Admission::Wait(self.started + until),
+        }
+    }
+
+    pub(super) fn shorten(&self, leave: Leave, documents: u32) -> Option<Leave> {
+        self.pacer().shorten(leave, documents)
+    }
+
+    /// Books what became of a request. The throttled ones need not be held up by anyone else: the lane says when they may go.
+    pub(super) fn settle(&self, leave: Leave, outcome: &mut Result<Outcome>) {
+        match outcome {
+            Ok(outcome) => {
+                let throttled = outcome.throttled.unwrap_or_default();
+                let answer = Answer {
+                    request_units: outcome.request_units,
+                    throttled: throttled.documents,
+                    retry_after: outcome.throttled.map(|throttled| throttled.wait),
+                };
+                if let Some(throttled) = &mut outcome.throttled {
+                    throttled.wait = Duration::ZERO;
+                }
+                self.pacer().answered(self.now(), leave, answer);
+            }
+            // What it has cost, if anything, nobody knows.
+            Err(_) => self.pacer().lost(self.now(), leave),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::model::request::Throttled;
+
+    #[test]
+    fn a_cap_is_written_as_a_number_or_as_a_share() {
+        assert_eq!(MaxRu::parse("5000"), Some(MaxRu::Units(5000.0)));
+        assert_eq!(MaxRu::parse("80%"), Some(MaxRu::Share(0.8)));
+        for wrong in ["", "0", "-5", "0%", "101%", "many", "inf", "NaN%"] {
+            assert_eq!(MaxRu::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cap_is_a_number_or_a_share_of_what_is_known() {
+        assert_eq!(MaxRu::Units(500.0).cap(None).unwrap(), 500.0);
+        assert_eq!(MaxRu::Share(0.8).cap(Some(1000.0)).unwrap(), 800.0);
+        assert_eq!(MaxRu::Share(0.8).cap(None).unwrap_err().kind(), ErrorKind::Configuration);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_lane_waits_by_its_account_and_not_by_the_outcome() {
+        let pace = Pace::new(None);
+        pace.open(Some(400.0));
+        let Admission::Send(leave) = pace.admit(0, 10) else { panic!("it may send") };
+        assert_eq!(leave.documents, 1, "one document tells what documents cost");
+        let wait = Duration::from_millis(700);
+        let mut outcome = Ok(Outcome {
+            retry: vec![0],
+            throttled: Some(Throttled { documents: 1, wait }),
+            ..Outcome::default()
+        });
+        pace.settle(leave, &mut outcome);
+        assert_eq!(outcome.unwrap().throttled, Some(Throttled { documents: 1, wait: Duration::ZERO }));
+        let Admission::Wait(at) = pace.admit(0, 10) else { panic!("it was throttled") };
+        assert!(at >= Instant::now() + wait);
+        tokio::time::advance(at - Instant::now()).await;
+        assert!(matches!(pace.admit(0, 10), Admission::Send(_)));
+    }
+}
