@@ -21,6 +21,8 @@ pub(super) struct Partition {
     pub(super) budget: f64,
     /// Documents per second that come for it; infinite: a backlog without end.
     pub(super) arriving: f64,
+    /// They come together, once in so many seconds; zero: one by one.
+    pub(super) burst: f64,
 }
 
 /// What is played.
@@ -52,7 +54,7 @@ pub(super) struct Scene {
 impl Scene {
     /// `count` partitions of `budget` with a backlog without end.
     pub(super) fn even(count: usize, budget: f64, seed: u64) -> Self {
-        let partition = Partition { budget, arriving: f64::INFINITY };
+        let partition = Partition { budget, arriving: f64::INFINITY, burst: 0.0 };
         Self {
             partitions: vec![partition; count],
             known: false,
@@ -379,7 +381,12 @@ impl<'a> Stage<'a> {
         if arriving.is_infinite() {
             return 1000;
         }
-        (arriving * self.now as f64 / SECOND as f64 - self.given[lane]) as u32
+        let mut now = self.now as f64 / SECOND as f64;
+        let burst = self.scene.partitions[lane].burst;
+        if burst > 0.0 {
+            now = (now / burst).floor() * burst;
+        }
+        (arriving * now - self.given[lane]).max(0.0) as u32
     }
 
     /// Sends what may be sent, lanes in turn.

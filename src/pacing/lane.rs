@@ -10,11 +10,11 @@
 //! shortest way, so a window that was not full never lowers it, an idle lane learns nothing, and a window that was throttled is
 //! believed at once, in both directions: the budget is a number that is counted, not a rate that is felt out.
 
+use super::Answer;
 use super::phase::{Learnt, Phase, WINDOW};
 use super::prober::Prober;
 use super::size::{Cost, MOST};
 use super::window::Account;
-use super::Answer;
 use crate::model::request::Leave;
 use std::time::Duration;
 

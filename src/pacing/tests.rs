@@ -139,7 +139,7 @@ fn the_cap_is_shared_by_need() {
 fn little_work_lowers_no_estimate() {
     for seed in SEEDS {
         let mut scene = Scene { known: true, ..Scene::even(2, 4_000.0, seed) };
-        scene.partitions = vec![Partition { budget: 4_000.0, arriving: 57.0 }; 2];
+        scene.partitions = vec![Partition { budget: 4_000.0, arriving: 57.0, burst: 0.0 }; 2];
         let report = scene.play();
         assert_eq!(report.budgets, [Some(4_000.0); 2]);
         assert_eq!(report.most_throttled(0..69), 0.0);
@@ -147,6 +147,26 @@ fn little_work_lowers_no_estimate() {
         let unknown = Scene { known: false, ..scene }.play();
         assert_eq!(unknown.budgets, [None; 2], "nothing was throttled, so nothing is known");
         assert!((unknown.least_used(1..69) - 0.1).abs() < 0.005);
+    }
+}
+
+#[test]
+fn work_in_bursts_is_spread_over_windows() {
+    for burst in [0.7, 1.7, 3.1, 5.3] {
+        for share in [0.2, 0.4, 0.7] {
+            for known in [true, false] {
+                let mut scene = Scene { known, ..Scene::even(4, 10_000.0, 1) };
+                let partition = Partition { budget: 10_000.0, arriving: share * 10_000.0 / 7.0, burst };
+                scene.partitions = vec![partition; 4];
+                let report = scene.play();
+                let (used, throttled) = (report.least_used(10..65), report.most_throttled(10..65));
+                println!(
+                    "bursts of {burst} s, {share} of the budget: {used:.3} used, {throttled:.4} throttled"
+                );
+                // A lane that is seldom throttled meets the end of its window once before it knows it.
+                assert!(used >= 0.95 * share && throttled <= 0.015, "{used} {throttled}");
+            }
+        }
     }
 }
 
@@ -237,6 +257,28 @@ fn a_throttled_lane_waits_as_long_as_it_was_told() {
         panic!("it was throttled")
     };
     assert!(until >= Duration::from_millis(2_305) && until < Duration::from_millis(2_400), "{until:?}");
+}
+
+#[test]
+fn what_a_request_makes_no_use_of_is_given_back() {
+    let mut pacer = Pacer::new(Some(1_000.0));
+    let lane = pacer.open(Duration::ZERO, Some(1_000.0));
+    let at = |millis| Duration::from_millis(millis);
+    let send = |pacer: &mut Pacer, millis| match pacer.admit(at(millis), lane, 10) {
+        Admission::Send(leave) => leave,
+        Admission::Wait(until) => panic!("it may send, not at {until:?}"),
+    };
+    let first = send(&mut pacer, 0);
+    pacer.answered(at(5), first, Answer { request_units: 10.0, ..Answer::default() });
+    let whole = send(&mut pacer, 500);
+    assert_eq!((whole.documents, whole.expected), (10, 100.0));
+    assert_eq!(pacer.shorten(whole, 0), None);
+    assert_eq!(send(&mut pacer, 500), whole, "as if it had never been asked for");
+    let part = pacer.shorten(whole, 4).unwrap();
+    assert_eq!((part.documents, part.expected), (4, 40.0));
+    let rest = send(&mut pacer, 500);
+    assert_eq!(rest.documents, 10, "something is left of the cap, so a request may overdraw it");
+    assert!(matches!(pacer.admit(at(500), lane, 10), Admission::Wait(_)));
 }
 
 /// What the hot path works on owns no memory outside of itself, so it cannot allocate.

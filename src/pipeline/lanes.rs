@@ -264,9 +264,12 @@ impl Lanes {
 mod tests {
     use super::*;
     use crate::checkpoint::store::CheckpointStore;
+    use crate::connector::Admission;
+    use crate::model::BoxFuture;
     use crate::model::document::Documents;
     use crate::model::meter::Meter;
     use crate::model::partition::{Partition, PartitionId, Position};
+    use crate::model::request::{Leave, Outcome, Request};
     use crate::pipeline::account::{Account, Fence};
     use crate::pipeline::chunk::Chunk;
     use crate::pipeline::credits::{Credits, Standing};
@@ -383,8 +386,83 @@ mod tests {
         lanes.landed(0, &[], Some(again), Some(wait), now);
         let other = lanes.cut(MANY, &[], now).unwrap();
         assert_eq!(other.lane, 1);
-        assert_eq!((lanes.cut(MANY, &[], now).unwrap_err(), lanes.backlogged(now)), (Some(now + wait), (2, 1)));
+        assert_eq!(
+            (lanes.cut(MANY, &[], now).unwrap_err(), lanes.backlogged(now)),
+            (Some(now + wait), (2, 1))
+        );
         assert_eq!(places(&lanes.cut(MANY, &[], now + wait).unwrap().pieces), [1, 2, 3]);
+    }
+
+    /// A lane that gives leave for so many documents at a time, once a second, and notes what was made use of.
+    #[derive(Default)]
+    struct Accountant {
+        documents: u32,
+        next: std::sync::Mutex<Option<Instant>>,
+        told: std::sync::Mutex<Vec<(u32, u32)>>,
+    }
+
+    impl Lane for Accountant {
+        fn admit(&self, documents: u32) -> Admission {
+            if let Some(at) = *self.next.lock().unwrap() {
+                return Admission::Wait(at);
+            }
+            let documents = documents.min(self.documents);
+            let leave =
+                Leave { documents, lane: 0, sent: Duration::ZERO, expected: 0.0, window: 0, probe: false };
+            Admission::Send(leave)
+        }
+
+        fn shorten(&self, leave: Leave, documents: u32) -> Option<Leave> {
+            self.told.lock().unwrap().push((leave.documents, documents));
+            (documents > 0).then_some(Leave { documents, ..leave })
+        }
+
+        fn send(&self, _: Request) -> BoxFuture<'_, crate::error::Result<Outcome>> {
+            Box::pin(async { Ok(Outcome::default()) })
+        }
+    }
+
+    #[test]
+    fn a_lane_that_keeps_account_cuts_its_requests_and_is_asked_again_at_its_time_or_after_an_answer() {
+        let now = Instant::now();
+        let target = Arc::new(Accountant { documents: 2, ..Accountant::default() });
+        let targets: [Arc<dyn Lane>; 1] = [Arc::clone(&target) as _];
+        let mut lanes = lanes(1, CUT, &[1, 2, 3, 3, 4]);
+        let first = lanes.cut(MANY, &targets, now).unwrap();
+        assert_eq!((places(&first.pieces), first.leave.map(|leave| leave.documents)), (vec![1, 2], Some(2)));
+        let second = lanes.cut(MANY, &targets, now).unwrap();
+        assert_eq!(
+            (places(&second.pieces), second.leave.map(|leave| leave.documents)),
+            (vec![3, 4], Some(2))
+        );
+        // Only the document that waits for its elder is left: nothing is asked for it.
+        assert_eq!(lanes.cut(MANY, &targets, now).unwrap_err(), None);
+
+        let (one, two) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
+        *target.next.lock().unwrap() = Some(one);
+        lanes.push(0, Piece::whole(chunk(&[5])));
+        assert_eq!((lanes.cut(MANY, &targets, now).unwrap_err(), lanes.backlogged(now)), (Some(one), (1, 1)));
+        *target.next.lock().unwrap() = Some(two);
+        assert_eq!(lanes.cut(MANY, &targets, now).unwrap_err(), Some(one), "it is not asked before its time");
+        assert_eq!(lanes.cut(MANY, &targets, one).unwrap_err(), Some(two));
+        *target.next.lock().unwrap() = None;
+        land(&mut lanes, &first, now);
+        assert_eq!(places(&lanes.cut(MANY, &targets, now).unwrap().pieces), [5], "an answer has made room");
+        assert_eq!(target.told.lock().unwrap().len(), 0, "all leaves were made use of");
+    }
+
+    #[test]
+    fn a_leave_that_cannot_be_filled_goes_back() {
+        let now = Instant::now();
+        let target = Arc::new(Accountant { documents: 9, ..Accountant::default() });
+        let targets: [Arc<dyn Lane>; 1] = [Arc::clone(&target) as _];
+        let mut lanes = lanes(1, Cut { bytes: 20, ..CUT }, &[1, 2, 3]);
+        assert_eq!(lanes.cut(MANY, &targets, now).unwrap().leave.map(|leave| leave.documents), Some(2));
+        lanes.push(0, Piece::whole(chunk(&[1])));
+        assert_eq!(places(&lanes.cut(MANY, &targets, now).unwrap().pieces), [3]);
+        lanes.push(0, Piece::whole(chunk(&[2])));
+        assert!(lanes.cut(MANY, &targets, now).is_err(), "it waits for its elder");
+        assert_eq!(*target.told.lock().unwrap(), [(3, 2), (2, 1), (1, 0)]);
     }
 
     #[test]

@@ -244,7 +244,8 @@ mod tests {
       same key      1 document holds a key twice; the last one counts
       resumed       500 000 documents done by earlier runs
       throughput    75 000 documents/s (goal 20 000), 37.2 MiB/s
-      requests      15 000, 3 throttled, 1 sent again, 1 234 RU
+      requests      15 000, 3 throttled, 1 sent again
+      request units 1 234, 62/s of 500/s (12%), 120 documents throttled (0.01%)
       latency       p50 1.20 ms, p95 4.80 ms, p99 12.30 ms, max 250.00 ms
       hottest lane  lane 3, 31.7% of the documents
       memory        61.0 MiB at most, 31.0 MiB reserved for documents at most
@@ -329,7 +330,9 @@ mod tests {
       "requests": 15000,
       "throttled": 3,
       "retried": 1,
+      "throttled_documents": 120,
       "request_units": 1234.4,
+      "throughput": 500.0,
       "request_latency": {
         "count": 15000,
         "p50_ms": 1.2,

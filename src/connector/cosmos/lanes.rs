@@ -92,7 +92,8 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 4].map(|lane| lanes.is_open(lane)), [false, true, true, true, false]);
 
         assert_eq!(update(&mut lanes, &divided), [], "nothing new");
-        let last = update(&mut lanes, &[range("3", "0F", "1F"), range("4", "1F", "FF"), range("2", "", "0F")]);
+        let last =
+            update(&mut lanes, &[range("3", "0F", "1F"), range("4", "1F", "FF"), range("2", "", "0F")]);
         assert_eq!(last, [added("4", Some(1))]);
         assert_eq!([at(&lanes, "10"), at(&lanes, "20")], [3, 4]);
     }

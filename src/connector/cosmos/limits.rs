@@ -115,7 +115,10 @@ mod tests {
     #[test]
     fn an_id_is_a_short_string_without_what_an_address_cannot_carry() {
         let refused = |text: &str| id(&document(text.as_bytes())).unwrap_err();
-        assert_eq!(refused(r#"{"Id":"a"}"#), "no id: field \"id\" is missing");
+        assert_eq!(
+            refused(r#"{"Id":"a"}"#),
+            "no id: field \"id\" is missing; [id] from = \"position\" makes one"
+        );
         assert_eq!(refused(r#"{"id":7}"#), "illegal id: Cosmos takes a string, found 7");
         assert_eq!(refused(r#"{"id":""}"#), "illegal id: it is empty");
         assert_eq!(refused(r#"{"id":"a\u002fb"}"#), "illegal id: it holds '/', which no address can carry");

@@ -36,7 +36,10 @@ pub const CONNECTOR: Connector = Connector {
         ("vector_policy", "JSON text, for a container that is created"),
         ("request_documents", "most documents in a request"),
         ("request_bytes", "most bytes in a request"),
-        ("max_ru", "most request units per second, as 5000, or as a share of the container's, as \"80%\"; also --max-ru"),
+        (
+            "max_ru",
+            "most request units per second, as 5000, or as a share of the container's, as \"80%\"; also --max-ru",
+        ),
         ("priority", "high or low: who is throttled first (default: as the account says)"),
         ("throughput_bucket", "the container's bucket of throughput to be taken from, 1 to 5; 0 is none"),
         ("on_lossy_number", "reject, keep or string: what becomes of a number that a double cannot hold"),
