@@ -43,7 +43,7 @@ pub async fn verify(job: Job) -> Result<Verification> {
 
 async fn check_and_compare(job: &Job) -> Result<Verification> {
     job.source.check().await?;
-    compare(job).await
+    Box::pin(compare(job)).await
 }
 
 /// What a run does at its end if its job is to be verified: the comparison becomes part of the summary, and how it came out of how the run ended.
