@@ -206,7 +206,7 @@ fn mistakes_in_a_strategy_are_told_all_at_once_with_the_nearest_name() {
     "#);
     insta::assert_snapshot!(place.docferry("migrate --strategy quickstat").messages(), @r#"
     exit code 78
-    error: reading the settings: flag --strategy: unknown strategy "quickstat", shipped are quickstart, movies-to-sqlite, movies-to-jsonl, flights-to-sqlite, flights-to-jsonl; a file of your own is a path with .toml; did you mean "quickstart"?
+    error: reading the settings: flag --strategy: unknown strategy "quickstat", shipped are quickstart, quickstart-sqlite, movies-to-sqlite, movies-to-jsonl, flights-to-sqlite, flights-to-jsonl; a file of your own is a path with .toml; did you mean "quickstart"?
       try: correct what the message names; `docferry show` prints every setting with its origin
     "#);
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 fn lists_name_what_is_built_in() {
     let place = Place::new();
     insta::assert_snapshot!(place.succeed("list strategies").out, @r#"
-    quickstart         bundled sample of service orders to SQLite, to see docferry at work
+    quickstart         bundled sample of service orders to a local Azure Cosmos DB simulator, and verified there
+    quickstart-sqlite  bundled sample of service orders to SQLite, to see docferry at work
     movies-to-sqlite   vega's movies data set (a JSON array) to SQLite
     movies-to-jsonl    vega's movies data set (a JSON array) to one document a line
     flights-to-sqlite  vega's flights data set (a JSON array) to SQLite
@@ -81,11 +82,11 @@ fn show_prints_every_setting_with_its_origin() {
     let place = Place::new();
     let mut command = place.command();
     // What depends on the number of cores is fixed.
-    command.args("show --strategy quickstart --transformers 3 --readers 2".split(' '));
+    command.args("show --strategy quickstart-sqlite --transformers 3 --readers 2".split(' '));
     command.env("AUTO_SCALING_MIN_WORKERS", "1").env("DOCFERRY_MAX_RATE", "500");
     insta::assert_snapshot!(Ran::of(&mut command).out, @r#"
     id.into = "id"                                      (built-in)
-    job = "quickstart"                                  (built-in)
+    job = "quickstart-sqlite"                           (built-in)
     run.auto_scaling = true                             (built-in)
     run.batch_documents = 2000                          (built-in)
     run.checkpoint_interval_ms = 1000                   (built-in)
@@ -98,6 +99,7 @@ fn show_prints_every_setting_with_its_origin() {
     run.request_documents = 10000                       (built-in)
     run.requests_in_flight = 8                          (built-in)
     run.transformers = 3                                (flag --transformers)
+    run.verify = false                                  (built-in)
     scaling.check_interval = 5 s                        (profile balanced)
     scaling.cooldown = 30 s                             (profile balanced)
     scaling.cpu_scale_up_threshold = 65%                (profile balanced)
@@ -111,18 +113,18 @@ fn show_prints_every_setting_with_its_origin() {
     scaling.target_error_rate = 2%                      (profile balanced)
     scaling.target_memory_usage = 75%                   (profile balanced)
     source.compression = "auto"                         (built-in)
-    source.connector = "file"                           (strategies/quickstart.toml:9:1)
+    source.connector = "file"                           (strategies/quickstart-sqlite.toml:9:1)
     source.duplicates = "unordered"                     (built-in)
     source.format = "auto"                              (built-in)
     source.partition_bytes = 67108864                   (built-in)
-    source.path = "bundled:service_orders.jsonl.zst"    (strategies/quickstart.toml:10:1)
+    source.path = "bundled:service_orders.jsonl.zst"    (strategies/quickstart-sqlite.toml:10:1)
     state = ".docferry"                                 (built-in)
-    target.columns = ["orderNumber", "status", "priority", "total"]    (strategies/quickstart.toml:24:1)
-    target.connector = "sqlite"                         (strategies/quickstart.toml:21:1)
+    target.columns = ["orderNumber", "status", "priority", "total"]    (strategies/quickstart-sqlite.toml:24:1)
+    target.connector = "sqlite"                         (strategies/quickstart-sqlite.toml:21:1)
     target.id_field = "id"                              (built-in)
-    target.path = "quickstart.db"                       (strategies/quickstart.toml:22:1)
+    target.path = "quickstart.db"                       (strategies/quickstart-sqlite.toml:22:1)
     target.synchronous = "normal"                       (built-in)
-    target.table = "service_orders"                     (strategies/quickstart.toml:23:1)
+    target.table = "service_orders"                     (strategies/quickstart-sqlite.toml:23:1)
     "#);
 }
 
@@ -214,9 +216,9 @@ fn a_pipe_goes_through() {
 }
 
 #[test]
-fn the_first_command_works_in_an_empty_folder() {
+fn the_sample_goes_to_sqlite_too() {
     let place = Place::new();
-    let ran = place.succeed("migrate --strategy quickstart");
+    let ran = place.succeed("migrate --strategy quickstart-sqlite");
     assert_eq!(ran.out, "");
     assert!(ran.row("written").starts_with("5 000, "), "{}", ran.err);
     let rows: u32 = place
@@ -224,7 +226,7 @@ fn the_first_command_works_in_an_empty_folder() {
         .query_row("SELECT count(DISTINCT id) FROM service_orders", [], |row| row.get(0))
         .unwrap();
     assert_eq!(rows, 5_000);
-    place.succeed("verify --strategy quickstart");
+    place.succeed("verify --strategy quickstart-sqlite");
 }
 
 /// Commands that are printed are pasted: a shell finds in them the very words that were meant.

@@ -54,6 +54,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "tuner",
             "report",
             "config",
+            "emulator",
         ],
     ),
     ("main", &["cli", "run", "error"]),

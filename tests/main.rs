@@ -26,6 +26,9 @@ mod partition_ends;
 #[cfg(test)]
 mod place;
 #[cfg(test)]
+#[cfg(feature = "cosmos")]
+mod quickstart;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod real_input;

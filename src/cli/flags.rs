@@ -45,7 +45,12 @@ pub(super) fn asked_to_migrate(flags: &Migrate, matches: &ArgMatches) -> Asked {
         _ => Begin::Start,
     };
     let mut asked = asked(&flags.job, matches);
-    asked.run.extend(Source(matches).given("limit", flags.limit).map(|given| ("limit", given)));
+    let source = Source(matches);
+    let more = [
+        ("limit", source.given("limit", flags.limit)),
+        ("verify", source.given("verify", flags.verify.then_some(true))),
+    ];
+    asked.run.extend(more.into_iter().filter_map(|(name, given)| Some((name, given?))));
     Asked { begin, overwrite: flags.overwrite, ..asked }
 }
 
@@ -109,7 +114,10 @@ mod tests {
             asked("docferry --state s migrate --resume --readers 3 --max-rejects 1% --no-auto-scaling"),
             "Resume s flag --state max_rejects=1% flag --max-rejects, auto_scaling=false flag --no-auto-scaling, readers=3 flag --readers"
         );
-        assert_eq!(asked("docferry migrate --limit 5"), "Start limit=5 flag --limit");
+        assert_eq!(
+            asked("docferry migrate --limit 5 --verify"),
+            "Start limit=5 flag --limit, verify=true flag --verify"
+        );
         assert_eq!(
             asked("docferry migrate --state t --no-auto-scaling --auto-scaling"),
             "Start t flag --state auto_scaling=true flag --auto-scaling"

@@ -139,6 +139,9 @@ pub struct Migrate {
     /// Stop after so many documents
     #[arg(long, env = "DOCFERRY_LIMIT", hide_env = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+    /// Compare source and target when all has been moved
+    #[arg(long, env = "DOCFERRY_VERIFY", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub verify: bool,
     /// Replace a target that this job did not make
     #[arg(long, env = "DOCFERRY_OVERWRITE", hide_env = true, value_parser = FalseyValueParser::new())]
     pub overwrite: bool,

@@ -6,8 +6,9 @@ use crate::config::environment::Environment;
 use crate::config::resolve;
 use crate::error::ErrorKind;
 use crate::model::units::{Count, Counted};
-use crate::run::{self, Verification};
-use serde_json::json;
+use crate::model::verification::Verification;
+use crate::report::json::verification;
+use crate::run;
 use std::io::{self, Write};
 
 /// Compares and returns the exit code.
@@ -20,7 +21,7 @@ pub(super) fn run(
     let job = resolve(asked, environment)?;
     let found = dispatch::block_on(Box::pin(run::verify(job)))??;
     if global.json {
-        writeln!(out, "{:#}", to_json(&found))?;
+        writeln!(out, "{:#}", verification(&found))?;
     } else if !global.quiet || !found.equal {
         print(&found, out)?;
     }
@@ -63,23 +64,6 @@ fn print(found: &Verification, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn to_json(found: &Verification) -> serde_json::Value {
-    json!({
-        "version": 1,
-        "equal": found.equal,
-        "source_documents": found.source_documents,
-        "target_documents": found.target_documents,
-        // As text: 128 bits do not fit a JSON number.
-        "source_sum": format!("{:032x}", found.source_sum),
-        "target_sum": format!("{:032x}", found.target_sum),
-        "target_inconsistent": found.target_inconsistent,
-        "target_inconsistencies": found.target_inconsistencies,
-        "ambiguous": found.ambiguous,
-        "dropped": found.dropped,
-        "rejected": found.rejected,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +97,6 @@ mod tests {
       ambiguous     2 documents have an id that another partition holds with other content; which one the target keeps is a
                     matter of timing, unless the source says duplicates = "last"
     "#);
-        assert_eq!(to_json(&found)["target_sum"], "00000000000000000000000000000004");
+        assert_eq!(verification(&found)["target_sum"], "00000000000000000000000000000004");
     }
 }

@@ -30,6 +30,8 @@ pub struct Job {
     pub chain: Arc<Chain>,
     /// The job's own folder, `<state folder>/jobs/<name>`. It need not exist yet.
     pub state: PathBuf,
+    /// Where the local Cosmos endpoint keeps its data, if the job needs one: the same folder for every job of a state folder.
+    pub emulator: PathBuf,
     /// What is done about an earlier run of this job.
     pub begin: Begin,
     /// A target that is not this job's may be replaced.
@@ -44,6 +46,8 @@ pub struct Job {
     pub max_document: u64,
     /// How often a checkpoint is stored.
     pub checkpoint_interval: Duration,
+    /// Source and target are compared when everything has been moved.
+    pub verify: bool,
     /// The knobs that the run begins with, inside the bounds.
     pub knobs: Knobs,
     /// Between what the tuner may turn them; with auto-scaling off both ends are [`Job::knobs`].

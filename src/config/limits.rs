@@ -20,6 +20,7 @@ pub(crate) struct Limits {
     pub(crate) max_rate: Option<f64>,
     pub(crate) max_document: u64,
     pub(crate) checkpoint_interval: Duration,
+    pub(crate) verify: bool,
 }
 
 impl Limits {
@@ -34,6 +35,7 @@ impl Limits {
             max_rate,
             max_document: run.bytes_or("max_document", 1..=MOST_MAX_DOCUMENT, MAX_DOCUMENT),
             checkpoint_interval: Duration::from_millis(interval),
+            verify: run.boolean_or("verify", false),
         }
     }
 }

@@ -58,6 +58,11 @@ pub fn job_folder(state: &Path, name: &str) -> PathBuf {
     state.join("jobs").join(name)
 }
 
+/// The folder in which the local Cosmos endpoint keeps the data of all jobs.
+fn emulator_folder(state: &Path) -> PathBuf {
+    state.join("emulator")
+}
+
 /// Makes a job of what the user said, or says everything that is wrong with it.
 pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
     let Opened { mut root, stem, mut problems } = open_strategy(asked, environment)?;
@@ -85,6 +90,7 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
     resolved.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Job {
         state: job_folder(&place.state, &place.name),
+        emulator: emulator_folder(&place.state),
         name: place.name,
         source: Arc::from(source),
         source_name,
@@ -98,6 +104,7 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
         max_rate: pace.limits.max_rate,
         max_document: pace.limits.max_document,
         checkpoint_interval: pace.limits.checkpoint_interval,
+        verify: pace.limits.verify,
         knobs: pace.knobs,
         bounds: pace.bounds,
         ceilings: pace.scaling.ceilings,

@@ -212,7 +212,7 @@ fn what_is_asked_for_must_be_there() {
     let error = resolve(&Asked { strategy: flag("--strategy", "quickstar"), ..Asked::default() }, &cores(1))
         .unwrap_err();
     assert_eq!(error.kind().exit_code(), 78);
-    insta::assert_snapshot!(error, @r#"reading the settings: flag --strategy: unknown strategy "quickstar", shipped are quickstart, movies-to-sqlite, movies-to-jsonl, flights-to-sqlite, flights-to-jsonl; a file of your own is a path with .toml; did you mean "quickstart"?"#);
+    insta::assert_snapshot!(error, @r#"reading the settings: flag --strategy: unknown strategy "quickstar", shipped are quickstart, quickstart-sqlite, movies-to-sqlite, movies-to-jsonl, flights-to-sqlite, flights-to-jsonl; a file of your own is a path with .toml; did you mean "quickstart"?"#);
     insta::assert_snapshot!(with_file("[run\n", Asked::default(), &cores(1)).unwrap_err(), @r#"reading the settings: s.toml:1:5: syntax: unclosed table, expected `]`"#);
     insta::assert_snapshot!(with_file("run = 3\n[source]\nuri = 'null:'\nconnector = 'null'\n", Asked::default(), &cores(1)).unwrap_err(), @r#"
     reading the settings: 3 problems

@@ -178,7 +178,8 @@ pub trait Sink: Send + Sync {
         None
     }
 
-    /// A command with which a person can look at what was written, if there is one.
+    /// A command with which a person can look at what was written, if there is one. One of docferry's own is given the state folder by the
+    /// assembly.
     fn look(&self) -> Option<String> {
         None
     }

@@ -6,6 +6,7 @@ use crate::model::checkpoint::Counters;
 use crate::model::decision::Decision;
 use crate::model::knobs::Knobs;
 use crate::model::sample::Sample;
+use crate::model::verification::Verification;
 use std::time::Duration;
 
 /// Something that happened.
@@ -53,6 +54,11 @@ pub enum Event {
     },
     /// Something that the user should know and that does not stop the run.
     Warning {
+        /// What.
+        message: String,
+    },
+    /// Something that the user may like to know; nothing is amiss.
+    Notice {
         /// What.
         message: String,
     },
@@ -198,6 +204,8 @@ pub struct Summary {
     pub hottest_lane: Option<(String, f64)>,
     /// Where the reject file is, if it is not empty.
     pub rejects_file: Option<String>,
+    /// What a comparison of source and target found, if one was asked for and came to its end.
+    pub verification: Option<Verification>,
     /// The knobs at the end.
     pub knobs: Knobs,
     /// How often the tuner turned a knob.

@@ -26,6 +26,7 @@ pub mod settings;
 pub mod shell;
 pub mod standard;
 pub mod units;
+pub mod verification;
 
 pub use blocking::blocking;
 

@@ -7,6 +7,7 @@ use super::{View, summary};
 use crate::model::event::{Event, Progress, Started};
 use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::{PoolUse, Sample};
+use crate::model::verification::Verification;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -69,6 +70,7 @@ fn fields(event: &Event) -> (&'static str, Value) {
             ("checkpoint_saved", json!({ "generation": generation, "documents": documents }))
         }
         Event::Warning { message } => ("warning", json!({ "message": message })),
+        Event::Notice { message } => ("notice", json!({ "message": message })),
         Event::Stopping { reason } => ("stopping", json!({ "reason": reason })),
         Event::Finished(finished) => ("finished", summary::to_json(finished)),
     }
@@ -125,6 +127,24 @@ fn measured(sample: &Sample) -> Value {
     })
 }
 
+/// What a comparison of source and target found.
+pub fn verification(found: &Verification) -> Value {
+    json!({
+        "version": 1,
+        "equal": found.equal,
+        "source_documents": found.source_documents,
+        "target_documents": found.target_documents,
+        // As text: 128 bits do not fit a JSON number.
+        "source_sum": format!("{:032x}", found.source_sum),
+        "target_sum": format!("{:032x}", found.target_sum),
+        "target_inconsistent": found.target_inconsistent,
+        "target_inconsistencies": found.target_inconsistencies,
+        "ambiguous": found.ambiguous,
+        "dropped": found.dropped,
+        "rejected": found.rejected,
+    })
+}
+
 /// Every knob under its own word.
 pub(super) fn knobs(knobs: &Knobs) -> Value {
     Knob::ALL.iter().map(|knob| (knob.as_str().to_owned(), Value::from(knobs.get(*knob)))).collect()
@@ -162,6 +182,7 @@ mod tests {
     partition_finished {"partition":"orders.jsonl:0"}
     checkpoint_saved {"generation":7,"documents":700000}
     warning {"message":"checkpoint.json is damaged"}
+    notice {"message":"this is a trial"}
     stopping {"reason":"SIGINT"}
     "#);
     }

@@ -69,6 +69,7 @@ mod tests {
     request failed, next attempt in 50 ms (attempt 1 failed): sending a request: timed out
     tuner: readers 2 -> 4 (probe: readers 98% busy), 97% sure
     warning: checkpoint.json is damaged
+    note: this is a trial
     stopping (SIGINT): waiting for requests already sent; a second signal stops at once
     "#);
     }
@@ -85,6 +86,7 @@ mod tests {
     partition orders.jsonl:0 finished
     checkpoint 7: 700 000 documents safe
     warning: checkpoint.json is damaged
+    note: this is a trial
     stopping (SIGINT): waiting for requests already sent; a second signal stops at once
     "#);
     }

@@ -73,6 +73,7 @@ impl Record {
             Event::Started(_)
             | Event::PartitionFinished { .. }
             | Event::Warning { .. }
+            | Event::Notice { .. }
             | Event::Stopping { .. }
             | Event::Finished(_) => false,
         };

@@ -6,6 +6,7 @@ use crate::model::event::{Ending, Event, Progress, Quantiles, Started, Summary};
 use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::{PoolUse, Sample};
 use crate::model::units::MIB;
+use crate::model::verification::Verification;
 use std::time::Duration;
 
 const KNOBS: Knobs = Knobs {
@@ -64,10 +65,27 @@ pub(super) fn summary() -> Summary {
         throughput: Some(500.0),
         hottest_lane: Some(("lane 3".into(), 0.317)),
         rejects_file: Some(".docferry/jobs/orders/rejects.jsonl".into()),
+        verification: Some(verification()),
         knobs: KNOBS,
         decisions: 1,
         is_resumable: true,
         limit: None,
+    }
+}
+
+/// Of a target that holds what it should.
+pub(super) fn verification() -> Verification {
+    Verification {
+        source_documents: 1_999_848,
+        target_documents: 1_999_848,
+        source_sum: 5,
+        target_sum: 5,
+        target_inconsistent: Vec::new(),
+        target_inconsistencies: 0,
+        ambiguous: 0,
+        equal: true,
+        dropped: 100,
+        rejected: 2,
     }
 }
 
@@ -135,6 +153,7 @@ pub(super) fn events() -> Vec<Event> {
         Event::PartitionFinished { partition: "orders.jsonl:0".into() },
         Event::CheckpointSaved { generation: 7, documents: 700_000 },
         Event::Warning { message: "checkpoint.json is damaged".into() },
+        Event::Notice { message: "this is a trial".into() },
         Event::Stopping { reason: "SIGINT".into() },
         Event::Finished(Box::new(summary())),
     ]

@@ -22,6 +22,7 @@ pub(super) fn sentence(event: &Event, verbosity: Verbosity) -> Option<String> {
             )
         }
         Event::Warning { message } => format!("warning: {message}"),
+        Event::Notice { message } => format!("note: {message}"),
         Event::Stopping { reason } => {
             format!("stopping ({reason}): waiting for requests already sent; a second signal stops at once")
         }

@@ -1,8 +1,9 @@
 //! What a run did, as a table for a person and as `summary.json` for programs.
 
-use super::json::{knobs, seconds};
+use super::json::{self, knobs, seconds};
 use crate::model::event::{Ending, Summary};
 use crate::model::units::{Bytes, Count, Counted, Elapsed};
+use crate::model::verification::Verification;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::Duration;
@@ -100,8 +101,16 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
     rows.push(("cpu", format!("{}, {per_cpu_second} documents per CPU-second", Elapsed(summary.cpu))));
     rows.push(("tuner", tuner(summary)));
     rows.push(("time", Elapsed(summary.elapsed).to_string()));
+    rows.extend(summary.verification.as_ref().map(|found| ("verified", verified(found))));
     rows.extend(summary.look.clone().map(|look| ("look at it", look)));
     rows
+}
+
+fn verified(found: &Verification) -> String {
+    match found.equal {
+        true => format!("source and target are equal, {}", Counted(found.target_documents, "document")),
+        false => "source and target differ".to_owned(),
+    }
 }
 
 fn rejected(summary: &Summary) -> String {
@@ -203,6 +212,7 @@ pub fn to_json(summary: &Summary) -> Value {
         "limit": summary.limit,
         "hottest_lane": summary.hottest_lane.as_ref().map(|(lane, share)| json!({ "lane": lane, "share": share })),
         "rejects_file": summary.rejects_file,
+        "verification": summary.verification.as_ref().map(json::verification),
         "knobs": knobs(&summary.knobs),
         "decisions": summary.decisions,
     })
@@ -252,6 +262,7 @@ mod tests {
       cpu           30.0 s, 50 000 documents per CPU-second
       tuner         1 decision, pools 2/4/8 at the end
       time          20.0 s
+      verified      source and target are equal, 1 999 848 documents
     "#);
     }
 
@@ -346,6 +357,19 @@ mod tests {
         "share": 0.317
       },
       "rejects_file": ".docferry/jobs/orders/rejects.jsonl",
+      "verification": {
+        "version": 1,
+        "equal": true,
+        "source_documents": 1999848,
+        "target_documents": 1999848,
+        "source_sum": "00000000000000000000000000000005",
+        "target_sum": "00000000000000000000000000000005",
+        "target_inconsistent": [],
+        "target_inconsistencies": 0,
+        "ambiguous": 0,
+        "dropped": 100,
+        "rejected": 2
+      },
       "knobs": {
         "readers": 2,
         "transformers": 4,

@@ -2,11 +2,13 @@
 
 mod begin;
 mod changes;
+#[cfg_attr(not(feature = "cosmos"), path = "no_local.rs")]
+mod local;
 mod signals;
 mod verify;
 mod watch;
 
-pub use verify::{Verification, verify};
+pub use verify::verify;
 
 use crate::checkpoint::store::CheckpointStore;
 use crate::config::STATE_FOLDER;
@@ -21,6 +23,7 @@ use crate::observe::host::Host;
 use crate::pipeline::{Ended, Options, Parts, Pipeline, Stop, StopReason};
 use crate::rejects::{REJECTS_FILE, RejectLog};
 use begin::Beginning;
+use local::Local;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +33,16 @@ use tokio::sync::watch as knob_watch;
 /// Runs a job to its end, or until a signal stops it. A run that began always yields a summary, however it ended; an error means that
 /// it did not begin.
 pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary> {
+    let local = Local::offer(&job, Some(events.clone()));
+    let outcome = Box::pin(migrate_and_verify(&job, &events)).await;
+    local.stop().await;
+    let summary = outcome?;
+    let _ = events.send(Event::Finished(Box::new(summary.clone())));
+    Ok(summary)
+}
+
+async fn migrate_and_verify(job: &Job, events: &UnboundedSender<Event>) -> Result<Summary> {
+    verify::refuse_unverifiable(job)?;
     let began = Instant::now();
     // From the first moment: a target that takes seconds to open must not make a polite signal a deadly one.
     let stop = Arc::new(Stop::default());
@@ -37,7 +50,16 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
         let _ = events.send(Event::Warning { message });
     }
     signals::listen(Arc::clone(&stop)).await?;
-    let beginning = begin::begin(&job, &events).await?;
+    let beginning = begin::begin(job, events).await?;
+    Box::pin(carry_out(job, beginning, (began, stop), events)).await
+}
+
+async fn carry_out(
+    job: &Job,
+    beginning: Beginning,
+    (began, stop): (Instant, Arc<Stop>),
+    events: &UnboundedSender<Event>,
+) -> Result<Summary> {
     let Beginning { _lock, first, partitions, is_resume, store, run } = beginning;
     let meter = Arc::new(Meter::default());
     let (knobs, follow) = knob_watch::channel(job.knobs);
@@ -47,10 +69,12 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
         is_resume,
         total_bytes,
         total_documents: partitions.iter().map(|partition| partition.documents).sum(),
-        ..started(&job, &run, partitions.len(), resumed)
+        ..started(job, &run, partitions.len(), resumed)
     }));
     if first.finished {
-        return Ok(finished_before(&job, run, &first, began, &events));
+        let mut summary = finished_before(job, run, &first, began);
+        verify::at_the_end(job, &stop, events, &mut summary).await;
+        return Ok(summary);
     }
     let rejects = RejectLog::open(&job.state, first.rejects_length)?;
     let parts = Parts {
@@ -71,30 +95,23 @@ pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary
     };
     let pipeline = Pipeline::new(parts, first, store, rejects, events.clone());
     let watching =
-        watch::Watch::new(&job, Arc::clone(&meter), pipeline.counters(), knobs, events.clone(), total_bytes);
+        watch::Watch::new(job, Arc::clone(&meter), pipeline.counters(), knobs, events.clone(), total_bytes);
     let (ended, watched) = watching.during(pipeline.run()).await;
-    let mut summary = summary(&job, run, &meter, &ended);
+    let mut summary = summary(job, run, &meter, &ended);
     (summary.resumed, summary.elapsed) = (resumed, began.elapsed());
     (summary.knobs, summary.decisions) = (watched.knobs, watched.decisions);
-    summary.ending = ending(&job, ended, &summary);
-    let _ = events.send(Event::Finished(Box::new(summary.clone())));
+    summary.ending = ending(job, ended, &summary);
+    verify::at_the_end(job, &stop, events, &mut summary).await;
     Ok(summary)
 }
 
 /// The summary of a run that found its job finished.
-fn finished_before(
-    job: &Job,
-    run: String,
-    last: &Checkpoint,
-    began: Instant,
-    events: &UnboundedSender<Event>,
-) -> Summary {
+fn finished_before(job: &Job, run: String, last: &Checkpoint, began: Instant) -> Summary {
     let ended =
         Ended { stopped: None, damage: None, at_limit: false, counters: last.counters, hottest_lane: None };
     let mut summary = summary(job, run, &Meter::default(), &ended);
     (summary.resumed, summary.elapsed) = (last.counters, began.elapsed());
     summary.ending = ending(job, ended, &summary);
-    let _ = events.send(Event::Finished(Box::new(summary.clone())));
     summary
 }
 
@@ -121,7 +138,7 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         job: job.name.clone(),
         run,
         target: job.target_name.clone(),
-        look: job.sink.look(),
+        look: look(job),
         resumed: Counters::default(),
         read: meter.read.get(),
         bytes_read: meter.bytes_read.get(),
@@ -143,6 +160,7 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         is_resumable: begin::can_resume(job),
         counters: ended.counters,
         hottest_lane: ended.hottest_lane.map(|(lane, share)| (format!("lane {lane}"), share)),
+        verification: None,
         rejects_file: (ended.counters.rejected > 0).then_some(rejects),
         ending: Ending::Complete,
     }
@@ -150,20 +168,14 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
 
 /// How a run that moved documents ended.
 fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
-    let failed = |error: &Error| Ending::Failed {
-        error: error.to_string(),
-        kind: error.kind(),
-        remedy: remedy(job, error),
-    };
-    let found =
-        |kind: ErrorKind, error: String| Ending::Failed { error, kind, remedy: kind.remedy().to_owned() };
+    let after = |error: &Error| failed(error.to_string(), error.kind(), remedy(job, error));
     match ended.stopped {
         Some(StopReason::Signal(signal)) => return Ending::Interrupted { signal },
-        Some(StopReason::Failure(error)) => return failed(&error),
+        Some(StopReason::Failure(error)) => return after(&error),
         None => {}
     }
     if let Some(damage) = ended.damage {
-        return failed(&damage);
+        return after(&damage);
     }
     let counters = &summary.counters;
     if counters.accounted() < counters.read {
@@ -172,7 +184,7 @@ fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
             Counted(counters.read, "document"),
             Count(counters.accounted())
         );
-        return found(ErrorKind::Internal, message);
+        return failed(message, ErrorKind::Internal, ErrorKind::Internal.remedy());
     }
     if !job.max_rejects.allows(counters.rejected, counters.read) {
         let message = format!(
@@ -182,9 +194,13 @@ fn ending(job: &Job, ended: Ended, summary: &Summary) -> Ending {
             job.max_rejects
         );
         let remedy = format!("`{}` prints them; --max-rejects allows some", rejects_command(job));
-        return Ending::Failed { error: message, kind: ErrorKind::Rejects, remedy };
+        return failed(message, ErrorKind::Rejects, remedy);
     }
     Ending::Complete
+}
+
+fn failed(error: String, kind: ErrorKind, remedy: impl Into<String>) -> Ending {
+    Ending::Failed { error, kind, remedy: remedy.into() }
 }
 
 /// What to do after a failure that stopped a run.
@@ -211,9 +227,23 @@ fn remedy(job: &Job, error: &Error) -> String {
 
 /// The command that prints a job's rejects.
 fn rejects_command(job: &Job) -> String {
-    let state = job.state.ancestors().nth(2).filter(|state| *state != Path::new(STATE_FOLDER));
-    let state = state.map(|state| format!(" --state {}", word(&state.display().to_string())));
-    format!("docferry rejects list {}{}", job.name, state.unwrap_or_default())
+    in_state_folder(job, format!("docferry rejects list {}", job.name))
+}
+
+/// The command with which a person can look at the target.
+fn look(job: &Job) -> Option<String> {
+    let look = job.sink.look()?;
+    Some(if look.starts_with("docferry ") { in_state_folder(job, look) } else { look })
+}
+
+/// A command of docferry's own, for the job's state folder.
+fn in_state_folder(job: &Job, command: String) -> String {
+    match job.state.ancestors().nth(2) {
+        Some(state) if state != Path::new(STATE_FOLDER) => {
+            format!("{command} --state {}", word(&state.display().to_string()))
+        }
+        _ => command,
+    }
 }
 
 /// The process's exit code for an outcome.

@@ -12,14 +12,20 @@
 
 use crate::config::job::Job;
 use crate::connector::{Sink, Source};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{BatchLimit, Next};
 use crate::model::document::Document;
+use crate::model::event::{Ending, Event, Summary};
 use crate::model::json;
 use crate::model::partition::{Partition, PartitionIndex, Stretch};
+use crate::model::units::{Count, Counted};
+use crate::model::verification::Verification;
+use crate::pipeline::{Stop, StopReason};
 use crate::rejects::refused_by_target;
+use crate::run::local::Local;
 use crate::transform::{Chain, Scratch, Transformed};
 use std::collections::{HashMap, HashSet};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// How much of what is inconsistent is told: enough to see a pattern. A target may be wrong throughout.
 const MOST_TOLD: usize = 10;
@@ -27,34 +33,91 @@ const MOST_TOLD: usize = 10;
 /// Bytes read at a time.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// What `verify` found.
-#[derive(Clone, Debug)]
-pub struct Verification {
-    /// Documents that the source, after transform, should have put into the target.
-    pub source_documents: u64,
-    /// Documents in the target.
-    pub target_documents: u64,
-    /// Order-independent sum of the content hashes of the source's documents.
-    pub source_sum: u128,
-    /// The same of the target's.
-    pub target_sum: u128,
-    /// The first of what is inconsistent in the target itself.
-    pub target_inconsistent: Vec<String>,
-    /// How much of it there is.
-    pub target_inconsistencies: u64,
-    /// Source documents that share a (key, id) with one of another partition and differ from it, where the order of partitions does not count.
-    pub ambiguous: u64,
-    /// Whether counts and sums agree, and the target is consistent.
-    pub equal: bool,
-    /// Source documents that a step does not keep.
-    pub dropped: u64,
-    /// Source documents that are refused.
-    pub rejected: u64,
-}
-
 /// Compares source and target.
 pub async fn verify(job: Job) -> Result<Verification> {
+    let local = Local::offer(&job, None);
+    let outcome = Box::pin(check_and_compare(&job)).await;
+    local.stop().await;
+    outcome
+}
+
+async fn check_and_compare(job: &Job) -> Result<Verification> {
     job.source.check().await?;
+    Box::pin(compare(job)).await
+}
+
+/// What a run does at its end if its job is to be verified: the comparison becomes part of the summary, and how it came out of how the run ended.
+pub(super) async fn at_the_end(
+    job: &Job,
+    stop: &Stop,
+    events: &UnboundedSender<Event>,
+    summary: &mut Summary,
+) {
+    let say = |message: String| drop(events.send(Event::Notice { message }));
+    if !job.verify || summary.ending != Ending::Complete {
+        return;
+    }
+    if summary.limit.is_some() {
+        return say("the target is not verified: the limit left documents of the source unread".to_owned());
+    }
+    say("verifying: source and target are read again".to_owned());
+    let failed = |error: &Error| super::failed(error.to_string(), error.kind(), error.remedy());
+    match stop.unless(Box::pin(compare(job))).await {
+        None => {
+            summary.ending = match stop.take_reason() {
+                Some(StopReason::Signal(signal)) => Ending::Interrupted { signal },
+                Some(StopReason::Failure(error)) => failed(&error),
+                None => failed(&Error::internal("verifying", "it was stopped without a reason")),
+            };
+        }
+        Some(Err(error)) => summary.ending = failed(&error),
+        Some(Ok(found)) => {
+            if !found.equal {
+                summary.ending = differs(&found);
+            }
+            summary.verification = Some(found);
+        }
+    }
+}
+
+fn differs(found: &Verification) -> Ending {
+    let Verification { source_documents, target_documents, target_inconsistencies, .. } = found;
+    let what = if source_documents != target_documents {
+        let should = Counted(*source_documents, "document");
+        format!("it should hold {should} and holds {}", Count(*target_documents))
+    } else if *target_inconsistencies > 0 {
+        format!("{} of its documents contradict themselves", Count(*target_inconsistencies))
+    } else {
+        format!(
+            "it holds {} as it should, and not all have the content that they should",
+            Count(*target_documents)
+        )
+    };
+    let kind = ErrorKind::Differences;
+    super::failed(format!("verifying the target: {what}"), kind, kind.remedy())
+}
+
+/// Refuses, before anything is moved, what could not be verified afterwards.
+pub(super) fn refuse_unverifiable(job: &Job) -> Result<()> {
+    let refuse = |what: &str| {
+        let message = format!("it is asked for, and {what}");
+        let remedy = "take `verify` out of [run], or --verify off the command line";
+        Err(Error::configuration("verifying the target", message).advise(remedy))
+    };
+    if !job.verify {
+        return Ok(());
+    }
+    if job.sink.read_back().is_none() {
+        return refuse("this target cannot be read back");
+    }
+    if !job.source.capabilities().resumable {
+        return refuse("this source cannot be read a second time");
+    }
+    Ok(())
+}
+
+/// Compares a source that has been checked with the target.
+async fn compare(job: &Job) -> Result<Verification> {
     // A target must be known before it can say where documents belong.
     if job.sink.identity().await?.is_none() {
         return Err(Error::configuration("reading the target back", "it does not exist")

@@ -152,7 +152,9 @@ def play(binary, name, seconds, scale, seed, latency_ms):
     if max_ru and not max_ru.endswith("%"):
         max_ru = str(int(int(max_ru) * scale))
     rng = random.Random(seed)
-    documents = int(reachable * max(1.0, change or 1.0) * seconds * 1.3 / UNITS_PER_DOCUMENT)
+    # Enough that nothing runs out: of a sorted source every partition is written at once.
+    rate = budget / min(share) if is_sorted else reachable
+    documents = int(rate * max(1.0, change or 1.0) * (seconds + 25) / UNITS_PER_DOCUMENT)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "in.jsonl"
         write_input(source, scene, documents, rng)
@@ -226,6 +228,9 @@ def judge(ledger, readings, told, changed):
 
     steady_end = last - 1 if changed is None else first + int(changed) - 1
     used, throttled, rate = figures(first + 10 if changed is None else first + 5, steady_end)
+    if "--trace" in sys.argv:
+        for n in range(first, last):
+            print(n - first, [f"{window(row, n)['request_units'] / (total / len(rows)):.2f}/{window(row, n)['throttled']}" for row in rows], file=sys.stderr)
     result["used"] = {"hottest": max(used), "least": min(used), "of_reachable": rate / reachable}
     operations = sum(w["operations"] + w["throttled"] for row in rows for w in row if first + 10 <= w["window"] < last)
     sent_away = sum(w["throttled"] for row in rows for w in row if first + 10 <= w["window"] < last)
@@ -259,6 +264,7 @@ def main():
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--latency-ms", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--trace", action="store_true")
     arguments = parser.parse_args()
     for name in arguments.scenes.split(","):
         result = play(arguments.binary, name, arguments.seconds, arguments.scale, arguments.seed, arguments.latency_ms)

@@ -26,7 +26,7 @@ mod system;
 
 pub use account::{Account, Secret};
 pub use container::Shape;
-pub use local::{LocalAddress, provide as provide_local};
+pub use local::{LocalAddress, Provided, provide as provide_local};
 pub use pace::MaxRu;
 pub use settings::{CONNECTOR, Encoder, Mode, OnLossyNumber, Place, Priority, TargetOptions};
 pub use sink::CosmosSink;

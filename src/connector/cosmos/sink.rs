@@ -9,7 +9,7 @@ use crate::connector::cosmos::lane::{CosmosLane, LaneState};
 use crate::connector::cosmos::lanes::{Added, Lanes};
 use crate::connector::cosmos::pace::Pace;
 use crate::connector::cosmos::{
-    CosmosSource, Encoder, Mode, OnLossyNumber, TargetOptions, limits, numbers, system,
+    Account, CosmosSource, Encoder, Mode, OnLossyNumber, TargetOptions, limits, numbers, system,
 };
 use crate::connector::sink::{Lane, Order, Prepare, Sink, SinkCapabilities};
 use crate::connector::source::Source;
@@ -20,6 +20,7 @@ use crate::model::document::{Document, Operation};
 use crate::model::json::Index;
 use crate::model::partition_key::{Epk, PartitionKeyDefinition};
 use crate::model::request::{LaneId, Route};
+use crate::model::shell::word;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -192,6 +193,13 @@ impl Sink for CosmosSink {
             (Some(cap), Some(throughput)) => Some(cap.min(throughput)),
             (cap, throughput) => cap.or(throughput),
         }
+    }
+
+    fn look(&self) -> Option<String> {
+        let place = &self.options.place;
+        let uri = format!("cosmos://{}", place.name());
+        let is_local = place.account == Account::Local;
+        is_local.then(|| format!("docferry migrate --quiet --limit 5 --from {} --to -", word(&uri)))
     }
 
     fn notice(&self) -> Option<String> {

@@ -14,7 +14,6 @@ use crate::model::json::Index;
 use crate::model::partition::{Partition, PartitionId, Position, Stretch};
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::units::{Bytes, Counted};
-use std::sync::OnceLock;
 use tokio::sync::OnceCell;
 
 /// A container as a source.
@@ -23,13 +22,12 @@ pub struct CosmosSource {
     place: Place,
     container: OnceCell<Container>,
     ranges: OnceCell<Vec<Range>>,
-    identity: OnceLock<String>,
 }
 
 impl CosmosSource {
     /// Reads the container.
     pub fn new(place: Place) -> Self {
-        Self { place, container: OnceCell::new(), ranges: OnceCell::new(), identity: OnceLock::new() }
+        Self { place, container: OnceCell::new(), ranges: OnceCell::new() }
     }
 
     async fn container(&self) -> Result<&Container> {
@@ -41,9 +39,7 @@ impl CosmosSource {
                     .with("container", self.place.name())
             })
         });
-        let container = found.await?;
-        let _ = self.identity.set(container.identity());
-        Ok(container)
+        found.await
     }
 
     /// The physical partitions as they were when first asked for.
@@ -115,8 +111,8 @@ impl Source for CosmosSource {
         })
     }
 
-    fn is_target(&self, identity: &str) -> bool {
-        self.identity.get().is_some_and(|own| own == identity)
+    fn is_target(&self, place: &str) -> bool {
+        self.place.name() == place
     }
 
     fn locate(&self, partition: &Partition, at: u64, _ordinal: u64) -> String {

@@ -1,0 +1,26 @@
+//! What a comparison of source and target has found.
+
+/// What `verify` found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// Documents that the source, after transform, should have put into the target.
+    pub source_documents: u64,
+    /// Documents in the target.
+    pub target_documents: u64,
+    /// Order-independent sum of the content hashes of the source's documents.
+    pub source_sum: u128,
+    /// The same of the target's.
+    pub target_sum: u128,
+    /// The first of what is inconsistent in the target itself.
+    pub target_inconsistent: Vec<String>,
+    /// How much of it there is.
+    pub target_inconsistencies: u64,
+    /// Source documents that share a (key, id) with one of another partition and differ from it, where the order of partitions does not count.
+    pub ambiguous: u64,
+    /// Whether counts and sums agree, and the target is consistent.
+    pub equal: bool,
+    /// Source documents that a step does not keep.
+    pub dropped: u64,
+    /// Source documents that are refused.
+    pub rejected: u64,
+}
