@@ -84,6 +84,7 @@ fn show_prints_every_setting_with_its_origin() {
     command.args("show --strategy quickstart --transformers 3 --readers 2".split(' '));
     command.env("AUTO_SCALING_MIN_WORKERS", "1").env("DOCFERRY_MAX_RATE", "500");
     insta::assert_snapshot!(Ran::of(&mut command).out, @r#"
+    id.existing = "reject"                              (built-in)
     id.into = "id"                                      (built-in)
     job = "quickstart"                                  (built-in)
     run.auto_scaling = true                             (built-in)
