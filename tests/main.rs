@@ -12,6 +12,9 @@ mod conformance;
 #[cfg(feature = "cosmos")]
 mod cosmos;
 #[cfg(test)]
+#[cfg(feature = "cosmos")]
+mod cosmos_keys;
+#[cfg(test)]
 mod emulator;
 #[cfg(test)]
 mod fidelity;

@@ -74,6 +74,10 @@ impl Lane for CosmosLane {
             Ok(sending.outcome())
         })
     }
+
+    fn is_closed(&self) -> bool {
+        !self.open.is_open(self.state.id)
+    }
 }
 
 /// One request, being sent in parts.
