@@ -13,6 +13,9 @@ mod conformance;
 mod cosmos;
 #[cfg(test)]
 #[cfg(feature = "cosmos")]
+mod cosmos_commands;
+#[cfg(test)]
+#[cfg(feature = "cosmos")]
 mod cosmos_keys;
 #[cfg(test)]
 mod emulator;
