@@ -274,7 +274,7 @@ fn shell_words(command: &str) -> Vec<String> {
 fn an_id_that_is_made_is_the_last_field() {
     for (name, variable) in [("movies", "MOVIES"), ("flights", "FLIGHTS")] {
         let place = Place::new();
-        place.write("in.json", "[\n{\"a\": 1.10, \"b\":\"x\"},\n{\"id\":\"old\",\"a\":2}\n]\n");
+        place.write("in.json", "[\n{\"a\": 1.10, \"b\":\"x\"},\n{\"id\":null,\"a\":2}\n]\n");
         let mut command = place.command();
         command.args(["migrate", "--strategy", &format!("{name}-to-jsonl")]);
         let ran = Ran::of(command.env(variable, "in.json").env("TARGET", "out.jsonl"));

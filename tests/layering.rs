@@ -83,8 +83,8 @@ fn every_file_of_tests_is_in_the_binary() {
     let main = fs::read_to_string(folder.join("main.rs")).unwrap();
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
-        let is_module = path.join("mod.rs").try_exists().unwrap()
-            || path.extension().is_some_and(|extension| extension == "rs");
+        let is_folder = path.is_dir() && path.join("mod.rs").try_exists().unwrap();
+        let is_module = is_folder || path.extension().is_some_and(|extension| extension == "rs");
         let name = path.file_stem().unwrap().to_str().unwrap();
         assert!(
             !is_module || name == "main" || main.contains(&format!("\nmod {name};\n")),
