@@ -85,6 +85,7 @@ fn show_prints_every_setting_with_its_origin() {
     command.args("show --strategy quickstart-sqlite --transformers 3 --readers 2".split(' '));
     command.env("AUTO_SCALING_MIN_WORKERS", "1").env("DOCFERRY_MAX_RATE", "500");
     insta::assert_snapshot!(Ran::of(&mut command).out, @r#"
+    id.existing = "reject"                              (built-in)
     id.into = "id"                                      (built-in)
     job = "quickstart-sqlite"                           (built-in)
     run.auto_scaling = true                             (built-in)
@@ -275,7 +276,7 @@ fn shell_words(command: &str) -> Vec<String> {
 fn an_id_that_is_made_is_the_last_field() {
     for (name, variable) in [("movies", "MOVIES"), ("flights", "FLIGHTS")] {
         let place = Place::new();
-        place.write("in.json", "[\n{\"a\": 1.10, \"b\":\"x\"},\n{\"id\":\"old\",\"a\":2}\n]\n");
+        place.write("in.json", "[\n{\"a\": 1.10, \"b\":\"x\"},\n{\"id\":null,\"a\":2}\n]\n");
         let mut command = place.command();
         command.args(["migrate", "--strategy", &format!("{name}-to-jsonl")]);
         let ran = Ran::of(command.env(variable, "in.json").env("TARGET", "out.jsonl"));

@@ -77,6 +77,23 @@ fn rooms_use_only_the_doors_of_the_floor_plan() {
     assert!(forbidden.is_empty(), "doors that the floor plan does not have:\n{}", forbidden.join("\n"));
 }
 
+/// A file that nobody names is not compiled, and its tests fail nowhere.
+#[test]
+fn every_file_of_tests_is_in_the_binary() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let main = fs::read_to_string(folder.join("main.rs")).unwrap();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let is_folder = path.is_dir() && path.join("mod.rs").try_exists().unwrap();
+        let is_module = is_folder || path.extension().is_some_and(|extension| extension == "rs");
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(
+            !is_module || name == "main" || main.contains(&format!("\nmod {name};\n")),
+            "main.rs lacks {name}"
+        );
+    }
+}
+
 /// Whether the file at `within` (below `src`) may use the crate's `path`.
 fn judge(within: &Path, path: &[String], connectors: &BTreeSet<String>) -> Result<(), String> {
     let room = within.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");

@@ -12,6 +12,14 @@ mod conformance;
 #[cfg(feature = "cosmos")]
 mod cosmos;
 #[cfg(test)]
+#[cfg(feature = "cosmos")]
+mod cosmos_commands;
+#[cfg(test)]
+#[cfg(feature = "cosmos")]
+mod cosmos_keys;
+#[cfg(test)]
+mod emulator;
+#[cfg(test)]
 mod fidelity;
 #[cfg(test)]
 mod kill;
@@ -23,6 +31,8 @@ mod layering;
 mod liveness;
 #[cfg(test)]
 mod partition_ends;
+#[cfg(test)]
+mod partition_keys;
 #[cfg(test)]
 mod place;
 #[cfg(test)]

@@ -40,6 +40,7 @@ fn two_uris_make_a_job_of_built_in_values() {
     assert_eq!((job.name.as_str(), job.source_name.as_str()), ("null", "null:"));
     assert_eq!(job.state, std::path::Path::new(".docferry/jobs/null"));
     insta::assert_snapshot!(show(&job).join("\n"), @r#"
+    id.existing = "reject"                     (built-in)
     id.into = "id"                             (built-in)
     job = "null"                               (built-in)
     run.auto_scaling = true                    (built-in)

@@ -39,10 +39,11 @@ pub trait Source: Send + Sync {
         stretch: Stretch,
     ) -> BoxFuture<'a, Result<Box<dyn Reader>>>;
 
-    /// Whether the target at that place ([`Sink::place`](crate::connector::Sink::place)) is what this source reads, also where no run has
+    /// Whether the target at that place ([`Sink::place`](crate::connector::Sink::place)), with that identity
+    /// ([`Sink::identity`](crate::connector::Sink::identity), empty where it does not exist yet), is what this source reads, also where no run has
     /// ever written to it. Called after `check`. A run that would write onto what it reads is refused.
-    fn is_target(&self, place: &str) -> bool {
-        let _ = place;
+    fn is_target(&self, place: &str, identity: &str) -> bool {
+        let _ = (place, identity);
         false
     }
 

@@ -36,7 +36,7 @@ pub(super) async fn begin(job: &Job, events: &UnboundedSender<Event>) -> Result<
     sink.check().await?;
     let target = sink.identity().await?.unwrap_or_default();
     let place = sink.place();
-    if source.is_target(&place) {
+    if source.is_target(&place, &target) {
         let message = "source and target are the same; docferry does not write onto what it reads";
         return Err(Error::configuration("opening the target", message)
             .with("target", &job.target_name)

@@ -259,6 +259,58 @@ mod tests {
         );
     }
 
+    /// The expected hashes are what other implementations of SHA-256 give for the canonical text.
+    #[test]
+    fn an_id_from_a_hash_is_the_same_for_all_spellings() {
+        let fields = list(vec![text("country"), text("number")]);
+        let (of_fields, problems) = chain(vec![], &[("hash", fields)]);
+        assert_eq!(problems, [""; 0]);
+        let expected = r#""id":"cfee0c6aea099099328c777d3a912222"}"#;
+        for document in
+            [r#"{"country":"DE","number":7,"x":1}"#, r#"{"x":2,"number":7.0,"country":"\u0044E"}"#]
+        {
+            assert!(apply(&of_fields, document).1.ends_with(expected), "{}", apply(&of_fields, document).1);
+        }
+        assert!(!apply(&of_fields, r#"{"country":"DE","number":"7"}"#).1.ends_with(expected));
+        let missing = Transformed::Rejected("id: field \"number\" is missing".to_owned());
+        assert_eq!(apply(&of_fields, r#"{"country":"DE","number":null}"#).0, missing);
+
+        let (of_content, _) = chain(vec![], &[("from", text("content"))]);
+        let expected = r#""id":"6cb2cc6559964eaad077d0889e761f31"}"#;
+        for document in [
+            r#"{"b":[1.50,{"z":1,"a":null}],"a":"\u00e9"}"#,
+            "{ \"a\":\"é\", \"b\":[1.5,{\"a\":null,\"z\":1}]}",
+        ] {
+            let (_, out) = apply(&of_content, document);
+            assert!(out.ends_with(expected), "{out}");
+            // What has the id already keeps it: the id is no part of what is hashed.
+            assert_eq!(apply(&of_content, &out).1, out);
+        }
+    }
+
+    #[test]
+    fn another_id_that_is_there_is_no_silent_loss() {
+        let with = |existing: &str| {
+            let rule = [("field", text("n")), ("existing", text(existing))];
+            chain(vec![], &rule).0
+        };
+        let document = r#"{"id":"old","n":"new"}"#;
+        let Transformed::Rejected(reason) = apply(&with("reject"), document).0 else { panic!("it is taken") };
+        assert!(
+            reason.starts_with("id: the document has another \"id\" already; rename or remove"),
+            "{reason}"
+        );
+        assert_eq!(apply(&with("replace"), document).1, r#"{"id":"new","n":"new"}"#);
+        let kept = Transformed::Kept { changed: false, duplicates: false };
+        assert_eq!(apply(&with("keep"), document).0, kept);
+        assert_eq!(apply(&with("keep"), r#"{"id":"old"}"#).0, kept, "the field is not asked for");
+        assert_eq!(apply(&with("keep"), r#"{"id":null,"n":"new"}"#).1, r#"{"id":"new","n":"new"}"#);
+        assert_eq!(apply(&with("reject"), r#"{"id":12,"n":"12"}"#).1, r#"{"id":"12","n":"12"}"#, "the same");
+        let renamed = table(&[("rename", table(&[("id", text("oldId"))]))]);
+        let (chain, _) = chain(vec![renamed], &[("field", text("n"))]);
+        assert_eq!(apply(&chain, document).1, r#"{"oldId":"old","n":"new","id":"new"}"#);
+    }
+
     #[test]
     fn problems_name_the_step() {
         let steps = vec![
@@ -272,7 +324,7 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "id.from: is \"place\", allowed is \"position\"; or give field or template",
+                "id.from: is \"place\", allowed are \"position\" and \"content\"; or give field, template or hash",
                 "id.fields: unknown setting; did you mean \"field\"?",
                 "transform[0].renam: unknown setting; did you mean \"rename\"?",
                 "transform[1].keep: a [[transform]] table holds one step; write another table for the next",

@@ -1,7 +1,7 @@
 //! The local Cosmos endpoint, asked over the wire: each kind of request and each kind of answer.
 
 mod batches;
-mod client;
+pub(crate) mod client;
 mod data;
 mod faults;
 mod metadata;

@@ -2,8 +2,10 @@
 //!
 //! A key comes from the environment alone, so that no file, flag, listing or process table holds it. Each of `COSMOS_ENDPOINT`, `COSMOS_KEY` and
 //! `COSMOS_CONNECTION_STRING` has a twin with `_FILE` behind it (a path, as container platforms mount secrets), a form with `AZURE_` before
-//! it, and with Cosmos on both sides one with `SOURCE_` or `TARGET_` before it, which wins. An account that the settings name is
-//! the one that is used: a variable left from another day never sends documents elsewhere.
+//! it, and with Cosmos on both sides one with `SOURCE_` or `TARGET_` before it, which wins.
+//!
+//! An account that the command line names is the one that is used. Where a strategy names one and a variable another, neither wins: a
+//! variable left from another day would send documents elsewhere, and a person who has just set one would not see it ignored. So that is refused, and both are named.
 
 use crate::model::settings::Section;
 use std::fmt;
@@ -62,35 +64,51 @@ impl Account {
             Account::Remote { endpoint, .. } => {
                 let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, host)| host);
                 let host = host.trim_end_matches('/').to_ascii_lowercase();
-                host.strip_suffix(":443").unwrap_or(&host).to_owned()
+                let host = host.strip_suffix(":443").unwrap_or(&host);
+                // Two names for one machine: whoever asks whether two ends are the same must not be told otherwise.
+                match host.strip_prefix("localhost").or_else(|| host.strip_prefix("[::1]")) {
+                    Some(port) if port.is_empty() || port.starts_with(':') => format!("127.0.0.1{port}"),
+                    _ => host.to_owned(),
+                }
             }
         }
     }
+
+    /// Whether it is on this machine, where resource ids are counted up and so are not one in the world.
+    pub(super) fn is_on_this_machine(&self) -> bool {
+        self.name() == LOCAL || self.name().starts_with("127.")
+    }
+}
+
+/// An account as the settings name it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<'a> {
+    /// A name, an address, or the word for the local endpoint.
+    pub(super) text: &'a str,
+    /// It stands on the command line, which wins over the environment.
+    pub(super) is_flag: bool,
 }
 
 /// What the environment says.
 #[derive(Default)]
 struct Found {
-    endpoint: Option<String>,
+    /// The address, and the variable that it comes from.
+    endpoint: Option<(String, String)>,
     key: Option<Secret>,
     /// The address inside the connection string that the key came from.
     key_endpoint: Option<String>,
 }
 
 /// The account that the settings name, or else the environment.
-pub(super) fn read(section: &mut Section, role: Role, named: Option<&str>) -> Option<Account> {
-    if named == Some(LOCAL) {
+pub(super) fn read(section: &mut Section, role: Role, named: Option<Named<'_>>) -> Option<Account> {
+    if named.is_some_and(|named| named.text == LOCAL) {
         return Some(Account::Local);
     }
     let found = from_environment(section, role)?;
-    let endpoint = match named.map(address).or(found.endpoint.map(|endpoint| address(&endpoint))) {
-        Some(Ok(endpoint)) => endpoint,
-        Some(Err(message)) => {
+    let endpoint = match endpoint(named, found.endpoint) {
+        Ok(endpoint) => endpoint,
+        Err(message) => {
             section.problem("endpoint", message);
-            return None;
-        }
-        None => {
-            section.problem("endpoint", "is missing; name the account here or in COSMOS_ENDPOINT");
             return None;
         }
     };
@@ -103,6 +121,30 @@ pub(super) fn read(section: &mut Section, role: Role, named: Option<&str>) -> Op
         return None;
     }
     Some(account)
+}
+
+/// The address, of what the settings and the environment say.
+fn endpoint(named: Option<Named<'_>>, found: Option<(String, String)>) -> Result<String, String> {
+    let of_environment = |(endpoint, variable): (String, String)| match address(&endpoint) {
+        Ok(endpoint) => Ok((endpoint, variable)),
+        Err(message) => Err(format!("environment {variable} {message}")),
+    };
+    let Some(named) = named else {
+        let missing = || "is missing; name the account here or in COSMOS_ENDPOINT".to_owned();
+        return of_environment(found.ok_or_else(missing)?).map(|(endpoint, _)| endpoint);
+    };
+    let endpoint = address(named.text)?;
+    let Some(found) = found.filter(|_| !named.is_flag) else { return Ok(endpoint) };
+    let (other, variable) = of_environment(found)?;
+    let name = |endpoint: &String| Account::Remote { endpoint: endpoint.clone(), key: None }.name();
+    if name(&endpoint) == name(&other) {
+        return Ok(endpoint);
+    }
+    Err(format!(
+        "is {}, but environment {variable} names {}; unset the variable, or correct one of the two",
+        name(&endpoint),
+        name(&other)
+    ))
 }
 
 fn from_environment(section: &mut Section, role: Role) -> Option<Found> {
@@ -125,7 +167,9 @@ fn from_environment(section: &mut Section, role: Role) -> Option<Found> {
             section.problem("endpoint", message);
             return None;
         }
-        found.endpoint = found.endpoint.or(endpoint).or(part("AccountEndpoint"));
+        let of_string = part("AccountEndpoint").map(|part| (part, format!("{prefix}_CONNECTION_STRING")));
+        found.endpoint =
+            found.endpoint.or(endpoint.map(|value| (value, format!("{prefix}_ENDPOINT")))).or(of_string);
         if found.key.is_none() {
             found.key_endpoint = if key.is_none() { part("AccountEndpoint") } else { None };
             found.key = key.or(part("AccountKey")).map(Secret);
@@ -186,10 +230,20 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn account(named: Option<&str>, role: Role, variables: &[(&str, &str)]) -> Result<Account, String> {
+        account_by(named, false, role, variables)
+    }
+
+    fn account_by(
+        named: Option<&str>,
+        is_flag: bool,
+        role: Role,
+        variables: &[(&str, &str)],
+    ) -> Result<Account, String> {
         let map: BTreeMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let variables = Variables::new(move |name| map.get(name).cloned());
         let mut section = Section::new("target", Origin::BuiltIn, Vec::new()).with_variables(variables);
+        let named = named.map(|text| Named { text, is_flag });
         let account = read(&mut section, role, named);
         let problems: Vec<String> = section.finish().1.iter().map(ToString::to_string).collect();
         account.ok_or_else(|| problems.join("; "))
@@ -221,11 +275,8 @@ mod tests {
         let both =
             [("COSMOS_KEY", "k"), ("TARGET_COSMOS_KEY", "t"), ("AZURE_COSMOS_ENDPOINT", "https://a.b")];
         assert_eq!(account(None, Role::Target, &both).unwrap(), remote("https://a.b/", Some("t")));
-        assert_eq!(
-            account(Some("mine"), Role::Source, &both).unwrap(),
-            remote("https://mine.documents.azure.com/", Some("k"))
-        );
-        let other = account(Some("mine"), Role::Source, &[("COSMOS_CONNECTION_STRING", string)]).unwrap_err();
+        let string = [("COSMOS_CONNECTION_STRING", string)];
+        let other = account_by(Some("mine"), true, Role::Source, &string).unwrap_err();
         assert_eq!(
             other,
             "target.endpoint: is mine.documents.azure.com, but the connection string is of c.documents.azure.com"
@@ -235,6 +286,39 @@ mod tests {
                 .unwrap_err()
                 .contains("is missing; name the account here or in COSMOS_ENDPOINT")
         );
+    }
+
+    #[test]
+    fn a_strategy_and_a_variable_must_name_the_same_account() {
+        let variables = [("COSMOS_ENDPOINT", "https://prod.documents.azure.com:443"), ("COSMOS_KEY", "k")];
+        let refused = account(Some("mine"), Role::Target, &variables).unwrap_err();
+        assert_eq!(
+            refused,
+            "target.endpoint: is mine.documents.azure.com, but environment COSMOS_ENDPOINT names prod.documents.azure.com; unset the variable, or correct one of the two"
+        );
+        assert!(account(Some("Prod"), Role::Target, &variables).is_ok(), "spelled in another way");
+        let of_flag = account_by(Some("mine"), true, Role::Target, &variables).unwrap();
+        assert_eq!(of_flag, remote("https://mine.documents.azure.com/", Some("k")), "a flag wins");
+        assert_eq!(account(Some("emulator"), Role::Target, &variables).unwrap(), Account::Local);
+        let own = [("TARGET_COSMOS_ENDPOINT", "mine"), variables[0], variables[1]];
+        assert!(account(Some("mine"), Role::Target, &own).is_ok(), "the variable of this end counts");
+        assert!(account(Some("mine"), Role::Source, &own).is_err(), "and not for the other end");
+        let wrong = account(None, Role::Target, &[("COSMOS_ENDPOINT", "ftp://a")]).unwrap_err();
+        assert_eq!(
+            wrong,
+            "target.endpoint: environment COSMOS_ENDPOINT is \"ftp://a\"; must begin with https://"
+        );
+    }
+
+    #[test]
+    fn this_machine_has_one_name() {
+        let name = |endpoint: &str| account(Some(endpoint), Role::Target, &[]).unwrap().name();
+        assert_eq!(name("localhost:8081"), "127.0.0.1:8081");
+        assert_eq!(name("http://[::1]:8081"), "127.0.0.1:8081");
+        assert_eq!(name("localhosts.example.org"), "localhosts.example.org");
+        assert!(account(Some("emulator"), Role::Target, &[]).unwrap().is_on_this_machine());
+        assert!(account(Some("LOCALHOST:1"), Role::Target, &[]).unwrap().is_on_this_machine());
+        assert!(!account(Some("mine"), Role::Target, &[]).unwrap().is_on_this_machine());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The one file that knows Microsoft's crates: what docferry asks of Cosmos, in docferry's own words.
+//! The one file that knows Microsoft's driver: what docferry asks of Cosmos, in docferry's own words.
 //!
 //! **The door.** The service takes a request of many documents with many keys, which its JavaScript client calls *bulk*. The Rust driver has no
 //! call for it, but its calls are open enough: an item is created whose body is the array of operations, with an empty partition
@@ -18,7 +18,6 @@ use crate::connector::cosmos::{Priority, TargetOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::json::{self, Index, Objects};
 use crate::model::partition_key::{Component, Epk, Kind, PartitionKey, PartitionKeyDefinition, Version};
-use azure_data_cosmos::AccountEndpoint;
 use azure_data_cosmos_driver::models::{
     AccountReference, ContainerReference, ContinuationToken, CosmosOperation, CosmosRequestHeaders,
     CosmosResponse, CosmosResponseHeaders, DatabaseReference, FeedRange, ItemReference, MaxItemCountHint,
@@ -107,10 +106,10 @@ impl Client {
 
     async fn connect(endpoint: &str, key: &Secret) -> Result<Self> {
         let refused = |cause: CosmosError| failure(CONNECTING, &cause).with("endpoint", endpoint);
-        let url = endpoint.parse::<AccountEndpoint>().map_err(|_| {
+        let url = endpoint.parse().map_err(|_| {
             Error::configuration(CONNECTING, "the endpoint is no address").with("endpoint", endpoint)
         })?;
-        let account = AccountReference::with_account_key(url.into_url(), key.reveal().to_owned());
+        let account = AccountReference::with_account_key(url, key.reveal().to_owned());
         let pool = ConnectionPoolOptions::builder()
             .with_gateway_v2_disabled(true)
             .with_max_dataplane_request_timeout(PATIENCE)

@@ -83,6 +83,10 @@ impl Lane for CosmosLane {
             outcome
         })
     }
+
+    fn is_closed(&self) -> bool {
+        !self.open.is_open(self.state.id)
+    }
 }
 
 impl CosmosLane {

@@ -7,9 +7,8 @@ use crate::connector::cosmos::OnLossyNumber;
 use crate::connector::cosmos::numbers;
 use crate::model::document::{Document, Id, IdKind, Operation};
 use crate::model::partition_key::{Component, PartitionKey, PartitionKeyDefinition, Version};
-use crate::model::units::Bytes;
 
-/// Bytes of a document.
+/// Bytes of a document: of its UTF-8 text as it is sent. What the service adds to it does not count.
 pub(super) const DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes of an id.
 const ID_BYTES: usize = 1023;
@@ -32,6 +31,9 @@ pub(super) fn id<'a>(document: &Document<'a>) -> Result<Id<'a>, String> {
     }
     if characters.len() > ID_BYTES {
         return Err(format!("illegal id: {} bytes, Cosmos takes {ID_BYTES}", characters.len()));
+    }
+    if characters.ends_with(' ') {
+        return Err("illegal id: it ends with a blank, which is lost in an address".to_owned());
     }
     match characters.chars().find(|character| matches!(character, '/' | '\\' | '?' | '#')) {
         None => Ok(id),
@@ -58,9 +60,9 @@ pub(super) fn content(document: &Document<'_>, on_lossy: OnLossyNumber) -> Resul
         return Ok(());
     }
     let bytes = document.bytes;
-    if bytes.len() > DOCUMENT_BYTES {
-        let (found, most) = (Bytes(bytes.len() as u64), Bytes(DOCUMENT_BYTES as u64));
-        return Err(format!("too large: {found}, Cosmos takes {most}"));
+    if sent_bytes(bytes, on_lossy) > DOCUMENT_BYTES {
+        // The same words for every length, so that rejects of this kind are counted together; the dead letter has the length.
+        return Err(format!("too large: Cosmos takes {DOCUMENT_BYTES} bytes"));
     }
     if may_be_deep(bytes) && depth(bytes) > NESTING {
         return Err(format!("nested too deep: {} levels, Cosmos takes {NESTING}", depth(bytes)));
@@ -74,6 +76,18 @@ pub(super) fn content(document: &Document<'_>, on_lossy: OnLossyNumber) -> Resul
             "lossy number: Cosmos keeps numbers as doubles, in which {number} has another value (see on_lossy_number)"
         )),
     }
+}
+
+/// The length of a document as it is sent: a number that becomes a string gets two quotes.
+fn sent_bytes(document: &[u8], on_lossy: OnLossyNumber) -> usize {
+    // A lossy number and the comma behind it take six bytes at least, so what is short enough stays so.
+    let may_grow_too_long = document.len() > DOCUMENT_BYTES / 2;
+    let quotes = if on_lossy == OnLossyNumber::String && may_grow_too_long {
+        2 * numbers::count_lossy(document)
+    } else {
+        0
+    };
+    document.len() + quotes
 }
 
 /// Whether there are enough opening brackets; those in strings count too.
@@ -115,10 +129,8 @@ mod tests {
     #[test]
     fn an_id_is_a_short_string_without_what_an_address_cannot_carry() {
         let refused = |text: &str| id(&document(text.as_bytes())).unwrap_err();
-        assert_eq!(
-            refused(r#"{"Id":"a"}"#),
-            "no id: field \"id\" is missing; [id] from = \"position\" makes one"
-        );
+        let missing = refused(r#"{"Id":"a"}"#);
+        assert!(missing.starts_with("no id: field \"id\" is missing"), "{missing}");
         assert_eq!(refused(r#"{"id":7}"#), "illegal id: Cosmos takes a string, found 7");
         assert_eq!(refused(r#"{"id":""}"#), "illegal id: it is empty");
         assert_eq!(refused(r#"{"id":"a\u002fb"}"#), "illegal id: it holds '/', which no address can carry");
@@ -127,6 +139,17 @@ mod tests {
         let long = |length: usize| format!(r#"{{"id":"{}"}}"#, "x".repeat(length));
         assert!(id(&document(long(1023).as_bytes())).is_ok());
         assert_eq!(refused(&long(1024)), "illegal id: 1024 bytes, Cosmos takes 1023");
+        // Bytes, not characters, and those of the text without escapes.
+        let wide = |character: &str, count: usize| format!(r#"{{"id":"x{}"}}"#, character.repeat(count));
+        for character in ["é", "\\u00e9"] {
+            assert!(id(&document(wide(character, 511).as_bytes())).is_ok());
+            assert_eq!(refused(&wide(character, 512)), "illegal id: 1025 bytes, Cosmos takes 1023");
+        }
+        assert_eq!(
+            refused(r#"{"id":"a "}"#),
+            "illegal id: it ends with a blank, which is lost in an address"
+        );
+        assert!(id(&document(br#"{"id":" a\t\u0000.%+&"}"#)).is_ok());
     }
 
     #[test]
@@ -150,8 +173,11 @@ mod tests {
         assert!(content_of(&padded(DOCUMENT_BYTES)).is_ok());
         assert_eq!(
             content_of(&padded(DOCUMENT_BYTES + 1)).unwrap_err(),
-            "too large: 2.0 MiB, Cosmos takes 2.0 MiB"
+            "too large: Cosmos takes 2097152 bytes"
         );
+        let wide = |count: usize| format!(r#"{{"p":"{}"}}"#, "é".repeat(count)).into_bytes();
+        assert!(content_of(&wide((DOCUMENT_BYTES - 8) / 2)).is_ok());
+        assert!(content_of(&wide((DOCUMENT_BYTES - 8) / 2 + 1)).is_err(), "bytes, not characters");
         let nested = |levels: usize| {
             format!(r#"{{"p":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1)).into_bytes()
         };
@@ -159,6 +185,21 @@ mod tests {
         assert_eq!(content_of(&nested(129)).unwrap_err(), "nested too deep: 129 levels, Cosmos takes 128");
         let quoted = format!(r#"{{"p":"\"{}"}}"#, "[".repeat(500));
         assert!(content_of(quoted.as_bytes()).is_ok(), "brackets in a string");
+    }
+
+    #[test]
+    fn quotes_around_a_number_count() {
+        let padded = |length: usize| {
+            format!(r#"{{"a":[1e400,9007199254740993],"p":"{}"}}"#, "x".repeat(length - 37)).into_bytes()
+        };
+        assert_eq!(padded(100).len(), 100);
+        let check = |length, on_lossy| content(&document(&padded(length)), on_lossy);
+        assert!(check(DOCUMENT_BYTES, OnLossyNumber::Keep).is_ok());
+        assert!(check(DOCUMENT_BYTES - 4, OnLossyNumber::String).is_ok());
+        assert_eq!(
+            check(DOCUMENT_BYTES - 3, OnLossyNumber::String).unwrap_err(),
+            "too large: Cosmos takes 2097152 bytes"
+        );
     }
 
     #[test]

@@ -42,6 +42,14 @@ pub(super) fn first_lossy(document: &[u8]) -> Option<&str> {
     })
 }
 
+/// How many lossy numbers the document holds.
+pub(super) fn count_lossy(document: &[u8]) -> usize {
+    if !may_hold_lossy(document) {
+        return 0;
+    }
+    Tokens::of(document).filter(|token| matches!(token, Token::Number(text) if is_lossy(text))).count()
+}
+
 /// Appends the document with its lossy numbers as strings.
 pub(super) fn write_lossy_as_strings(document: &[u8], out: &mut Vec<u8>) {
     for token in Tokens::of(document) {

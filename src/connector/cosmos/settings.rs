@@ -1,13 +1,13 @@
 //! The settings of both ends.
 
-use crate::connector::cosmos::account::{self, Account, Role};
+use crate::connector::cosmos::account::{self, Account, Named, Role};
 use crate::connector::cosmos::container::Shape;
 use crate::connector::cosmos::limits::DOCUMENT_BYTES;
 use crate::connector::cosmos::{CosmosSink, CosmosSource, MaxRu};
 use crate::connector::registry::Connector;
 use crate::connector::sink::Sink;
 use crate::connector::source::Source;
-use crate::model::settings::Section;
+use crate::model::settings::{Origin, Section};
 
 /// The line in the registry.
 pub const CONNECTOR: Connector = Connector {
@@ -223,7 +223,9 @@ fn place(section: &mut Section, role: Role) -> Option<Place> {
     let endpoint = section.text("endpoint");
     let container = container?;
     let Some(path) = container.strip_prefix("//") else {
-        let account = account::read(section, role, endpoint.as_deref());
+        let is_flag = is_of_command_line(section, "endpoint");
+        let named = endpoint.as_deref().map(|text| Named { text, is_flag });
+        let account = account::read(section, role, named);
         if database.is_none() {
             section.problem("database", "is missing");
         }
@@ -241,6 +243,13 @@ fn place(section: &mut Section, role: Role) -> Option<Place> {
             section.problem(name, "stands beside a URI that names it; give one of the two");
         }
     }
-    let account = account::read(section, role, Some(account));
+    let named = Named { text: account, is_flag: is_of_command_line(section, "container") };
+    let account = account::read(section, role, Some(named));
     Some(Place { account: account?, database: in_path.to_owned(), container: name.to_owned() })
+}
+
+/// Whether the setting was given by a flag, or by the variable that stands for one.
+fn is_of_command_line(section: &mut Section, name: &'static str) -> bool {
+    let origin = section.raw(name).map(|setting| setting.origin);
+    matches!(origin, Some(Origin::Flag(_) | Origin::Environment(_)))
 }

@@ -111,8 +111,10 @@ impl Source for CosmosSource {
         })
     }
 
-    fn is_target(&self, place: &str) -> bool {
-        self.place.name() == place
+    fn is_target(&self, place: &str, identity: &str) -> bool {
+        // An account has an address in each region, so the same container may be at another place.
+        let is_elsewhere = || self.identity.get().is_some_and(|own| own == identity);
+        place == self.place.name() || !self.place.account.is_on_this_machine() && is_elsewhere()
     }
 
     fn locate(&self, partition: &Partition, at: u64, _ordinal: u64) -> String {

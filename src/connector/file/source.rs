@@ -112,7 +112,7 @@ impl Source for FileSource {
         })
     }
 
-    fn is_target(&self, place: &str) -> bool {
+    fn is_target(&self, place: &str, _identity: &str) -> bool {
         let Ok(target) = fs::canonicalize(place) else { return false };
         let inputs = self.plan.get().map(|plan| plan.inputs.as_slice()).unwrap_or_default();
         // Parts written among the inputs could take the place of one.

@@ -98,7 +98,7 @@ impl Source for SqliteSource {
         })
     }
 
-    fn is_target(&self, place: &str) -> bool {
+    fn is_target(&self, place: &str, _identity: &str) -> bool {
         let Some(plan) = self.plan.get() else { return false };
         let Some(path) = place.strip_suffix(&in_table(&plan.table)) else { return false };
         let whole = [path.as_ref(), self.options.path.as_path()].map(fs::canonicalize);

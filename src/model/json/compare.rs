@@ -91,6 +91,44 @@ pub fn compare_numbers(left: &[u8], right: &[u8]) -> Ordering {
     if sign < 0 { magnitude.reverse() } else { magnitude }
 }
 
+/// Appends the number in the one way in which its value is written: as ECMAScript writes doubles, but with all its digits.
+pub(super) fn write_number(text: &[u8], out: &mut Vec<u8>) {
+    let number = Decimal::of(text);
+    if number.sign() == 0 {
+        return out.push(b'0');
+    }
+    if number.is_negative {
+        out.push(b'-');
+    }
+    let digits: Vec<u8> = number.row().copied().collect();
+    let zeros = |count: i128| std::iter::repeat_n(b'0', count.unsigned_abs() as usize);
+    match (number.top, digits.len() as i128) {
+        (top @ 1..=21, count) if top >= count => {
+            out.extend_from_slice(&digits);
+            out.extend(zeros(top - count));
+        }
+        (top @ 1..=21, _) => {
+            let (whole, fraction) = digits.split_at(top as usize);
+            out.extend_from_slice(whole);
+            out.push(b'.');
+            out.extend_from_slice(fraction);
+        }
+        (top @ -5..=0, _) => {
+            out.extend_from_slice(b"0.");
+            out.extend(zeros(top));
+            out.extend_from_slice(&digits);
+        }
+        (top, count) => {
+            out.push(digits[0]);
+            if count > 1 {
+                out.push(b'.');
+                out.extend_from_slice(&digits[1..]);
+            }
+            out.extend_from_slice(format!("e{:+}", top.saturating_sub(1)).as_bytes());
+        }
+    }
+}
+
 /// How two strings stand to each other, by their characters, escapes resolved. Half a surrogate pair stands for itself, and is unlike
 /// any other. Both are texts without quotes that have passed [`index`](super::index).
 pub fn compare_strings(left: &[u8], right: &[u8]) -> Ordering {

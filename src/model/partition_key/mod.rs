@@ -6,6 +6,10 @@
 //! 32 bits followed by the (shortened) values themselves; `MultiHash`, for hierarchical keys, is one hash of 128 bits a
 //! level, one behind the other, so that a prefix of the key is a prefix of the place.
 //!
+//! Nothing is kept from key to key. Hashing a key of 8 to 36 bytes takes 40 to 60 ns, allocations included 50 to 70; to find its place in a table of
+//! earlier ones takes 25 to 35 ns among a thousand keys, 115 among a hundred thousand and 285 among a million (one core, no lock). So a table would save 1 % of
+//! what a document costs where keys are few, and lose more than that where they are many.
+//!
 //! The service reads a key's numbers as doubles, a missing field as *undefined*, which differs from null, and an object or an array
 //! in the place of a value as undefined too.
 

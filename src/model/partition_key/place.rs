@@ -123,15 +123,21 @@ fn v1(components: &[Component<'_>]) -> Vec<u8> {
     place
 }
 
+/// The cut is by UTF-16 units. One that falls between the halves of a surrogate pair leaves U+FFFD in place of the first half, because that is
+/// what the service's own encoder makes of it.
 fn shortened<'a>(component: &'a Component<'_>) -> Component<'a> {
     let Component::Text(text) = component else { return component.clone() };
     let mut units = 0;
-    let mut characters = text.char_indices();
-    let end = characters.find(|(_, character)| {
+    for (at, character) in text.char_indices() {
+        if units == V1_STRING {
+            return Component::Text(text[..at].into());
+        }
         units += character.len_utf16();
-        units > V1_STRING
-    });
-    Component::Text(text[..end.map_or(text.len(), |(end, _)| end)].into())
+        if units > V1_STRING {
+            return Component::Text(format!("{}\u{fffd}", &text[..at]).into());
+        }
+    }
+    Component::Text(text.as_ref().into())
 }
 
 fn write_ordered(component: &Component<'_>, out: &mut Vec<u8>) {
