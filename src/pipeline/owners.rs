@@ -17,16 +17,16 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    /// Document `index` of `piece`, if it owns its (key, id) from now on; else it waits aside.
-    pub(super) fn claim(&mut self, lane: LaneId, piece: &Piece, index: u32) -> Option<Piece> {
+    /// Whether document `index` of `piece` owns its (key, id) from now on; else it waits aside.
+    pub(super) fn claim(&mut self, lane: LaneId, piece: &Piece, index: u32) -> bool {
         match self.waiting.entry(piece.chunk.identities[index as usize]) {
             Entry::Vacant(free) => {
                 free.insert(VecDeque::new());
-                Some(piece.single(index))
+                true
             }
             Entry::Occupied(mut owned) => {
                 owned.get_mut().push_back((lane, piece.single(index)));
-                None
+                false
             }
         }
     }

@@ -21,8 +21,21 @@ pub struct Chain {
 #[derive(Debug, Default)]
 pub struct Scratch {
     index: Index,
+    rendered: Index,
     draft: DraftMemory,
     position: String,
+}
+
+impl Scratch {
+    /// What is known of the document that was applied last, as it came.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The same of what the steps made of it.
+    pub fn index_of(&mut self, rendered: &[u8]) -> Option<&Index> {
+        json::index(rendered, &mut self.rendered).is_ok().then_some(&self.rendered)
+    }
 }
 
 /// What became of a document.

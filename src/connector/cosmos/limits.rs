@@ -33,7 +33,7 @@ pub(super) fn id<'a>(document: &Document<'a>) -> Result<Id<'a>, String> {
     if characters.len() > ID_BYTES {
         return Err(format!("illegal id: {} bytes, Cosmos takes {ID_BYTES}", characters.len()));
     }
-    match characters.chars().find(|character| matches!(character, '/' | '\\' | '?' | '#')) {
+    match characters.bytes().find(|byte| matches!(byte, b'/' | b'\\' | b'?' | b'#')).map(char::from) {
         None => Ok(id),
         Some(found) => Err(format!("illegal id: it holds {found:?}, which no address can carry")),
     }
@@ -62,13 +62,22 @@ pub(super) fn content(document: &Document<'_>, on_lossy: OnLossyNumber) -> Resul
         let (found, most) = (Bytes(bytes.len() as u64), Bytes(DOCUMENT_BYTES as u64));
         return Err(format!("too large: {found}, Cosmos takes {most}"));
     }
-    if may_be_deep(bytes) && depth(bytes) > NESTING {
-        return Err(format!("nested too deep: {} levels, Cosmos takes {NESTING}", depth(bytes)));
+    let depth = match document.index {
+        Some(index) => index.depth,
+        None if may_be_deep(bytes) => depth(bytes),
+        None => 1,
+    };
+    if depth > NESTING {
+        return Err(format!("nested too deep: {depth} levels, Cosmos takes {NESTING}"));
     }
     if on_lossy != OnLossyNumber::Reject {
         return Ok(());
     }
-    match numbers::first_lossy(bytes) {
+    let lossy = match document.index {
+        Some(index) => numbers::first_lossy_of(bytes, &index.long_numbers),
+        None => numbers::first_lossy(bytes),
+    };
+    match lossy {
         None => Ok(()),
         Some(number) => Err(format!(
             "lossy number: Cosmos keeps numbers as doubles, in which {number} has another value (see on_lossy_number)"
@@ -105,7 +114,7 @@ mod tests {
     use crate::model::partition_key::Kind;
 
     fn document(bytes: &[u8]) -> Document<'_> {
-        Document { bytes, partition: 0, at: 0, operation: Operation::Upsert }
+        Document { bytes, ..Document::default() }
     }
 
     fn content_of(bytes: &[u8]) -> Result<(), String> {
