@@ -111,13 +111,15 @@ class Plan:
         self.scratch.mkdir(parents=True, exist_ok=True)
         self.docferry = arguments.docferry
         self.pin = Pinned(0, arguments.pin)
-        command = [self.docferry, "--json", "emulator", "--port", "0", "--throughput", "1000000000", "--latency-ms", "0"]
+        command = [arguments.endpoint or self.docferry, "--json", "emulator", "--port", "0", "--throughput", "1000000000", "--latency-ms", "0"]
+        if arguments.no_auth:
+            command.append("--no-auth")
         self.endpoint = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=Pinned(1, arguments.pin))
         told = json.loads(self.endpoint.stdout.readline())
         self.url, self.key = told["endpoint"], told["key"]
         self.account = {"COSMOS_ENDPOINT": self.url, "COSMOS_KEY": self.key}
-        # Whatever the environment holds of another account must not matter.
-        for name in [name for name in os.environ if "COSMOS" in name]:
+        # Whatever the environment holds of another account must not matter, and the driver takes a backtrace for every request if it may.
+        for name in [name for name in os.environ if "COSMOS" in name or name == "RUST_BACKTRACE"]:
             del os.environ[name]
 
     def count(self, share):
@@ -258,6 +260,8 @@ def main():
     parser.add_argument("--documents", type=int, default=400_000, help="of the fastest; the others write a share of them")
     parser.add_argument("--only", type=lambda text: text.split(","), help=f"of {', '.join(SHARES)}")
     parser.add_argument("--pin", action="store_true", help="clients on the first core, the endpoint on the second")
+    parser.add_argument("--endpoint", help="the program that is the endpoint (default: the same)")
+    parser.add_argument("--no-auth", action="store_true", help="the endpoint does not check signatures; clients sign all the same")
     parser.add_argument("--json", help="file for the figures of every turn")
     plan = Plan(parser.parse_args())
     try:

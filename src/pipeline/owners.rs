@@ -13,7 +13,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// Every (key, id) that is owned, with those who wait for it and the lane of each.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    waiting: HashMap<u64, VecDeque<(LaneId, Piece)>, BuildHasherDefault<Identity>>,
+    waiting: HashMap<u64, VecDeque<(LaneId, Piece)>, BuildHasherDefault<IdentityHasher>>,
 }
 
 impl Owners {
@@ -42,9 +42,9 @@ impl Owners {
 
 /// Identities are hashes already.
 #[derive(Debug, Default)]
-struct Identity(u64);
+pub(super) struct IdentityHasher(u64);
 
-impl Hasher for Identity {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }
