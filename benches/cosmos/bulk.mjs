@@ -8,7 +8,6 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { Agent } from "node:http";
 
 const [way, endpoint, key, path, modules] = process.argv.slice(2);
 const { CosmosClient } = createRequire(modules + "/")("@azure/cosmos");
@@ -18,12 +17,7 @@ const operations = documents.map((document) => ({
   partitionKey: document.customer,
   resourceBody: document,
 }));
-const client = new CosmosClient({
-  endpoint,
-  key,
-  agent: new Agent({ keepAlive: true }),
-  connectionPolicy: { enableEndpointDiscovery: false },
-});
+const client = new CosmosClient({ endpoint, key, connectionPolicy: { enableEndpointDiscovery: false } });
 const container = client.database("bench").container("orders");
 
 // Under a hundred of one partition among four, whatever the keys; as many calls at once as there are requests in docferry.

@@ -30,8 +30,8 @@ TICK = os.sysconf("SC_CLK_TCK")
 JS_VERSION = "4.9.3"
 
 # Documents of a turn: each takes a second or more, so that ticks of 10 ms do not show, and the slow ones not ten.
-SHARES = {"door": 1.0, "docferry": 1.0, "null": 1.0, "point": 0.15, "docferry point": 0.15, "null short": 0.15,
-          "js execute": 0.2, "js items": 0.2, "java": 0.5}
+SHARES = {"door": 1.0, "docferry": 1.0, "null": 1.0, "point": 0.075, "docferry point": 0.075, "null short": 0.075,
+          "js execute": 0.1, "js items": 0.1, "java": 0.25}
 
 # Rounds of a program before the first that counts.
 WARM_UP = {"java": 3, "js execute": 1, "js items": 1}
@@ -257,7 +257,7 @@ def main():
     parser.add_argument("--loops", required=True, help="the bare loops: the program of this benchmark")
     parser.add_argument("--scratch", required=True, help="folder for documents and packages")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--documents", type=int, default=400_000, help="of the fastest; the others write a share of them")
+    parser.add_argument("--documents", type=int, default=800_000, help="of the fastest; the others write a share of them")
     parser.add_argument("--only", type=lambda text: text.split(","), help=f"of {', '.join(SHARES)}")
     parser.add_argument("--pin", action="store_true", help="clients on the first core, the endpoint on the second")
     parser.add_argument("--endpoint", help="the program that is the endpoint (default: the same)")

@@ -28,7 +28,7 @@ pub(super) struct Item<'a> {
 }
 
 /// A partition key as the document has it. Two that are equal are one key; two that differ may still be one, written in two ways.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Key<'a> {
     /// One string that is written everywhere as it stands.
     Plain(&'a str),
@@ -60,10 +60,10 @@ impl<'a> Key<'a> {
         }
     }
 
-    pub(super) fn partition_key(&self) -> PartitionKey<'a> {
+    pub(super) fn into_partition_key(self) -> PartitionKey<'a> {
         match self {
             Self::Plain(text) => PartitionKey { components: vec![Component::Text(Cow::Borrowed(text))] },
-            Self::Any(key) => key.clone(),
+            Self::Any(key) => key,
         }
     }
 }
@@ -192,7 +192,7 @@ mod tests {
             let value = definition.only_value(|name| field(bytes, name));
             let document = Document { bytes, note: note(bytes, value), ..Document::default() };
             let key = Key::of(&document, &definition).unwrap();
-            assert_eq!(key.partition_key(), definition.key_of(bytes).unwrap());
+            assert_eq!(key.clone().into_partition_key(), definition.key_of(bytes).unwrap());
             key
         };
         assert_eq!(found(br#"{"a":{"k":"first"},"a":{"k":"last"}}"#), Key::Plain("last"));

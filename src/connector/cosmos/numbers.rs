@@ -8,7 +8,6 @@
 //! All functions take documents that have passed [`json::index`](crate::model::json::index).
 
 use crate::model::json::{compact, unescape, write_double, write_string};
-use std::fmt::{self, Write};
 use std::ops::Range;
 
 /// Every decimal number with so many significant digits reads back from the shortest text of its double.
@@ -99,18 +98,21 @@ fn is_lossy(text: &str) -> bool {
     }
 }
 
-/// Whether the text is the one that is written for the number.
+/// Whether the text is one that is written for the number; an exponent may be written in other ways too.
 fn is_shortest(text: &str, number: f64) -> bool {
-    /// Takes what is written as long as it is what was expected.
-    struct Expected<'a>(&'a str);
-    impl Write for Expected<'_> {
-        fn write_str(&mut self, written: &str) -> fmt::Result {
-            self.0 = self.0.strip_prefix(written).ok_or(fmt::Error)?;
-            Ok(())
-        }
+    /// Every whole number up to this is a double.
+    const WHOLE: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
+    if number.abs() < WHOLE && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+        return true;
     }
-    let mut expected = Expected(text);
-    number.is_finite() && write!(expected, "{number}").is_ok() && expected.0.is_empty()
+    // The longest is -2.2250738585072014e-308.
+    let mut written = [0; 24];
+    let mut rest = &mut written[..];
+    if serde_json::to_writer(&mut rest, &number).is_err() {
+        return false;
+    }
+    let length = written.len() - rest.len();
+    written[..length] == *text.as_bytes()
 }
 
 /// A decimal number in the one way in which it can be written as 0.d1d2d3... times a power of ten, d1 and the last digit not being zero.

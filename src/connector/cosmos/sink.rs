@@ -17,7 +17,7 @@ use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::{Document, Operation};
 use crate::model::json::Index;
-use crate::model::partition_key::{Component, Epk, PartitionKey, PartitionKeyDefinition};
+use crate::model::partition_key::{Epk, PartitionKeyDefinition};
 use crate::model::request::{LaneId, Route};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -316,7 +316,7 @@ fn route(
     let field = |name: &str| document.field(name);
     let only = definition.only_value(field);
     let key = match only {
-        Some(raw) => Component::from_json(Some(raw)).map(|one| PartitionKey { components: vec![one] }),
+        Some(raw) => Key::of_value(raw).map(Key::into_partition_key),
         None => definition.key_by(field),
     };
     let key = key.map_err(|error| format!("partition key: {error}"))?;

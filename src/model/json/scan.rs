@@ -45,9 +45,15 @@ impl Field {
     }
 
     /// Whether the name, unescaped, is `name`.
+    #[inline]
     pub fn is_named(&self, bytes: &[u8], name: &str) -> bool {
-        let raw = self.raw_name(bytes);
-        if self.escaped { unescape(raw).as_bytes() == name.as_bytes() } else { raw == name.as_bytes() }
+        // Most names differ in their length already.
+        if self.escaped {
+            unescape(self.raw_name(bytes)).as_bytes() == name.as_bytes()
+        } else {
+            (self.name_end - self.name_start) as usize == name.len()
+                && self.raw_name(bytes) == name.as_bytes()
+        }
     }
 }
 
