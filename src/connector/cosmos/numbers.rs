@@ -105,13 +105,14 @@ fn is_shortest(text: &str, number: f64) -> bool {
     if number.abs() < WHOLE && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
         return true;
     }
-    // The longest is -2.2250738585072014e-308.
-    let mut written = [0; 24];
+    /// That of -2.2250738585072014e-308.
+    const LONGEST: usize = 24;
+    let mut written = [0; LONGEST];
     let mut rest = &mut written[..];
     if serde_json::to_writer(&mut rest, &number).is_err() {
         return false;
     }
-    let length = written.len() - rest.len();
+    let length = LONGEST - rest.len();
     written[..length] == *text.as_bytes()
 }
 

@@ -98,10 +98,10 @@ pub fn index(bytes: &[u8], index: &mut Index) -> Result<(), Malformed> {
         return Err(Malformed { at, reason: "invalid UTF-8" });
     }
     let mut scanner = Scanner::new(bytes, 0);
-    scanner.long_numbers = std::mem::take(&mut index.long_numbers);
-    scanner.long_numbers.clear();
+    index.long_numbers.clear();
+    scanner.long_numbers = Some(std::mem::take(&mut index.long_numbers));
     let fit = scanner.object(&mut index.fields, &index.known);
-    index.long_numbers = std::mem::take(&mut scanner.long_numbers);
+    index.long_numbers = scanner.long_numbers.take().unwrap_or_default();
     let fit = fit?;
     index.depth = 1 + scanner.deepest;
     scanner.white_space();
@@ -126,7 +126,8 @@ pub(super) enum Fit {
 pub(super) struct Scanner<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) at: usize,
-    long_numbers: Vec<Range<u32>>,
+    /// Where whoever scans wants to know of them.
+    long_numbers: Option<Vec<Range<u32>>>,
     /// Levels of nesting met, the outermost object not counted.
     deepest: usize,
 }
@@ -136,7 +137,7 @@ const SHORT_NUMBER: usize = 15;
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at, long_numbers: Vec::new(), deepest: 0 }
+        Self { bytes, at, long_numbers: None, deepest: 0 }
     }
 
     pub(super) fn fail<T>(&self, reason: &'static str) -> Result<T, Malformed> {
@@ -323,8 +324,10 @@ impl<'a> Scanner<'a> {
             self.some_digits()?;
             is_long = true;
         }
-        if is_long || self.at - start > SHORT_NUMBER {
-            self.long_numbers.push(start as u32..self.at as u32);
+        if (is_long || self.at - start > SHORT_NUMBER)
+            && let Some(long) = &mut self.long_numbers
+        {
+            long.push(start as u32..self.at as u32);
         }
         Ok(())
     }
