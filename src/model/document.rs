@@ -210,7 +210,7 @@ mod tests {
         json::index(bytes, &mut index).unwrap();
         let unknown = Document { bytes, ..Document::default() };
         let known = Document { index: Some(&index), ..unknown };
-        for (name, expected) in [("a", Some(&b"\"last\""[..])), ("b1", Some(b"[2]")), ("c", None)] {
+        for (name, expected) in [("a", Some(&b"\"last\""[..])), ("b1", Some(&b"[2]"[..])), ("c", None)] {
             assert_eq!((known.field(name), unknown.field(name)), (expected, expected), "{name}");
         }
     }

@@ -206,7 +206,7 @@ mod tests {
         ] {
             assert!(matches!(found(other), Key::Any(_)));
         }
-        let far = format!(r#"{{"b":"{}","a":{{"k":"far"}}}}"#, "x".repeat(1 << 16)).leak();
+        let far: &str = format!(r#"{{"b":"{}","a":{{"k":"far"}}}}"#, "x".repeat(1 << 16)).leak();
         assert!(matches!(found(far.as_bytes()), Key::Any(_)), "a note has sixteen bits");
     }
 }

@@ -111,6 +111,7 @@ fn depth(document: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::json::{self, Index};
     use crate::model::partition_key::Kind;
 
     fn document(bytes: &[u8]) -> Document<'_> {
@@ -118,7 +119,14 @@ mod tests {
     }
 
     fn content_of(bytes: &[u8]) -> Result<(), String> {
-        content(&document(bytes), OnLossyNumber::Reject)
+        let found = content(&document(bytes), OnLossyNumber::Reject);
+        let mut index = Index::default();
+        if json::index(bytes, &mut index).is_ok() {
+            // What the validating pass has noted says the same.
+            let known = Document { index: Some(&index), ..document(bytes) };
+            assert_eq!(content(&known, OnLossyNumber::Reject), found);
+        }
+        found
     }
 
     #[test]

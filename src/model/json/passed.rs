@@ -57,7 +57,7 @@ mod tests {
     fn a_value_ends_where_it_ends() {
         let document = br#"{"a":"x\"}","b":[{"c":1}],"d":-1.5e3}"#;
         let value = |at| std::str::from_utf8(value_at(document, at).unwrap()).unwrap();
-        assert_eq!([value(5), value(16), value(32)], [r#""x\"}""#, r#"[{"c":1}]"#, "-1.5e3"]);
+        assert_eq!([value(5), value(16), value(30)], [r#""x\"}""#, r#"[{"c":1}]"#, "-1.5e3"]);
         assert_eq!([value_at(document, 6), value_at(document, 99)], [None, None]);
     }
 }
