@@ -4,7 +4,7 @@
 //! from. [`Document`] is the borrowed view of one that the rooms pass around. Nothing here parses a number or
 //! rewrites a string: what no step touched leaves docferry as it came.
 
-use crate::model::json::{self, Index};
+use crate::model::json::{self, Field, Index};
 use crate::model::partition::PartitionIndex;
 use std::borrow::Cow;
 use std::num::NonZeroU16;
@@ -118,7 +118,12 @@ impl<'a> Document<'a> {
     /// The bytes must have passed [`json::index`].
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
         let Some(index) = self.index else { return json::field(self.bytes, name) };
-        let last = index.fields.iter().rev().find(|field| field.is_named(self.bytes, name));
+        let is_named = |field: &&Field| field.is_named(self.bytes, name);
+        let last = match index.is_unique {
+            // Ids and keys mostly come first.
+            true => index.fields.iter().find(is_named),
+            false => index.fields.iter().rev().find(is_named),
+        };
         last.map(|field| field.raw_value(self.bytes))
     }
 

@@ -158,7 +158,9 @@ impl Chain {
         if changed {
             draft.render(out);
         }
-        Transformed::Kept { changed, duplicates: draft.has_duplicates() }
+        let duplicates = draft.has_duplicates();
+        scratch.index.is_unique = !duplicates;
+        Transformed::Kept { changed, duplicates }
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Index {
     pub long_numbers: Vec<Range<u32>>,
     /// Levels of nesting, the outermost object included.
     pub depth: usize,
+    /// No two top-level names are alike, as far as anyone has looked.
+    pub is_unique: bool,
     known: Shape,
 }
 
@@ -98,6 +100,7 @@ pub fn index(bytes: &[u8], index: &mut Index) -> Result<(), Malformed> {
         return Err(Malformed { at, reason: "invalid UTF-8" });
     }
     let mut scanner = Scanner::new(bytes, 0);
+    index.is_unique = false;
     index.long_numbers.clear();
     scanner.long_numbers = Some(std::mem::take(&mut index.long_numbers));
     let fit = scanner.object(&mut index.fields, &index.known);
