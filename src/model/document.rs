@@ -215,6 +215,11 @@ mod tests {
         json::index(bytes, &mut index).unwrap();
         let unknown = Document { bytes, ..Document::default() };
         let known = Document { index: Some(&index), ..unknown };
+        let mut unique = json::Index::default();
+        json::index(br#"{"a":1,"b":2}"#, &mut unique).unwrap();
+        unique.is_unique = true;
+        let document = Document { bytes: br#"{"a":1,"b":2}"#, index: Some(&unique), ..unknown };
+        assert_eq!((document.field("b"), document.field("c")), (Some(&b"2"[..]), None));
         for (name, expected) in [("a", Some(&b"\"last\""[..])), ("b1", Some(&b"[2]"[..])), ("c", None)] {
             assert_eq!((known.field(name), unknown.field(name)), (expected, expected), "{name}");
         }

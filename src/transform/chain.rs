@@ -256,6 +256,11 @@ mod tests {
         let document = r#"{"a":1,"a":2}"#;
         let expected = Transformed::Kept { changed: false, duplicates: true };
         assert_eq!(apply(&Chain::empty(), document), (expected, String::new()));
+        let mut scratch = Scratch::default();
+        for (document, is_unique) in [(r#"{"a":1,"b":2}"#, true), (document, false), (r#"{"a":1}"#, true)] {
+            Chain::empty().apply(document.as_bytes(), |_| (), &mut scratch, &mut Vec::new());
+            assert_eq!(scratch.index().is_unique, is_unique, "{document}");
+        }
     }
 
     #[test]
