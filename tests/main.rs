@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod benches;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod commands;

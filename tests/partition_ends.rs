@@ -59,7 +59,7 @@ impl Sink for Waiting {
     }
 
     fn route(&self, document: &Document<'_>) -> Result<Route, String> {
-        Ok(Route { lane: document.partition, identity: 0 })
+        Ok(Route { lane: document.partition, ..Route::default() })
     }
 
     fn lanes(&self) -> Vec<Arc<dyn Lane>> {

@@ -4,9 +4,10 @@
 //! from. [`Document`] is the borrowed view of one that the rooms pass around. Nothing here parses a number or
 //! rewrites a string: what no step touched leaves docferry as it came.
 
-use crate::model::json;
+use crate::model::json::{self, Field, Index};
 use crate::model::partition::PartitionIndex;
 use std::borrow::Cow;
+use std::num::NonZeroU16;
 
 /// What the target shall do with a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Span {
     pub ordinal: u32,
     /// What to do with it.
     pub operation: Operation,
+    /// What the sink noted when it said where the document goes ([`Route::note`](crate::model::request::Route::note)).
+    pub note: Option<NonZeroU16>,
 }
 
 impl Span {
@@ -74,7 +77,14 @@ impl Documents {
     /// The view of document `index`, which came from `partition`.
     pub fn get(&self, partition: PartitionIndex, index: usize) -> Document<'_> {
         let span = &self.spans[index];
-        Document { bytes: self.bytes(index), partition, at: span.at, operation: span.operation }
+        Document {
+            bytes: self.bytes(index),
+            index: None,
+            partition,
+            at: span.at,
+            operation: span.operation,
+            note: span.note,
+        }
     }
 
     /// Appends a document; the caller sees to it that the buffer stays below 4 GiB.
@@ -82,28 +92,39 @@ impl Documents {
         let start = self.buffer.len() as u32;
         self.buffer.extend_from_slice(bytes);
         let length = bytes.len() as u32;
-        self.spans.push(Span { start, length, at, ordinal, operation: Operation::Upsert });
+        self.spans.push(Span { start, length, at, ordinal, operation: Operation::Upsert, note: None });
     }
 }
 
 /// One document: its exact bytes and where it came from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Document<'a> {
     /// The JSON text, without white space around it.
     pub bytes: &'a [u8],
+    /// What the validating pass noted of it, where that is still at hand; whoever looks for a field need not go through the text again.
+    pub index: Option<&'a Index>,
     /// The source partition.
     pub partition: PartitionIndex,
     /// Place inside the partition.
     pub at: u64,
     /// What the target shall do.
     pub operation: Operation,
+    /// What the sink noted of it.
+    pub note: Option<NonZeroU16>,
 }
 
 impl<'a> Document<'a> {
     /// The raw JSON text of a top-level field, found by name after unescaping; of duplicate keys the last counts.
     /// The bytes must have passed [`json::index`].
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
-        json::field(self.bytes, name)
+        let Some(index) = self.index else { return json::field(self.bytes, name) };
+        let is_named = |field: &&Field| field.is_named(self.bytes, name);
+        let last = match index.is_unique {
+            // Ids and keys mostly come first.
+            true => index.fields.iter().find(is_named),
+            false => index.fields.iter().rev().find(is_named),
+        };
+        last.map(|field| field.raw_value(self.bytes))
     }
 
     /// The document's id, which field `name` holds, or why it has none. The bytes must have passed [`json::index`].
@@ -179,12 +200,29 @@ mod tests {
 
     #[test]
     fn a_place_beyond_4_gib_is_none() {
-        let span = Span { start: 0, length: 0, at: 7, ordinal: 0, operation: Operation::Upsert };
+        let span = Span { start: 0, length: 0, at: 7, ordinal: 0, operation: Operation::Upsert, note: None };
         let most = u32::MAX as usize;
         assert_eq!(span.moved(most - 5, 5).map(|span| (span.range().end, span.at)), Some((most, 7)));
         assert_eq!(span.moved(most - 5, 6), None);
         assert_eq!(span.moved(most + 1, 0), None);
         assert_eq!(span.moved(0, most + 1), None);
+    }
+
+    #[test]
+    fn a_field_is_the_same_whether_or_not_the_fields_are_known() {
+        let bytes = br#" {"a":1, "b\u0031" : [2], "a" : "last"} "#;
+        let mut index = json::Index::default();
+        json::index(bytes, &mut index).unwrap();
+        let unknown = Document { bytes, ..Document::default() };
+        let known = Document { index: Some(&index), ..unknown };
+        let mut unique = json::Index::default();
+        json::index(br#"{"a":1,"b":2}"#, &mut unique).unwrap();
+        unique.is_unique = true;
+        let document = Document { bytes: br#"{"a":1,"b":2}"#, index: Some(&unique), ..unknown };
+        assert_eq!((document.field("b"), document.field("c")), (Some(&b"2"[..]), None));
+        for (name, expected) in [("a", Some(&b"\"last\""[..])), ("b1", Some(&b"[2]"[..])), ("c", None)] {
+            assert_eq!((known.field(name), unknown.field(name)), (expected, expected), "{name}");
+        }
     }
 
     #[test]

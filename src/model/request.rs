@@ -2,6 +2,7 @@
 
 use crate::model::document::{Document, Documents};
 use crate::model::partition::PartitionIndex;
+use std::num::NonZeroU16;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,9 @@ pub struct Route {
     /// A hash of the document's (key, id), equal for equal pairs: requests that touch one pair are sent in source order.
     /// Unused where the sink is not keyed.
     pub identity: u64,
+    /// Whatever the sink would otherwise have to look for again when the document is sent; it comes back as
+    /// [`Document::note`]. The document is the same bytes then, though perhaps in another lane.
+    pub note: Option<NonZeroU16>,
 }
 
 /// Adjacent documents of one buffer.

@@ -21,9 +21,12 @@ use crate::model::meter::Meter;
 use crate::model::partition::{Partition, PartitionId, PartitionIndex, Position};
 use crate::model::reject::Reject;
 use crate::pipeline::credits::Credit;
+use crate::pipeline::owners::IdentityHasher;
 use crate::rejects::{RejectLog, dead_letter};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
+use std::hash::BuildHasherDefault;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -136,7 +139,7 @@ pub(crate) struct Fence {
 struct OpenBatches {
     by_sequence: HashMap<u64, OpenBatch>,
     /// The last batch that holds a (key, id).
-    last: HashMap<u64, u64>,
+    last: HashMap<u64, u64, BuildHasherDefault<IdentityHasher>>,
     /// Settled, and set aside: the ledger has no room for the first of them, and the others are newer.
     aside: BTreeSet<u64>,
 }
@@ -372,8 +375,10 @@ impl OpenBatches {
         let (identities, followers) =
             (std::mem::take(&mut batch.identities), std::mem::take(&mut batch.followers));
         for identity in identities {
-            if self.last.get(&identity) == Some(&sequence) {
-                self.last.remove(&identity);
+            if let Entry::Occupied(last) = self.last.entry(identity)
+                && *last.get() == sequence
+            {
+                last.remove();
             }
         }
         for follower in followers {

@@ -9,6 +9,7 @@ use crate::model::request::{LaneId, Leave};
 use crate::pipeline::chunk::Piece;
 use crate::pipeline::owners::Owners;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -233,15 +234,16 @@ impl LaneQueue {
             let count = load.fits(&piece, cut);
             let middle = piece.range.start + count;
             if !cut.keyed {
-                if count > 0 {
-                    load.take(Piece { chunk: Arc::clone(&piece.chunk), range: piece.range.start..middle });
-                }
+                load.take_all(&piece, piece.range.start..middle);
             } else {
+                let mut from = piece.range.start;
                 for index in piece.range.start..middle {
-                    if let Some(document) = owners.claim(lane, &piece, index) {
-                        load.take(document);
+                    if !owners.claim(lane, &piece, index) {
+                        load.take_all(&piece, from..index);
+                        from = index + 1;
                     }
                 }
+                load.take_all(&piece, from..middle);
             }
             piece.range.start = middle;
             if !piece.range.is_empty() {
@@ -283,6 +285,13 @@ impl Load {
 
     fn is_full(&self, cut: &Cut) -> bool {
         self.documents >= cut.documents || self.bytes >= cut.bytes
+    }
+
+    /// Takes these documents of a piece, if there are any.
+    fn take_all(&mut self, piece: &Piece, range: Range<u32>) {
+        if !range.is_empty() {
+            self.take(Piece { chunk: Arc::clone(&piece.chunk), range });
+        }
     }
 
     fn take(&mut self, piece: Piece) {

@@ -13,20 +13,20 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// Every (key, id) that is owned, with those who wait for it and the lane of each.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    waiting: HashMap<u64, VecDeque<(LaneId, Piece)>, BuildHasherDefault<Identity>>,
+    waiting: HashMap<u64, VecDeque<(LaneId, Piece)>, BuildHasherDefault<IdentityHasher>>,
 }
 
 impl Owners {
-    /// Document `index` of `piece`, if it owns its (key, id) from now on; else it waits aside.
-    pub(super) fn claim(&mut self, lane: LaneId, piece: &Piece, index: u32) -> Option<Piece> {
+    /// Whether document `index` of `piece` owns its (key, id) from now on; else it waits aside.
+    pub(super) fn claim(&mut self, lane: LaneId, piece: &Piece, index: u32) -> bool {
         match self.waiting.entry(piece.chunk.identities[index as usize]) {
             Entry::Vacant(free) => {
                 free.insert(VecDeque::new());
-                Some(piece.single(index))
+                true
             }
             Entry::Occupied(mut owned) => {
                 owned.get_mut().push_back((lane, piece.single(index)));
-                None
+                false
             }
         }
     }
@@ -42,9 +42,9 @@ impl Owners {
 
 /// Identities are hashes already.
 #[derive(Debug, Default)]
-struct Identity(u64);
+pub(super) struct IdentityHasher(u64);
 
-impl Hasher for Identity {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }

@@ -72,8 +72,8 @@ impl ChunkDraft {
     /// Gives back what a buffer that grew has too much: it may wait for its lane for long.
     fn shrink(&mut self) {
         let Documents { buffer, spans } = &mut self.documents;
-        // An eighth is not worth a copy.
-        if buffer.capacity() > buffer.len() + buffer.len() / 8 {
+        // A quarter is not worth a copy.
+        if buffer.capacity() > buffer.len() + buffer.len() / 4 {
             buffer.shrink_to_fit();
             spans.shrink_to_fit();
             self.identities.shrink_to_fit();
@@ -156,8 +156,14 @@ impl Workshop<'_> {
             match self.chain.apply(bytes, place, &mut scratch, &mut rendered) {
                 Transformed::Kept { changed, duplicates } => {
                     output.results.counters.duplicate_keys += u64::from(duplicates);
-                    let bytes = if changed { rendered.as_slice() } else { bytes };
-                    self.route(bytes, span, first, documents, output);
+                    let (bytes, index) = match changed {
+                        true => (rendered.as_slice(), scratch.index_of(&rendered)),
+                        false => (bytes, Some(scratch.index())),
+                    };
+                    let (partition, note) = (self.partition_index, None);
+                    let Span { at, operation, .. } = *span;
+                    let document = Document { bytes, index, partition, at, operation, note };
+                    self.route(&document, span, first, documents, output);
                 }
                 other => self.not_kept(other, span, bytes, first, &mut output.results),
             }
@@ -168,16 +174,22 @@ impl Workshop<'_> {
         }
     }
 
-    fn route(&self, bytes: &[u8], span: &Span, first: u64, documents: &Documents, output: &mut Output) {
-        let document =
-            Document { bytes, partition: self.partition_index, at: span.at, operation: span.operation };
-        match self.sink.route(&document) {
-            Ok(Route { lane, identity }) => {
+    fn route(
+        &self,
+        document: &Document<'_>,
+        span: &Span,
+        first: u64,
+        documents: &Documents,
+        output: &mut Output,
+    ) {
+        let bytes = document.bytes;
+        match self.sink.route(document) {
+            Ok(Route { lane, identity, note }) => {
                 let keyed = self.keyed;
                 let chunk = self.chunk(output, lane, documents);
                 let start = chunk.documents.buffer.len();
                 chunk.documents.buffer.extend_from_slice(bytes);
-                if !chunk.keep(start, span) {
+                if !chunk.keep(start, &Span { note, ..*span }) {
                     self.no_room(span, bytes, first, &mut output.results);
                 } else if keyed {
                     chunk.identities.push(identity);
@@ -206,13 +218,13 @@ impl Workshop<'_> {
             _ => output.chunks.iter().position(|chunk| chunk.lane == lane),
         };
         let at = found.unwrap_or_else(|| {
-            // A single lane takes the whole batch; several grow as they need.
-            let (bytes, count) = match self.routed {
-                true => (0, 0),
-                false => ((documents.buffer.len() as f64 * self.growth * MARGIN) as usize, documents.len()),
-            };
+            // A single lane takes the whole batch. Of several each has its share, and one that has more grows.
+            let share = MARGIN / self.lanes.max(1) as f64;
+            let bytes = (documents.buffer.len() as f64 * self.growth * share) as usize;
+            let count = (documents.len() as f64 * share) as usize;
+            let identities = Vec::with_capacity(if self.keyed { count } else { 0 });
             let documents = Documents { buffer: buffers::take(bytes), spans: Vec::with_capacity(count) };
-            output.chunks.push(ChunkDraft { lane, documents, identities: Vec::new() });
+            output.chunks.push(ChunkDraft { lane, documents, identities });
             output.chunks.len() - 1
         });
         &mut output.chunks[at]

@@ -263,7 +263,8 @@ mod tests {
 
     #[test]
     fn a_line_holds_the_document_in_the_first_form_that_fits() {
-        let span = Span { start: 0, length: 0, at: 42, ordinal: 0, operation: Default::default() };
+        let span =
+            Span { start: 0, length: 0, at: 42, ordinal: 0, operation: Default::default(), note: None };
         let line = |bytes: &[u8]| {
             let reject = Reject::new(RejectedBy::Read, "why", &span, bytes);
             let line = dead_letter(&reject, "a.jsonl:0", "a.jsonl, line 3");
@@ -280,7 +281,8 @@ mod tests {
     fn what_the_target_refused_is_known_by_its_place_whatever_it_holds() {
         let folder = tempfile::tempdir().unwrap();
         let line = |by, at, bytes: &[u8]| {
-            let span = Span { start: 0, length: 0, at, ordinal: 0, operation: Default::default() };
+            let span =
+                Span { start: 0, length: 0, at, ordinal: 0, operation: Default::default(), note: None };
             dead_letter(&Reject::new(by, "why", &span, bytes), "p\"1", "here")
         };
         let deep = [&b"{\"a\":"[..], &b"[".repeat(500), &b"]".repeat(500), b"}"].concat();
@@ -347,7 +349,8 @@ mod tests {
             documents: None,
         };
         let line = |at| {
-            let span = Span { start: 0, length: 0, at, ordinal: 0, operation: Default::default() };
+            let span =
+                Span { start: 0, length: 0, at, ordinal: 0, operation: Default::default(), note: None };
             dead_letter(&Reject::new(RejectedBy::Read, "why", &span, b"{}"), "p", "here")
         };
         let mut log = RejectLog::open(folder.path(), 0).unwrap();

@@ -293,7 +293,7 @@ impl<'a> Side<'a> {
             self.sum = self.sum.wrapping_add(hash);
             return;
         }
-        match self.sink.route(&Document { bytes, ..*document }) {
+        match self.sink.route(&Document { bytes, index: None, ..*document }) {
             Ok(route) => {
                 let (hash, partition) = ([(hash >> 64) as u64, hash as u64], document.partition);
                 let before = self.by_identity.insert(route.identity, Seen { hash, partition });

@@ -21,8 +21,21 @@ pub struct Chain {
 #[derive(Debug, Default)]
 pub struct Scratch {
     index: Index,
+    rendered: Index,
     draft: DraftMemory,
     position: String,
+}
+
+impl Scratch {
+    /// What is known of the document that was applied last, as it came.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The same of what the steps made of it.
+    pub fn index_of(&mut self, rendered: &[u8]) -> Option<&Index> {
+        json::index(rendered, &mut self.rendered).is_ok().then_some(&self.rendered)
+    }
 }
 
 /// What became of a document.
@@ -145,7 +158,9 @@ impl Chain {
         if changed {
             draft.render(out);
         }
-        Transformed::Kept { changed, duplicates: draft.has_duplicates() }
+        let duplicates = draft.has_duplicates();
+        scratch.index.is_unique = !duplicates;
+        Transformed::Kept { changed, duplicates }
     }
 }
 
@@ -241,6 +256,11 @@ mod tests {
         let document = r#"{"a":1,"a":2}"#;
         let expected = Transformed::Kept { changed: false, duplicates: true };
         assert_eq!(apply(&Chain::empty(), document), (expected, String::new()));
+        let mut scratch = Scratch::default();
+        for (document, is_unique) in [(r#"{"a":1,"b":2}"#, true), (document, false), (r#"{"a":1}"#, true)] {
+            Chain::empty().apply(document.as_bytes(), |_| (), &mut scratch, &mut Vec::new());
+            assert_eq!(scratch.index().is_unique, is_unique, "{document}");
+        }
     }
 
     #[test]

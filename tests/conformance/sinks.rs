@@ -68,8 +68,7 @@ pub(crate) async fn documents_are_told_apart_by_their_ids(target: &Target) {
         return;
     }
     // `verify` asks without a run, so before the target is prepared.
-    let route =
-        |bytes: &[u8]| sink.route(&Document { bytes, partition: 0, at: 0, operation: Operation::Upsert });
+    let route = |bytes: &[u8]| sink.route(&Document { bytes, ..Document::default() });
     let all = documents();
     let identities: BTreeSet<u64> = all.iter().map(|bytes| route(bytes).unwrap().identity).collect();
     assert_eq!(identities.len(), all.len());
@@ -177,7 +176,7 @@ pub(crate) async fn ids_of_different_kinds_do_not_replace_one_another(target: &T
         return;
     }
     prepare(&*sink, "run", Start::Fresh, None).await.unwrap();
-    let route = |bytes| sink.route(&Document { bytes, partition: 0, at: 0, operation: Operation::Upsert });
+    let route = |bytes| sink.route(&Document { bytes, ..Document::default() });
     if route(br#"{"id":7}"#).is_err_and(|reason| reason.starts_with("illegal id")) {
         // It takes strings alone, so there is nothing to be taken for one another.
         return assert_eq!(refusal(&*sink, br#"{"id":"7"}"#).await, None);

@@ -5,8 +5,10 @@
 
 use crate::connector::cosmos::client::Verb;
 use crate::error::{Error, ErrorKind};
+use crate::model::json::{Field, Objects, unescape};
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The longest message of the service that is passed on: what follows is identifiers of its own.
@@ -77,23 +79,54 @@ impl std::fmt::Display for Code {
 }
 
 /// What became of one operation of a request.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Default)]
 pub(super) struct Answer<'a> {
     pub(super) status_code: u16,
-    #[serde(default)]
     pub(super) sub_status_code: u16,
-    #[serde(default)]
     pub(super) request_charge: f64,
-    #[serde(default)]
     pub(super) retry_after_milliseconds: u64,
-    #[serde(default, borrow)]
     pub(super) message: Option<Cow<'a, str>>,
 }
 
 /// The answers to `count` operations, if the body is such.
 pub(super) fn answers(body: &[u8], count: usize) -> Option<Vec<Answer<'_>>> {
-    serde_json::from_slice::<Vec<Answer<'_>>>(body).ok().filter(|answers| answers.len() == count)
+    let mut objects = Objects::new(body).ok()?;
+    let (mut fields, mut answers) = (Vec::new(), Vec::with_capacity(count));
+    while objects.next(&mut fields).ok()?.is_some() {
+        answers.push(Answer::of(body, &fields)?);
+    }
+    (answers.len() == count).then_some(answers)
+}
+
+impl<'a> Answer<'a> {
+    /// The answer that is the object with these fields. There is one for every document, so nothing is copied and nothing parsed that is not
+    /// looked at.
+    fn of(body: &'a [u8], fields: &[Field]) -> Option<Self> {
+        let mut answer = Self::default();
+        for field in fields {
+            let value = field.raw_value(body);
+            if value == b"null" {
+                continue;
+            }
+            match field.raw_name(body) {
+                b"statusCode" => answer.status_code = number(value)?,
+                b"subStatusCode" => answer.sub_status_code = number(value)?,
+                b"requestCharge" => answer.request_charge = number(value)?,
+                b"retryAfterMilliseconds" => answer.retry_after_milliseconds = number::<f64>(value)? as u64,
+                b"message" => {
+                    let text = value.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
+                    answer.message = text.map(unescape);
+                }
+                _ => {}
+            }
+        }
+        // Without it, it is something else.
+        (answer.status_code > 0).then_some(answer)
+    }
+}
+
+fn number<T: FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// What follows for a document.
@@ -158,7 +191,7 @@ mod tests {
     }
 
     fn judged(verb: Verb, text: &str) -> Fate {
-        judge(verb, &serde_json::from_str(text).unwrap())
+        judge(verb, &answers(format!("[{text}]").as_bytes(), 1).unwrap()[0])
     }
 
     #[test]
@@ -194,6 +227,14 @@ mod tests {
         let body = br#"[{"statusCode":200},{"statusCode":200}]"#;
         assert!(answers(body, 2).is_some() && answers(body, 3).is_none());
         assert!(answers(b"{}", 1).is_none() && answers(b"", 0).is_none());
+        assert!(answers(b"[{}]", 1).is_none() && answers(br#"[{"statusCode":"x"}]"#, 1).is_none());
+        let full = br#" [ {"statusCode":429,"subStatusCode":3200,"requestCharge":1.5,"retryAfterMilliseconds":12.5,
+            "eTag":null,"resourceBody":{"statusCode":1},"message":"a\u0041"}, {"statusCode":201,"message":null} ] "#;
+        let told = answers(full, 2).unwrap();
+        let first = &told[0];
+        assert_eq!((first.status_code, first.sub_status_code, first.request_charge), (429, 3200, 1.5));
+        assert_eq!((first.retry_after_milliseconds, first.message.as_deref()), (12, Some("aA")));
+        assert_eq!((told[1].status_code, &told[1].message), (201, &None));
     }
 
     #[test]

@@ -10,24 +10,86 @@
 use crate::connector::cosmos::OnLossyNumber;
 use crate::connector::cosmos::client::Verb;
 use crate::connector::cosmos::numbers;
-use crate::model::json::write_string;
-use crate::model::partition_key::{Component, PartitionKey};
+use crate::error::{Error, Result};
+use crate::model::document::{Document, Id};
+use crate::model::json::{field, value_at, write_string};
+use crate::model::partition_key::{Component, PartitionKey, PartitionKeyDefinition};
+use std::borrow::Cow;
+use std::num::NonZeroU16;
 
 /// One document on its way.
 #[derive(Debug)]
 pub(super) struct Item<'a> {
     pub(super) verb: Verb,
-    pub(super) key: PartitionKey<'a>,
-    pub(super) id: std::borrow::Cow<'a, str>,
+    pub(super) key: Key<'a>,
+    /// Where the request must name it.
+    pub(super) id: Option<Cow<'a, str>>,
     pub(super) bytes: &'a [u8],
 }
 
-/// Room for what stands around a document, so that a body is allocated once.
-const AROUND: usize = 96;
+/// A partition key as the document has it. Two that are equal are one key; two that differ may still be one, written in two ways.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Key<'a> {
+    /// One string that is written everywhere as it stands.
+    Plain(&'a str),
+    Any(PartitionKey<'a>),
+}
+
+/// What a route notes of a document: where the value lies that is its key.
+pub(super) fn note(document: &[u8], key: Option<&[u8]>) -> Option<NonZeroU16> {
+    let place = (key?.as_ptr() as usize).checked_sub(document.as_ptr() as usize)?;
+    NonZeroU16::new(u16::try_from(place).ok()?)
+}
+
+impl<'a> Key<'a> {
+    /// The key of a document, found again by the note.
+    pub(super) fn of(document: &Document<'a>, definition: &PartitionKeyDefinition) -> Result<Self> {
+        let noted = document.note.and_then(|note| value_at(document.bytes, note.get().into()));
+        match noted {
+            Some(raw) => Self::of_value(raw),
+            None => Ok(Self::Any(definition.key_of(document.bytes)?)),
+        }
+    }
+
+    /// The key that this value is alone.
+    pub(super) fn of_value(raw: &'a [u8]) -> Result<Self> {
+        let plain = raw.strip_prefix(b"\"").and_then(|raw| raw.strip_suffix(b"\""));
+        match plain.filter(|text| is_plain(text)).and_then(|text| std::str::from_utf8(text).ok()) {
+            Some(text) => Ok(Self::Plain(text)),
+            None => Ok(Self::Any(PartitionKey { components: vec![Component::from_json(Some(raw))?] })),
+        }
+    }
+
+    pub(super) fn into_partition_key(self) -> PartitionKey<'a> {
+        match self {
+            Self::Plain(text) => PartitionKey { components: vec![Component::Text(Cow::Borrowed(text))] },
+            Self::Any(key) => key,
+        }
+    }
+}
+
+impl Item<'_> {
+    /// Room for what stands around the document, so that a body is allocated once.
+    fn around(&self) -> usize {
+        const PUNCTUATION: usize = 80;
+        let key = match &self.key {
+            Key::Plain(text) => text.len(),
+            Key::Any(_) => PUNCTUATION,
+        };
+        PUNCTUATION + key + self.id.as_ref().map_or(0, |id| id.len())
+    }
+
+    /// The id, read from the document.
+    pub(super) fn id(&self) -> Result<String> {
+        let id = Id::of("id", field(self.bytes, "id"));
+        let id = id.map_err(|reason| Error::internal("writing to Cosmos", reason))?;
+        Ok(id.characters.into_owned())
+    }
+}
 
 /// The body of a bulk request, or with `keyed` false that of a batch.
 pub(super) fn body(items: &[Item<'_>], keyed: bool, on_lossy: OnLossyNumber) -> Vec<u8> {
-    let length = items.iter().map(|item| item.bytes.len() + item.id.len() + AROUND).sum();
+    let length = items.iter().map(|item| item.bytes.len() + item.around()).sum();
     let mut out = Vec::with_capacity(length);
     out.push(b'[');
     for (number, item) in items.iter().enumerate() {
@@ -41,7 +103,7 @@ pub(super) fn body(items: &[Item<'_>], keyed: bool, on_lossy: OnLossyNumber) -> 
             Verb::Delete => br#"{"operationType":"Delete","id":"#.as_slice(),
         });
         if matches!(item.verb, Verb::Replace | Verb::Delete) {
-            write_string(&mut out, &item.id);
+            write_string(&mut out, item.id.as_deref().unwrap_or_default());
         }
         if keyed {
             out.extend_from_slice(br#","partitionKey":"#);
@@ -66,24 +128,30 @@ pub(super) fn write_document(document: &[u8], on_lossy: OnLossyNumber, out: &mut
     }
 }
 
-fn write_key(key: &PartitionKey<'_>, out: &mut Vec<u8>) {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    match key.components.as_slice() {
-        [Component::Text(text)] if text.as_bytes().iter().all(is_plain) => {
+fn write_key(key: &Key<'_>, out: &mut Vec<u8>) {
+    match key {
+        Key::Plain(text) => {
             out.extend_from_slice(br#""[\""#);
             out.extend_from_slice(text.as_bytes());
             out.extend_from_slice(br#"\"]""#);
         }
-        _ => write_string(out, &key.to_header_json()),
+        Key::Any(key) => write_string(out, &key.to_header_json()),
     }
+}
+
+/// Whether a string of these characters is written alike in JSON, in JSON within JSON and in a header.
+fn is_plain(text: &[u8]) -> bool {
+    // Every byte is looked at, so that many are at once.
+    text.iter()
+        .fold(true, |plain, byte| plain & (b' '..=b'~').contains(byte) & (*byte != b'"') & (*byte != b'\\'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn key(components: Vec<Component<'static>>) -> PartitionKey<'static> {
-        PartitionKey { components }
+    fn key(components: Vec<Component<'static>>) -> Key<'static> {
+        Key::Any(PartitionKey { components })
     }
 
     fn written(items: &[Item<'_>], keyed: bool) -> String {
@@ -92,13 +160,9 @@ mod tests {
 
     #[test]
     fn a_body_is_the_documents_own_bytes_between_what_the_service_needs() {
-        let item = |verb, key, bytes| Item { verb, key, id: "i\"1".into(), bytes };
+        let item = |verb, key, bytes| Item { verb, key, id: Some("i\"1".into()), bytes };
         let items = [
-            item(
-                Verb::Upsert,
-                key(vec![Component::Text("a b".into())]),
-                br#"{"id":"x","n":1.10}"#.as_slice(),
-            ),
+            item(Verb::Upsert, Key::of_value(br#""a b""#).unwrap(), br#"{"id":"x","n":1.10}"#.as_slice()),
             item(Verb::Create, key(vec![Component::Number(1.5), Component::Undefined]), b"{}"),
             item(Verb::Replace, key(vec![Component::Text("q\"".into())]), br#"{"n":9007199254740993}"#),
             item(Verb::Delete, key(vec![Component::Null]), b"{}"),
@@ -117,5 +181,32 @@ mod tests {
             r#"[{"operationType":"Upsert","resourceBody":{"id":"x","n":1.10}}]"#
         );
         serde_json::from_str::<serde_json::Value>(&written(&items, true)).unwrap();
+    }
+
+    #[test]
+    fn a_key_is_found_again_by_the_note() {
+        use crate::model::partition_key::{Kind, Version};
+        let definition =
+            PartitionKeyDefinition::new(vec!["/a/k".to_owned()], Kind::Hash, Version::V2).unwrap();
+        let found = |bytes: &'static [u8]| {
+            let value = definition.only_value(|name| field(bytes, name));
+            let document = Document { bytes, note: note(bytes, value), ..Document::default() };
+            let key = Key::of(&document, &definition).unwrap();
+            assert_eq!(key.clone().into_partition_key(), definition.key_of(bytes).unwrap());
+            key
+        };
+        assert_eq!(found(br#"{"a":{"k":"first"},"a":{"k":"last"}}"#), Key::Plain("last"));
+        for other in [
+            &br#"{"a":{"k":"\u0041"}}"#[..],
+            "{\"a\":{\"k\":\"é\"}}".as_bytes(),
+            br#"{"a":{"k":-1.50}}"#,
+            br#"{"a":{"k":[1]}}"#,
+            br#"{"a":{}}"#,
+            br#"{"a":{"k":null}}"#,
+        ] {
+            assert!(matches!(found(other), Key::Any(_)));
+        }
+        let far: &str = format!(r#"{{"b":"{}","a":{{"k":"far"}}}}"#, "x".repeat(1 << 16)).leak();
+        assert!(matches!(found(far.as_bytes()), Key::Any(_)), "a note has sixteen bits");
     }
 }

@@ -208,7 +208,8 @@ impl Sending<'_> {
     async fn batch(&mut self, part: Range<usize>) -> Result<()> {
         let open = &self.lane.open;
         let body = bulk::body(&self.items[part.clone()], false, open.options.on_lossy_number);
-        let reply = open.container.batch(&self.items[part.start].key, body).await?;
+        let reply =
+            open.container.batch(&self.items[part.start].key.clone().into_partition_key(), body).await?;
         if reply.is_success() {
             if let Some(answers) = answers(&reply.body, part.len()) {
                 self.outcome.request_units += charge(&reply, &answers);
@@ -271,12 +272,17 @@ impl Sending<'_> {
 
     fn point(&self, index: usize) -> impl Future<Output = (usize, Result<Reply>)> + Send + 'static {
         let (open, item) = (Arc::clone(&self.lane.open), &self.items[index]);
-        let (verb, key, id) = (item.verb, owned(&item.key), item.id.clone().into_owned());
+        let (verb, key, id) = (item.verb, owned(&item.key.clone().into_partition_key()), item.id());
         let mut body = Vec::with_capacity(item.bytes.len());
         if verb != Verb::Delete {
             bulk::write_document(item.bytes, open.options.on_lossy_number, &mut body);
         }
-        async move { (index, open.container.point(verb, &key, id, body).await) }
+        async move {
+            match id {
+                Ok(id) => (index, open.container.point(verb, &key, id, body).await),
+                Err(error) => (index, Err(error)),
+            }
+        }
     }
 
     /// Sorts the documents of a part by their answers.
@@ -317,7 +323,7 @@ impl Sending<'_> {
     /// An insert found its place taken: by an equal document, which an earlier try has left, or by another one.
     async fn taken(&mut self, index: usize) -> Result<()> {
         let (open, item) = (&self.lane.open, &self.items[index]);
-        let reply = open.container.read(&item.key, item.id.clone().into_owned()).await?;
+        let reply = open.container.read(&item.key.clone().into_partition_key(), item.id()?).await?;
         self.outcome.request_units += reply.request_units;
         match reply.status {
             200 if open.is_equal(item.bytes, &reply.body) => {}

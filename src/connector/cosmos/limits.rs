@@ -35,10 +35,13 @@ pub(super) fn id<'a>(document: &Document<'a>) -> Result<Id<'a>, String> {
     if characters.ends_with(' ') {
         return Err("illegal id: it ends with a blank, which is lost in an address".to_owned());
     }
-    match characters.chars().find(|character| matches!(character, '/' | '\\' | '?' | '#')) {
-        None => Ok(id),
-        Some(found) => Err(format!("illegal id: it holds {found:?}, which no address can carry")),
+    let is_illegal = |byte: &u8| (*byte == b'/') | (*byte == b'\\') | (*byte == b'?') | (*byte == b'#');
+    // Every byte is looked at, so that many are at once.
+    if !characters.as_bytes().iter().fold(false, |found, byte| found | is_illegal(byte)) {
+        return Ok(id);
     }
+    let found = characters.bytes().find(is_illegal).map(char::from).unwrap_or_default();
+    Err(format!("illegal id: it holds {found:?}, which no address can carry"))
 }
 
 /// Why Cosmos does not take a document with that partition key.
@@ -64,13 +67,22 @@ pub(super) fn content(document: &Document<'_>, on_lossy: OnLossyNumber) -> Resul
         // The same words for every length, so that rejects of this kind are counted together; the dead letter has the length.
         return Err(format!("too large: Cosmos takes {DOCUMENT_BYTES} bytes"));
     }
-    if may_be_deep(bytes) && depth(bytes) > NESTING {
-        return Err(format!("nested too deep: {} levels, Cosmos takes {NESTING}", depth(bytes)));
+    let depth = match document.index {
+        Some(index) => index.depth,
+        None if may_be_deep(bytes) => depth(bytes),
+        None => 1,
+    };
+    if depth > NESTING {
+        return Err(format!("nested too deep: {depth} levels, Cosmos takes {NESTING}"));
     }
     if on_lossy != OnLossyNumber::Reject {
         return Ok(());
     }
-    match numbers::first_lossy(bytes) {
+    let lossy = match document.index {
+        Some(index) => numbers::first_lossy_of(bytes, &index.long_numbers),
+        None => numbers::first_lossy(bytes),
+    };
+    match lossy {
         None => Ok(()),
         Some(number) => Err(format!(
             "lossy number: Cosmos keeps numbers as doubles, in which {number} has another value (see on_lossy_number)"
@@ -116,14 +128,22 @@ fn depth(document: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::json::{self, Index};
     use crate::model::partition_key::Kind;
 
     fn document(bytes: &[u8]) -> Document<'_> {
-        Document { bytes, partition: 0, at: 0, operation: Operation::Upsert }
+        Document { bytes, ..Document::default() }
     }
 
     fn content_of(bytes: &[u8]) -> Result<(), String> {
-        content(&document(bytes), OnLossyNumber::Reject)
+        let found = content(&document(bytes), OnLossyNumber::Reject);
+        let mut index = Index::default();
+        if json::index(bytes, &mut index).is_ok() {
+            // What the validating pass has noted says the same.
+            let known = Document { index: Some(&index), ..document(bytes) };
+            assert_eq!(content(&known, OnLossyNumber::Reject), found);
+        }
+        found
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! All functions take documents that have passed [`json::index`](crate::model::json::index).
 
 use crate::model::json::{compact, unescape, write_double, write_string};
+use std::ops::Range;
 
 /// Every decimal number with so many significant digits reads back from the shortest text of its double.
 const SAFE_DIGITS: usize = 15;
@@ -50,6 +51,14 @@ pub(super) fn count_lossy(document: &[u8]) -> usize {
     Tokens::of(document).filter(|token| matches!(token, Token::Number(text) if is_lossy(text))).count()
 }
 
+/// The same where the document's long numbers are known ([`Index::long_numbers`](crate::model::json::Index::long_numbers)).
+pub(super) fn first_lossy_of<'a>(document: &'a [u8], long_numbers: &[Range<u32>]) -> Option<&'a str> {
+    let mut long = long_numbers.iter().filter_map(|place| {
+        std::str::from_utf8(document.get(place.start as usize..place.end as usize)?).ok()
+    });
+    long.find(|text| is_lossy(text))
+}
+
 /// Appends the document with its lossy numbers as strings.
 pub(super) fn write_lossy_as_strings(document: &[u8], out: &mut Vec<u8>) {
     for token in Tokens::of(document) {
@@ -90,9 +99,29 @@ fn is_lossy(text: &str) -> bool {
         return false;
     }
     match text.parse::<f64>() {
+        // Most long numbers were written by someone who wrote the shortest text of a double.
+        Ok(number) if is_shortest(text, number) => false,
         Ok(number) if number.is_finite() => Decimal::of(text) != Decimal::of(&format!("{number:e}")),
         _ => true,
     }
+}
+
+/// Whether the text is one that is written for the number; an exponent may be written in other ways too.
+fn is_shortest(text: &str, number: f64) -> bool {
+    /// Every whole number up to this is a double.
+    const WHOLE: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
+    if number.abs() < WHOLE && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+        return true;
+    }
+    /// That of -2.2250738585072014e-308.
+    const LONGEST: usize = 24;
+    let mut written = [0; LONGEST];
+    let mut rest = &mut written[..];
+    if serde_json::to_writer(&mut rest, &number).is_err() {
+        return false;
+    }
+    let length = LONGEST - rest.len();
+    written[..length] == *text.as_bytes()
 }
 
 /// A decimal number in the one way in which it can be written as 0.d1d2d3... times a power of ten, d1 and the last digit not being zero.
@@ -189,12 +218,20 @@ fn string_length(text: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::json::Index;
     use proptest::prelude::*;
 
     fn comparable(document: &str) -> String {
         let mut out = Vec::new();
         write_comparable(document.as_bytes(), &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    /// Without and with what the validating pass noted.
+    fn both(document: &str) -> [Option<&str>; 2] {
+        let mut index = Index::default();
+        crate::model::json::index(document.as_bytes(), &mut index).unwrap();
+        [first_lossy(document.as_bytes()), first_lossy_of(document.as_bytes(), &index.long_numbers)]
     }
 
     #[test]
@@ -210,7 +247,7 @@ mod tests {
             "4.9e-325",
         ] {
             let document = format!(r#"{{"a":[{number}]}}"#);
-            assert_eq!(first_lossy(document.as_bytes()), Some(number));
+            assert_eq!(both(&document), [Some(number); 2]);
         }
         for number in [
             "0",
@@ -231,13 +268,9 @@ mod tests {
             "123456789012345",
         ] {
             let document = format!(r#"{{"a":[{number}]}}"#);
-            assert_eq!(first_lossy(document.as_bytes()), None, "{number}");
+            assert_eq!(both(&document), [None; 2], "{number}");
         }
-        assert_eq!(
-            first_lossy(br#"{"9007199254740993":"1e400","b\"9007199254740993":1}"#),
-            None,
-            "in strings"
-        );
+        assert_eq!(both(r#"{"9007199254740993":"1e400","b\"9007199254740993":1}"#), [None; 2], "in strings");
     }
 
     #[test]
@@ -262,7 +295,9 @@ mod tests {
         #[test]
         fn what_is_not_lossy_reads_back_as_the_same_decimal(text in "-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,24})?([eE][+-]?[0-9]{1,3})?") {
             let document = format!(r#"{{"a":{text}}}"#);
-            if first_lossy(document.as_bytes()).is_none() {
+            let [slow, fast] = both(&document);
+            prop_assert_eq!(slow, fast);
+            if slow.is_none() {
                 let number: f64 = text.parse().unwrap();
                 prop_assert!(number.is_finite());
                 prop_assert_eq!(Decimal::of(&text), Decimal::of(&format!("{number:e}")));

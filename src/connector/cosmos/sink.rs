@@ -3,7 +3,7 @@
 //! Nothing is kept in the container but the documents: what is finished stands in the state folder, and a document that is sent twice
 //! replaces itself. An answer means that the document is safe, so a flush has nothing to do.
 
-use crate::connector::cosmos::bulk::{self, Item};
+use crate::connector::cosmos::bulk::{self, Item, Key};
 use crate::connector::cosmos::client::{Client, Container, Range, Verb};
 use crate::connector::cosmos::lane::{CosmosLane, LaneState};
 use crate::connector::cosmos::lanes::{Added, Lanes};
@@ -21,7 +21,7 @@ use crate::model::json::Index;
 use crate::model::partition_key::{Epk, PartitionKeyDefinition};
 use crate::model::request::{LaneId, Route};
 use crate::model::shell::word;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::sync::Mutex;
@@ -291,8 +291,11 @@ impl Open {
             (_, Mode::Insert) => Verb::Create,
             (_, Mode::Replace) => Verb::Replace,
         };
-        let id = document.id("id").map_err(lost)?.characters;
-        Ok(Item { verb, key: self.definition.key_of(document.bytes)?, id, bytes: document.bytes })
+        let id = match verb {
+            Verb::Upsert | Verb::Create => None,
+            Verb::Replace | Verb::Delete => Some(document.id("id").map_err(lost)?.characters),
+        };
+        Ok(Item { verb, key: Key::of(document, &self.definition)?, id, bytes: document.bytes })
     }
 
     /// Where a document goes, or why Cosmos would never take it.
@@ -328,11 +331,12 @@ impl Open {
 struct Placed {
     place: Epk,
     identity: u64,
+    note: Option<NonZeroU16>,
 }
 
 impl Placed {
     fn route(&self, lane: LaneId) -> Route {
-        Route { lane, identity: self.identity }
+        Route { lane, identity: self.identity, note: self.note }
     }
 }
 
@@ -343,14 +347,20 @@ fn route(
     options: &TargetOptions,
 ) -> Result<Placed, String> {
     let id = limits::id(document)?;
-    let key = definition.key_of(document.bytes).map_err(|error| format!("partition key: {error}"))?;
+    let field = |name: &str| document.field(name);
+    let only = definition.only_value(field);
+    let key = match only {
+        Some(raw) => Key::of_value(raw).map(Key::into_partition_key),
+        None => definition.key_by(field),
+    };
+    let key = key.map_err(|error| format!("partition key: {error}"))?;
     limits::key(&key, definition)?;
     if options.mode != Mode::Delete {
         limits::content(document, options.on_lossy_number)?;
     }
     let place = definition.epk(&key);
     let identity = xxh3_64_with_seed(id.characters.as_bytes(), xxh3_64(place.as_bytes()));
-    Ok(Placed { place, identity })
+    Ok(Placed { place, identity, note: bulk::note(document.bytes, only) })
 }
 
 /// Appends the document in the form in which it is compared with what the container holds.

@@ -187,7 +187,14 @@ impl Cursor {
             filling.rejects.extend(oversize.reject(limit.max_document, ordinal));
         } else if !text.is_empty() {
             let (start, length) = (text.start as u32, text.len() as u32);
-            filling.documents.spans.push(Span { start, length, at, ordinal, operation: Operation::Upsert });
+            filling.documents.spans.push(Span {
+                start,
+                length,
+                at,
+                ordinal,
+                operation: Operation::Upsert,
+                note: None,
+            });
         }
         self.position.at = self.feed.place(&filling.documents.buffer, next);
         self.position.ordinal += 1;

@@ -137,7 +137,7 @@ impl Sink for FileSink {
 
     fn route(&self, document: &Document<'_>) -> Result<Route, String> {
         let lane = if self.is_folder() { document.partition } else { 0 };
-        Ok(Route { lane, identity: 0 })
+        Ok(Route { lane, ..Route::default() })
     }
 
     fn lanes(&self) -> Vec<Arc<dyn Lane>> {

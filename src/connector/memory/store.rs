@@ -176,7 +176,7 @@ impl MemoryStore {
             bit = bit.saturating_sub(1);
             lane = children[(hash >> bit & 1) as usize];
         }
-        Ok(Route { lane, identity: xxh3_64_with_seed(id, hash) })
+        Ok(Route { lane, identity: xxh3_64_with_seed(id, hash), note: None })
     }
 
     /// A request arrives: its number, and what the script has for it.
@@ -224,7 +224,7 @@ impl MemoryStore {
                 break;
             }
             outcome.request_units += cost;
-            let Document { bytes, partition, at, operation } = document;
+            let Document { bytes, partition, at, operation, .. } = document;
             accepted.push(Accepted { identity, document: bytes, operation, partition, at });
         }
         contents.apply(lane.id, accepted, cost, self.options.record_order)?;

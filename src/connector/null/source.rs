@@ -130,6 +130,7 @@ impl NullReader {
             at: self.at + index as u64,
             ordinal: index as u32,
             operation: Operation::Upsert,
+            note: None,
         });
         Documents { buffer, spans: spans.collect() }
     }

@@ -70,7 +70,7 @@ impl Sink for SqliteSink {
     fn route(&self, document: &Document<'_>) -> Result<Route, String> {
         // Of the characters alone: ids that differ only in kind meet in one row, so they keep their source order too.
         let id = document.id(&self.options.id_field)?;
-        Ok(Route { lane: 0, identity: xxh3_64(id.characters.as_bytes()) })
+        Ok(Route { identity: xxh3_64(id.characters.as_bytes()), ..Route::default() })
     }
 
     fn layout(&self) -> String {

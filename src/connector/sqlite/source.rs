@@ -188,6 +188,7 @@ impl Pages {
                 at: rowid as u64,
                 ordinal: count,
                 operation: Operation::Upsert,
+                note: None,
             };
             // What was rejected is in memory beside the documents.
             let left = BatchLimit { bytes: limit.bytes.saturating_sub(rejected), ..limit };

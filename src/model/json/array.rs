@@ -18,7 +18,7 @@ impl<'a> Objects<'a> {
         if let Err(error) = simdutf8::compat::from_utf8(bytes) {
             return Err(Malformed { at: error.valid_up_to(), reason: "invalid UTF-8" });
         }
-        let mut scanner = Scanner { bytes, at: 0 };
+        let mut scanner = Scanner::new(bytes, 0);
         scanner.white_space();
         if scanner.peek() != Some(b'[') {
             return scanner.fail("not a JSON array");

@@ -16,7 +16,7 @@ const DIGITS: usize = 15;
 /// Appends a document that has passed [`index`](crate::model::json::index), without white space and with every number as the shortest text of
 /// its double. Returns how many properties it has, at all levels.
 pub fn as_doubles(bytes: &[u8], out: &mut Vec<u8>) -> Result<u32, OutOfRange> {
-    let mut scanner = Scanner { bytes, at: 0 };
+    let mut scanner = Scanner::new(bytes, 0);
     let (mut from, mut properties) = (0, 0);
     while let Some(byte) = scanner.peek() {
         let start = scanner.at;

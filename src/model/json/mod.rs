@@ -19,6 +19,6 @@ pub use array::Objects;
 pub use canonical::write_canonical;
 pub use compare::{compare_numbers, compare_strings};
 pub use doubles::{OutOfRange, as_doubles, write_double};
-pub use passed::{compact, field};
+pub use passed::{compact, field, value_at};
 pub use scan::{Field, Index, MAX_DEPTH, Malformed, index};
 pub use text::{scalar_text, unescape, unescape_exact, write_string};

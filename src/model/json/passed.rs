@@ -4,7 +4,7 @@ use crate::model::json::scan::Scanner;
 
 /// The text of a top-level field of a document that has passed [`index`](crate::model::json::index()); of duplicate keys the last.
 pub fn field<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let mut scanner = Scanner { bytes, at: 0 };
+    let mut scanner = Scanner::new(bytes, 0);
     let mut found = None;
     scanner.white_space();
     scanner.at += 1;
@@ -21,9 +21,16 @@ pub fn field<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
     found
 }
 
+/// The text of the value that begins at `at`, in a document that has passed [`index`](crate::model::json::index()).
+pub fn value_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    let mut scanner = Scanner::new(bytes, at);
+    scanner.value(0).ok()?;
+    bytes.get(at..scanner.at)
+}
+
 /// Appends a document that has passed [`index`](crate::model::json::index()) without the white space between its tokens.
 pub fn compact(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut scanner = Scanner { bytes, at: 0 };
+    let mut scanner = Scanner::new(bytes, 0);
     while let Some(byte) = scanner.peek() {
         let from = scanner.at;
         match byte {
@@ -39,5 +46,18 @@ pub fn compact(bytes: &[u8], out: &mut Vec<u8>) {
                 scanner.at += 1;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_ends_where_it_ends() {
+        let document = br#"{"a":"x\"}","b":[{"c":1}],"d":-1.5e3}"#;
+        let value = |at| std::str::from_utf8(value_at(document, at).unwrap()).unwrap();
+        assert_eq!([value(5), value(16), value(30)], [r#""x\"}""#, r#"[{"c":1}]"#, "-1.5e3"]);
+        assert_eq!([value_at(document, 6), value_at(document, 99)], [None, None]);
     }
 }

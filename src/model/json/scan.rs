@@ -9,6 +9,7 @@ use crate::model::json::plain;
 use crate::model::json::shape::{Lead, Shape};
 use crate::model::json::text::unescape;
 use std::fmt;
+use std::ops::Range;
 
 /// Levels of nesting accepted, the outermost object included. Well above any document a target takes (Cosmos: 128), and few enough that
 /// the stack of bits stays in one cache line.
@@ -44,9 +45,15 @@ impl Field {
     }
 
     /// Whether the name, unescaped, is `name`.
+    #[inline]
     pub fn is_named(&self, bytes: &[u8], name: &str) -> bool {
-        let raw = self.raw_name(bytes);
-        if self.escaped { unescape(raw).as_bytes() == name.as_bytes() } else { raw == name.as_bytes() }
+        // Most names differ in their length already.
+        if self.escaped {
+            unescape(self.raw_name(bytes)).as_bytes() == name.as_bytes()
+        } else {
+            (self.name_end - self.name_start) as usize == name.len()
+                && self.raw_name(bytes) == name.as_bytes()
+        }
     }
 }
 
@@ -57,6 +64,12 @@ pub struct Index {
     pub fields: Vec<Field>,
     /// Documents of one number have the same top-level names in the same order, written in the same way. Nothing is known of number zero.
     pub shape: u64,
+    /// Numbers of more than fifteen characters or with an exponent, in the order of the text: those alone may be more than a double holds.
+    pub long_numbers: Vec<Range<u32>>,
+    /// Levels of nesting, the outermost object included.
+    pub depth: usize,
+    /// No two top-level names are alike, as far as anyone has looked.
+    pub is_unique: bool,
     known: Shape,
 }
 
@@ -86,8 +99,14 @@ pub fn index(bytes: &[u8], index: &mut Index) -> Result<(), Malformed> {
         let at = simdutf8::compat::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
         return Err(Malformed { at, reason: "invalid UTF-8" });
     }
-    let mut scanner = Scanner { bytes, at: 0 };
-    let fit = scanner.object(&mut index.fields, &index.known)?;
+    let mut scanner = Scanner::new(bytes, 0);
+    index.is_unique = false;
+    index.long_numbers.clear();
+    scanner.long_numbers = Some(std::mem::take(&mut index.long_numbers));
+    let fit = scanner.object(&mut index.fields, &index.known);
+    index.long_numbers = scanner.long_numbers.take().unwrap_or_default();
+    let fit = fit?;
+    index.depth = 1 + scanner.deepest;
     scanner.white_space();
     if scanner.at != bytes.len() {
         return scanner.fail("more after the end of the document");
@@ -110,9 +129,20 @@ pub(super) enum Fit {
 pub(super) struct Scanner<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) at: usize,
+    /// Where whoever scans wants to know of them.
+    long_numbers: Option<Vec<Range<u32>>>,
+    /// Levels of nesting met, the outermost object not counted.
+    deepest: usize,
 }
 
-impl Scanner<'_> {
+/// A number of so many characters has at most so many digits, and every decimal of fifteen digits is told from its neighbours by a double.
+const SHORT_NUMBER: usize = 15;
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at, long_numbers: None, deepest: 0 }
+    }
+
     pub(super) fn fail<T>(&self, reason: &'static str) -> Result<T, Malformed> {
         let reason = if self.at >= self.bytes.len() { "unexpected end" } else { reason };
         Err(Malformed { at: self.at, reason })
@@ -166,6 +196,7 @@ impl Scanner<'_> {
                 return self.value(0).map(|()| false);
             }
             self.at += stretch.text.len();
+            self.deepest = self.deepest.max(stretch.depth);
             // The last one closes the object.
             if stretch.depth > 0 {
                 self.white_space();
@@ -278,6 +309,8 @@ impl Scanner<'_> {
     }
 
     pub(super) fn number(&mut self) -> Result<(), Malformed> {
+        let start = self.at;
+        let mut is_long = false;
         self.at += usize::from(self.peek() == Some(b'-'));
         match self.peek() {
             Some(b'0') => self.at += 1,
@@ -292,6 +325,12 @@ impl Scanner<'_> {
             self.at += 1;
             self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
             self.some_digits()?;
+            is_long = true;
+        }
+        if (is_long || self.at - start > SHORT_NUMBER)
+            && let Some(long) = &mut self.long_numbers
+        {
+            long.push(start as u32..self.at as u32);
         }
         Ok(())
     }
@@ -363,6 +402,7 @@ impl Scanner<'_> {
                     return self.fail(TOO_DEEP);
                 }
                 levels.push(open == b'{');
+                self.deepest = self.deepest.max(depth + levels.depth);
                 self.at += 1;
                 self.white_space();
                 let is_empty = self.peek() == Some(if open == b'{' { b'}' } else { b']' });
@@ -460,6 +500,24 @@ mod tests {
         index(text, &mut found).unwrap();
         assert_eq!(found.fields.len(), 3);
         assert!(found.fields[1].escaped);
+    }
+
+    #[test]
+    fn notes_long_numbers_and_the_depth() {
+        let mut used = Index::default();
+        let mut noted = |text: &str| {
+            index(text.as_bytes(), &mut used).unwrap();
+            let number = |place: &Range<u32>| text[place.start as usize..place.end as usize].to_owned();
+            (used.long_numbers.iter().map(number).collect::<Vec<_>>().join(" "), used.depth)
+        };
+        assert_eq!(noted("{}"), (String::new(), 1));
+        let text = r#"{"a":1e3,"b":{"c":{"d":1.2345678901234},"e":12.34567890123456},"f":[[1234567890123456,"1e3"]]}"#;
+        // The second time names and punctuation are known and only compared.
+        for _ in 0..2 {
+            assert_eq!(noted(text), ("1e3 12.34567890123456 1234567890123456".to_owned(), 3));
+        }
+        assert_eq!(noted(r#"{"a":1,"b":{"c":{"d":1},"e":1},"f":[]}"#), (String::new(), 3));
+        assert_eq!(noted(r#"{"a":1,"b":{"c":[{"d":{}}],"e":1},"f":[]}"#), (String::new(), 5));
     }
 
     #[test]

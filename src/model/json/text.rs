@@ -17,8 +17,9 @@ pub fn unescape_exact(raw: &[u8]) -> Option<Cow<'_, str>> {
 
 /// The characters, and whether none had to be replaced.
 fn unescaped(raw: &[u8]) -> (Cow<'_, str>, bool) {
-    if !raw.contains(&b'\\') {
-        return (String::from_utf8_lossy(raw), true);
+    if memchr::memchr(b'\\', raw).is_none() {
+        let text = std::str::from_utf8(raw).map_or_else(|_| String::from_utf8_lossy(raw), Cow::Borrowed);
+        return (text, true);
     }
     let mut is_exact = true;
     let mut out = Vec::with_capacity(raw.len());

@@ -61,17 +61,18 @@ impl PartitionKeyDefinition {
         self.key_by(|name| last(name).map(|field| field.raw_value(document)))
     }
 
-    /// `top` finds a field of the document itself.
-    fn key_by<'a>(&self, top: impl Fn(&str) -> Option<&'a [u8]>) -> Result<PartitionKey<'a>> {
-        let within = |value: Option<&'a [u8]>, name: &String| {
-            value.filter(|text| text.first() == Some(&b'{')).and_then(|text| json::field(text, name))
-        };
-        let component = |names: &Vec<String>| {
-            let (first, rest) =
-                names.split_first().ok_or_else(|| Error::internal(READING, "a path without a name"))?;
-            Component::from_json(rest.iter().fold(top(first), within))
-        };
+    /// The same, where `top` finds a field of the document itself.
+    pub fn key_by<'a>(&self, top: impl Fn(&str) -> Option<&'a [u8]>) -> Result<PartitionKey<'a>> {
+        let component = |names: &Vec<String>| Component::from_json(value(names, &top));
         Ok(PartitionKey { components: self.names.iter().map(component).collect::<Result<_>>()? })
+    }
+
+    /// The text of the value that is the whole key, in a container of one path; `None` also where the document has none.
+    pub fn only_value<'a>(&self, top: impl Fn(&str) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
+        match self.names.as_slice() {
+            [names] => value(names, &top),
+            _ => None,
+        }
     }
 
     /// The place of a document that has passed [`json::index`].
@@ -89,6 +90,15 @@ impl PartitionKeyDefinition {
     pub fn epk(&self, key: &PartitionKey<'_>) -> Epk {
         Epk::of(key, self)
     }
+}
+
+/// The value at the end of a path. `top` finds a field of the document itself.
+fn value<'a>(names: &[String], top: &impl Fn(&str) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
+    let within = |value: Option<&'a [u8]>, name: &String| {
+        value.filter(|text| text.first() == Some(&b'{')).and_then(|text| json::field(text, name))
+    };
+    let (first, rest) = names.split_first()?;
+    rest.iter().fold(top(first), within)
 }
 
 /// The names of a path: `/a/b`, or `/"a/b"/c` where a name holds a slash.
@@ -133,6 +143,11 @@ mod tests {
         assert_eq!(key(&["/n/b"]), "[{}]");
         let mut index = json::Index::default();
         json::index(document, &mut index).unwrap();
+        let only = |paths: &[&str]| {
+            definition(paths).only_value(|name| json::field(document, name)).map(<[u8]>::to_vec)
+        };
+        assert_eq!(only(&["/a/b"]), Some(br#""last""#.to_vec()));
+        assert_eq!((only(&["/missing"]), only(&["/n", "/z"])), (None, None));
         for paths in [vec!["/a/b"], vec!["/n", "/z", "/missing"], vec!["/n/b"]] {
             let definition = definition(&paths);
             assert_eq!(

@@ -3,12 +3,20 @@
 use super::definition::{Kind, Version};
 use super::hash::{murmur_32, murmur_128};
 use super::{Component, PartitionKey, PartitionKeyDefinition};
+use std::cmp::Ordering;
 use std::fmt;
 
 /// A place in the space that a container's partitions divide: an ordered string of bytes, written in capital hexadecimal digits. The empty
 /// one is the lowest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epk(Vec<u8>);
+#[derive(Clone)]
+pub struct Epk(Held);
+
+/// The bytes of a place: a hash lies here itself, because there is one for every document.
+#[derive(Clone)]
+enum Held {
+    Hash([u8; 16]),
+    Any(Vec<u8>),
+}
 
 /// A marker stands before each value that is hashed, so that `1`, `"1"` and `true` differ.
 mod marker {
@@ -26,19 +34,23 @@ const V1_STRING: usize = 100;
 impl Epk {
     /// A place by its bytes.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(bytes.into())
+        Self(Held::Any(bytes.into()))
     }
 
     /// A place by its hexadecimal digits, of either case.
     pub fn from_hex(text: &str) -> Option<Self> {
         let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
         let pairs = text.as_bytes().chunks(2);
-        pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect::<Option<_>>().map(Self)
+        let bytes = pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?));
+        bytes.collect::<Option<Vec<_>>>().map(Self::from_bytes)
     }
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Held::Hash(hash) => hash,
+            Held::Any(bytes) => bytes,
+        }
     }
 
     /// The place below which `share` (between 0 and 1) of the space lies.
@@ -46,11 +58,11 @@ impl Epk {
         if (definition.kind, definition.version) == (Kind::Hash, Version::V1) {
             let mut place = Vec::new();
             write_ordered_number((share * f64::from(u32::MAX)).floor(), &mut place);
-            return Self(place);
+            return Self::from_bytes(place);
         }
         let mut place = [0; 16];
         place[..8].copy_from_slice(&((share * (1u64 << 62) as f64) as u64).to_be_bytes());
-        Self(place.to_vec())
+        Self(Held::Hash(place))
     }
 
     pub(super) fn of(key: &PartitionKey<'_>, definition: &PartitionKeyDefinition) -> Self {
@@ -63,20 +75,52 @@ impl Epk {
                     write_v2(component, &mut hashed);
                     place.extend_from_slice(&masked(&hashed));
                 }
-                Self(place)
+                Self::from_bytes(place)
             }
             (Kind::Hash, Version::V2) => {
                 key.components.iter().for_each(|component| write_v2(component, &mut hashed));
-                Self(masked(&hashed).to_vec())
+                Self(Held::Hash(masked(&hashed)))
             }
-            (Kind::Hash, Version::V1) => Self(v1(&key.components)),
+            (Kind::Hash, Version::V1) => Self::from_bytes(v1(&key.components)),
         }
     }
 }
 
 impl fmt::Display for Epk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+    }
+}
+
+impl fmt::Debug for Epk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Default for Epk {
+    fn default() -> Self {
+        Self::from_bytes([])
+    }
+}
+
+impl PartialEq for Epk {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Epk {}
+
+impl PartialOrd for Epk {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Epk {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
