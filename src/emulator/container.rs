@@ -121,7 +121,7 @@ impl Container {
     }
 
     pub(super) fn around(&self, now: Duration) -> Surroundings<'_> {
-        Surroundings { now, counter: &self.counter, log: self.log.get() }
+        Surroundings { now, written_at: super::stored::now(), counter: &self.counter, log: self.log.get() }
     }
 
     /// Reads the log at `path`, and writes to it from now on.

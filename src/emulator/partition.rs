@@ -6,7 +6,7 @@
 use super::budget::{Budget, Exhausted};
 use super::charge::{Charged, charge};
 use super::log::{Frame, Log};
-use super::stored::{Incoming, Key, Stored, now};
+use super::stored::{Incoming, Key, Stored, etag_text};
 use crate::model::partition_key::Epk;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -76,7 +76,7 @@ pub(super) struct Operation {
 pub(super) struct Outcome {
     pub(super) status: u16,
     pub(super) charge: f64,
-    pub(super) etag: Option<String>,
+    pub(super) etag: Option<u64>,
     pub(super) document: Option<Stored>,
 }
 
@@ -100,6 +100,8 @@ impl From<Exhausted> for Refusal {
 pub(super) struct Surroundings<'a> {
     /// Time since the start of the endpoint.
     pub(super) now: Duration,
+    /// The same on the calendar: seconds since 1970.
+    pub(super) written_at: u32,
     /// Gives numbers and ETags.
     pub(super) counter: &'a AtomicU64,
     pub(super) log: Option<&'a Log>,
@@ -281,7 +283,7 @@ impl Contents {
             Entry::Vacant(_) if if_match.is_some() => refused(412),
             Entry::Vacant(place) => {
                 let Some(incoming) = incoming else { return refused(400) };
-                let stored = incoming.stored(around.counter, None);
+                let stored = incoming.stored(around, None);
                 let units = charge(Charged::Create { properties: stored.properties }, stored.text.len());
                 let outcome = Outcome::done(201, units, &stored, wants_document);
                 frame.put(place.key(), &stored);
@@ -296,7 +298,7 @@ impl Contents {
             Entry::Occupied(place)
                 if if_match
                     .as_ref()
-                    .is_some_and(|wanted| wanted != "*" && *wanted != place.get().etag_text()) =>
+                    .is_some_and(|wanted| wanted != "*" && *wanted != etag_text(place.get().etag)) =>
             {
                 refused(412)
             }
@@ -316,7 +318,7 @@ impl Contents {
             }
             Entry::Occupied(mut place) => {
                 let Some(incoming) = incoming else { return refused(400) };
-                let stored = incoming.stored(around.counter, Some(place.get().number));
+                let stored = incoming.stored(around, Some(place.get().number));
                 let units = charge(Charged::Replace { properties: stored.properties }, stored.text.len());
                 let outcome = Outcome::done(200, units, &stored, wants_document);
                 frame.put(place.key(), &stored);
@@ -353,15 +355,15 @@ fn refused(status: u16) -> Outcome {
 impl Outcome {
     fn done(status: u16, charge: f64, stored: &Stored, wants_document: bool) -> Self {
         let document = wants_document.then(|| stored.clone());
-        Self { status, charge, etag: Some(stored.etag_text()), document }
+        Self { status, charge, etag: Some(stored.etag), document }
     }
 }
 
 impl Incoming {
     /// The document as it will be kept, with a fresh ETag; `number` is that of the one it takes the place of.
-    fn stored(self, counter: &AtomicU64, number: Option<u64>) -> Stored {
-        let etag = counter.fetch_add(1, Ordering::Relaxed) + 1;
-        let Self { text, properties, .. } = self;
-        Stored { text, properties, number: number.unwrap_or(etag), etag, written_at: now() }
+    fn stored(self, around: &Surroundings<'_>, number: Option<u64>) -> Stored {
+        let etag = around.counter.fetch_add(1, Ordering::Relaxed) + 1;
+        let Self { text, properties } = self;
+        Stored { text, properties, number: number.unwrap_or(etag), etag, written_at: around.written_at }
     }
 }

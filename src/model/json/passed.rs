@@ -4,7 +4,7 @@ use crate::model::json::scan::Scanner;
 
 /// The text of a top-level field of a document that has passed [`index`](crate::model::json::index()); of duplicate keys the last.
 pub fn field<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let mut scanner = Scanner { bytes, at: 0 };
+    let mut scanner = Scanner::new(bytes, 0);
     let mut found = None;
     scanner.white_space();
     scanner.at += 1;
@@ -23,7 +23,7 @@ pub fn field<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 /// Appends a document that has passed [`index`](crate::model::json::index()) without the white space between its tokens.
 pub fn compact(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut scanner = Scanner { bytes, at: 0 };
+    let mut scanner = Scanner::new(bytes, 0);
     while let Some(byte) = scanner.peek() {
         let from = scanner.at;
         match byte {

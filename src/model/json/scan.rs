@@ -78,6 +78,19 @@ impl fmt::Display for Malformed {
 /// Checks that `bytes` are one JSON object in UTF-8, with nothing but white space around it, and fills `index`.
 pub fn index(bytes: &[u8], index: &mut Index) -> Result<(), Malformed> {
     index.fields.clear();
+    check_text(bytes)?;
+    let mut scanner = Scanner::new(bytes, 0);
+    let fit = scanner.object(&mut index.fields, &index.known)?;
+    scanner.white_space();
+    if scanner.at != bytes.len() {
+        return scanner.fail("more after the end of the document");
+    }
+    index.shape = index.known.met(fit, bytes, &index.fields);
+    Ok(())
+}
+
+/// Whether `bytes` are UTF-8, and few enough.
+pub(super) fn check_text(bytes: &[u8]) -> Result<(), Malformed> {
     // Places are 32-bit numbers.
     if u32::try_from(bytes.len()).is_err() {
         return Err(Malformed { at: u32::MAX as usize, reason: "the text is longer than 4 GiB" });
@@ -86,13 +99,6 @@ pub fn index(bytes: &[u8], index: &mut Index) -> Result<(), Malformed> {
         let at = simdutf8::compat::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
         return Err(Malformed { at, reason: "invalid UTF-8" });
     }
-    let mut scanner = Scanner { bytes, at: 0 };
-    let fit = scanner.object(&mut index.fields, &index.known)?;
-    scanner.white_space();
-    if scanner.at != bytes.len() {
-        return scanner.fail("more after the end of the document");
-    }
-    index.shape = index.known.met(fit, bytes, &index.fields);
     Ok(())
 }
 
@@ -107,27 +113,33 @@ pub(super) enum Fit {
     None,
 }
 
-pub(super) struct Scanner<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) at: usize,
+/// Hears what a scanner passes over, for those who want to know more than that it is well-formed.
+pub(super) trait Witness {
+    /// The name of a field, at any level.
+    #[inline(always)]
+    fn name(&mut self) {}
+
+    /// White space between tokens.
+    #[inline(always)]
+    fn gap(&mut self, _from: usize, _to: usize) {}
+
+    /// A number.
+    #[inline(always)]
+    fn number(&mut self, _bytes: &[u8], _from: usize, _to: usize) {}
 }
 
-impl Scanner<'_> {
-    pub(super) fn fail<T>(&self, reason: &'static str) -> Result<T, Malformed> {
-        let reason = if self.at >= self.bytes.len() { "unexpected end" } else { reason };
-        Err(Malformed { at: self.at, reason })
-    }
+/// Nobody listens.
+impl Witness for () {}
 
-    #[inline(always)]
-    pub(super) fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
+pub(super) struct Scanner<'a, W = ()> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
+    witness: W,
+}
 
-    #[inline(always)]
-    pub(super) fn white_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
-            self.at += 1;
-        }
+impl<'a> Scanner<'a> {
+    pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at, witness: () }
     }
 
     /// The outermost object. As long as it has the known shape, names and punctuation are only compared.
@@ -177,6 +189,33 @@ impl Scanner<'_> {
         }
         Ok(true)
     }
+}
+
+impl<'a, W: Witness> Scanner<'a, W> {
+    pub(super) fn heard_by(bytes: &'a [u8], at: usize, witness: W) -> Self {
+        Self { bytes, at, witness }
+    }
+
+    pub(super) fn fail<T>(&self, reason: &'static str) -> Result<T, Malformed> {
+        let reason = if self.at >= self.bytes.len() { "unexpected end" } else { reason };
+        Err(Malformed { at: self.at, reason })
+    }
+
+    #[inline(always)]
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    #[inline(always)]
+    pub(super) fn white_space(&mut self) {
+        let from = self.at;
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+        if self.at > from {
+            self.witness.gap(from, self.at);
+        }
+    }
 
     /// Passes over what stands before a name; false if the object ends instead.
     #[inline]
@@ -206,10 +245,20 @@ impl Scanner<'_> {
 
     #[inline]
     pub(super) fn field(&mut self) -> Result<Field, Malformed> {
+        self.field_with(|scanner, _| scanner.value(0))
+    }
+
+    /// A field whose value `pass` passes over; it is given the name as it stands in the text.
+    #[inline(always)]
+    pub(super) fn field_with(
+        &mut self,
+        pass: impl FnOnce(&mut Self, &'a [u8]) -> Result<(), Malformed>,
+    ) -> Result<Field, Malformed> {
         let name_start = self.at + 1;
         let (name_end, escaped) = self.key()?;
         let value_start = self.at;
-        self.value(0)?;
+        let bytes = self.bytes;
+        pass(self, &bytes[name_start..name_end])?;
         Ok(self.ended_field(name_start, name_end, value_start, escaped))
     }
 
@@ -233,6 +282,7 @@ impl Scanner<'_> {
         }
         let escaped = self.string()?;
         let end = self.at - 1;
+        self.witness.name();
         self.colon()?;
         Ok((end, escaped))
     }
@@ -278,6 +328,7 @@ impl Scanner<'_> {
     }
 
     pub(super) fn number(&mut self) -> Result<(), Malformed> {
+        let from = self.at;
         self.at += usize::from(self.peek() == Some(b'-'));
         match self.peek() {
             Some(b'0') => self.at += 1,
@@ -293,6 +344,7 @@ impl Scanner<'_> {
             self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
             self.some_digits()?;
         }
+        self.witness.number(self.bytes, from, self.at);
         Ok(())
     }
 

@@ -165,7 +165,7 @@ impl Shape {
 
     /// The inside of the object that begins at `from` and ends with `bytes`, unless the shape becomes too long.
     fn learn_inside(&mut self, bytes: &[u8], mut from: usize) {
-        let mut scanner = Scanner { bytes, at: from };
+        let mut scanner = Scanner::new(bytes, from);
         let mut depth = 0;
         let mut is_value = false;
         while let Some(byte) = bytes.get(scanner.at).filter(|_| self.text.len() <= LONGEST) {
