@@ -5,6 +5,7 @@
 
 use super::answer::{Answer, Asked, milliseconds};
 use super::container::Container;
+use super::faults::OperationFault;
 use super::partition::{Operation, Outcome, Refused, Verb};
 use super::point::{LARGEST, check_levels, header_key, place};
 use super::stored::{Key, Received, receive, write_etag};
@@ -36,11 +37,11 @@ pub(super) fn atomic(container: &Container, asked: &Asked) -> Result<Answer, Ans
     Ok(place(answer.charged(charge), partition, lsn))
 }
 
-/// Answers a batch of operations on one range. `is_throttled` says of the next operation whether a fault befalls it.
+/// Answers a batch of operations on one range. `befalls` says of the next operation which fault it meets.
 pub(super) fn of_range(
     container: &Container,
     asked: &Asked,
-    is_throttled: impl FnMut() -> bool,
+    befalls: impl FnMut() -> Option<OperationFault>,
 ) -> Result<Answer, Answer> {
     let Some(range) = asked.range() else {
         return Err(Answer::failure(400, "A batch that is not atomic must name its partition key range."));
@@ -52,7 +53,7 @@ pub(super) fn of_range(
         .is_some_and(|on| on.eq_ignore_ascii_case("false"));
     let topology = container.topology();
     let partition = topology.partition(range).ok_or_else(Answer::gone)?;
-    let (outcomes, lsn) = partition.each(operations, &container.around(asked.now), goes_on, is_throttled)?;
+    let (outcomes, lsn) = partition.each(operations, &container.around(asked.now), goes_on, befalls)?;
     let charge = outcomes.iter().flatten().map(|outcome| outcome.charge).sum();
     let answer = render(container, outcomes.into_iter());
     Ok(place(answer.charged(charge), partition, lsn))

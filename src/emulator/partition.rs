@@ -5,6 +5,7 @@
 
 use super::budget::{Budget, Exhausted};
 use super::charge::{Charged, charge};
+use super::faults::OperationFault;
 use super::log::{Frame, Log};
 use super::stored::{Incoming, Key, Stored, etag_text};
 use crate::model::partition_key::Epk;
@@ -173,7 +174,7 @@ impl Partition {
         operations: Vec<Result<Operation, Refused>>,
         around: &Surroundings<'_>,
         goes_on: bool,
-        mut is_throttled: impl FnMut() -> bool,
+        mut befalls: impl FnMut() -> Option<OperationFault>,
     ) -> Result<(Vec<Result<Outcome, Refused>>, u64), Refusal> {
         let mut contents = self.open()?;
         let mut frame = Frame::of(around.log);
@@ -184,15 +185,7 @@ impl Partition {
                 _ if has_failed && !goes_on => Err(Refused::innocent()),
                 Err(refused) => Err(refused),
                 Ok(operation) if !self.holds(&operation.key) => Err(Refused::gone()),
-                Ok(_) if is_throttled() => Err(Refused::throttled(contents.budget.until_next(around.now))),
-                Ok(operation) => match contents.budget.admit(around.now) {
-                    Err(exhausted) => Err(Refused::throttled(exhausted)),
-                    Ok(()) => {
-                        let outcome = contents.apply(operation, around, &mut frame, None);
-                        contents.budget.spend(outcome.charge);
-                        Ok(outcome)
-                    }
-                },
+                Ok(operation) => contents.admit(operation, around, &mut frame, befalls()),
             };
             has_failed |= outcome.as_ref().map_or(true, |outcome| outcome.status >= 400);
             outcomes.push(outcome);
@@ -259,6 +252,16 @@ impl Refused {
         let message = "the request rate is large: retry after the given time";
         Self { substatus: 3200, retry_after: Some(exhausted.0), ..Self::bad(429, message) }
     }
+
+    fn failed(fault: OperationFault, exhausted: Exhausted) -> Self {
+        match fault {
+            OperationFault::Throttle => Self::throttled(exhausted),
+            OperationFault::RetryWith => Self::bad(449, "another write is under way: try again"),
+            OperationFault::Internal => Self::bad(500, "an internal error, as was asked for"),
+            OperationFault::Unavailable => Self::bad(503, "the service is unavailable, as was asked for"),
+            OperationFault::TimeoutAfterCommit => Self::bad(408, "the operation was done but took too long"),
+        }
+    }
 }
 
 fn write(around: &Surroundings<'_>, frame: Frame) -> Result<(), Refusal> {
@@ -270,6 +273,24 @@ fn write(around: &Surroundings<'_>, frame: Frame) -> Result<(), Refusal> {
 type Undo = Vec<(Key, Option<Stored>)>;
 
 impl Contents {
+    /// One operation of a range batch, if the budget admits it, and what a fault makes of it.
+    fn admit(
+        &mut self,
+        operation: Operation,
+        around: &Surroundings<'_>,
+        frame: &mut Frame,
+        fault: Option<OperationFault>,
+    ) -> Result<Outcome, Refused> {
+        let failed = |fault, budget: &Budget| Refused::failed(fault, budget.until_next(around.now));
+        if let Some(fault) = fault.filter(|fault| *fault != OperationFault::TimeoutAfterCommit) {
+            return Err(failed(fault, &self.budget));
+        }
+        self.budget.admit(around.now).map_err(Refused::throttled)?;
+        let outcome = self.apply(operation, around, frame, None);
+        self.budget.spend(outcome.charge);
+        fault.map_or(Ok(outcome), |fault| Err(failed(fault, &self.budget)))
+    }
+
     fn apply(
         &mut self,
         operation: Operation,
