@@ -36,6 +36,17 @@ impl Key {
         Self { head: u128::from_be_bytes(head), rest: rest.into() }
     }
 
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        16 + self.rest.len()
+    }
+
+    /// Appends its bytes, in the same order.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head.to_be_bytes());
+        out.extend_from_slice(&self.rest);
+    }
+
     /// All bytes, in the same order.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         [&self.head.to_be_bytes(), &*self.rest].concat()

@@ -105,8 +105,13 @@ fn operations_of_a_batch_meet_faults_of_their_own() {
         let operations: Vec<Value> = (0..100).map(|number| upsert(&number.to_string(), "x")).collect();
         let reply = client.bulk(&range, &json!(operations));
         assert_eq!(reply.status, 207);
-        let statuses: Vec<u64> =
-            reply.json().as_array().unwrap().iter().map(|result| result["statusCode"].as_u64().unwrap()).collect();
+        let statuses: Vec<u64> = reply
+            .json()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|result| result["statusCode"].as_u64().unwrap())
+            .collect();
         let failed = statuses.iter().filter(|found| **found == status).count();
         assert!((10..60).contains(&failed), "{name}: {statuses:?}");
         assert_eq!(failed + statuses.iter().filter(|found| **found == 201).count(), 100, "{name}");
@@ -197,7 +202,8 @@ fn live_through(seed: u64) -> Vec<Option<u16>> {
             }
             _ => vec![true; batch.len()],
         };
-        let left: Vec<String> = batch.into_iter().zip(is_left).filter(|(_, left)| *left).map(|(id, _)| id).collect();
+        let left: Vec<String> =
+            batch.into_iter().zip(is_left).filter(|(_, left)| *left).map(|(id, _)| id).collect();
         if !left.is_empty() {
             waiting.push_back((times + 1, left));
         }
@@ -207,7 +213,9 @@ fn live_through(seed: u64) -> Vec<Option<u16>> {
     let found = client.query("SELECT * FROM c", &[], "-1");
     let ids: BTreeSet<&str> = found.iter().map(|found| found["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 2000);
-    assert!(found.iter().all(|found| found["pk"] == found["id"] && found["s"].as_str().unwrap().len() == 1000));
+    assert!(
+        found.iter().all(|found| found["pk"] == found["id"] && found["s"].as_str().unwrap().len() == 1000)
+    );
     answered
 }
 
