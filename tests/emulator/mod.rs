@@ -2,6 +2,7 @@
 
 mod batches;
 mod client;
+mod damage;
 mod data;
 mod faults;
 mod metadata;
