@@ -32,7 +32,8 @@ fn damaged_bodies_are_refused_in_the_form_of_the_service() {
     let mut endpoint = open();
     let client = &mut endpoint.client;
     let batch = [("x-ms-cosmos-is-batch-request", "true"), ("x-ms-documentdb-partitionkeyrangeid", "0")];
-    let atomic = [batch[0], ("x-ms-cosmos-batch-atomic", "true"), ("x-ms-documentdb-partitionkey", "[\"x\"]")];
+    let atomic =
+        [batch[0], ("x-ms-cosmos-batch-atomic", "true"), ("x-ms-documentdb-partitionkey", "[\"x\"]")];
     let point = [("x-ms-documentdb-partitionkey", "[\"x\"]")];
     let query = [("x-ms-documentdb-isquery", "True")];
     let deep = format!("[{{\"resourceBody\":{}", "[".repeat(100_000));
@@ -80,8 +81,13 @@ fn operations_that_make_no_sense_leave_the_others_alone() {
     for range in ["0", "1", "2", "3"] {
         let reply = client.bulk(range, &operations);
         assert_eq!(reply.status, 207);
-        let statuses: Vec<u64> =
-            reply.json().as_array().unwrap().iter().map(|result| result["statusCode"].as_u64().unwrap()).collect();
+        let statuses: Vec<u64> = reply
+            .json()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|result| result["statusCode"].as_u64().unwrap())
+            .collect();
         assert_eq!(statuses[..8], [400; 8]);
         written += u32::from(statuses[8] == 201);
     }

@@ -173,7 +173,8 @@ fn what_is_past_leaves_the_folder_and_no_etag_comes_twice() {
     let before = client.query("SELECT * FROM c", &[], "-1");
     runtime.block_on(running.stop());
     let size = || -> u64 {
-        let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
+        let files =
+            std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
         files.sum()
     };
     assert!(size() > 400_000);
@@ -227,7 +228,8 @@ fn a_port_or_a_folder_in_use_is_named() {
     let process = Process::start(folder.path());
     let port = process.address.port().to_string();
     let start = |flags: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_docferry")).arg("emulator").args(flags).output().unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_docferry")).arg("emulator").args(flags).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, told) = start(&["--port", &port]);

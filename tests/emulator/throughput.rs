@@ -137,8 +137,13 @@ fn autoscale_is_named_in_the_offer_and_can_be_given_up() {
     assert_eq!(created.status, 201);
     let rid = created.json()["_rid"].clone();
     let offers = client.call("GET", "/offers", &[], b"").json();
-    let mut offer =
-        offers["Offers"].as_array().unwrap().iter().find(|offer| offer["offerResourceId"] == rid).unwrap().clone();
+    let mut offer = offers["Offers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|offer| offer["offerResourceId"] == rid)
+        .unwrap()
+        .clone();
     assert_eq!(offer["content"]["offerAutopilotSettings"]["maxThroughput"], 4000);
     let path = format!("/offers/{}", offer["id"].as_str().unwrap());
     let mut replace = |content: Value| {
