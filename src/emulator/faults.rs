@@ -251,7 +251,7 @@ mod tests {
             Faults { throttle: 0.3, stall: 0.3, jitter_ms: 5.0, latency_ms: 1.0, ..Faults::default() };
         let draw = |seed| {
             let dice = Dice::new(faults.clone(), seed);
-            let mut draw = || {
+            let draw = || {
                 let mut draws = dice.next();
                 (draws.request(), draws.latency())
             };
@@ -270,7 +270,7 @@ mod tests {
         let faults = Faults { throttle: 0.5, throttle_operation: 0.5, ..Faults::default() };
         let draw = |operations: usize| {
             let dice = Dice::new(faults.clone(), 1);
-            let mut draw = || {
+            let draw = || {
                 let mut draws = dice.next();
                 let fault = draws.request();
                 (
