@@ -153,8 +153,8 @@ pub struct Emulator {
     /// Port on the loopback interface; 0 takes any free one
     #[arg(long, env = "DOCFERRY_PORT", hide_env = true, value_name = "N", default_value_t = 8081)]
     pub port: u16,
-    /// Request units a second of a container that is made without naming its own
-    #[arg(long, env = "DOCFERRY_THROUGHPUT", hide_env = true, value_name = "RU", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Request units a second of a container that is made without naming its own; 0 is no limit
+    #[arg(long, env = "DOCFERRY_THROUGHPUT", hide_env = true, value_name = "RU", default_value_t = 10_000)]
     pub throughput: u64,
     /// Physical partitions of a new container
     #[arg(long, env = "DOCFERRY_PARTITIONS", hide_env = true, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]

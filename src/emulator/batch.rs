@@ -5,11 +5,13 @@
 
 use super::answer::{Answer, Asked, milliseconds};
 use super::container::Container;
+use super::faults::OperationFault;
 use super::partition::{Operation, Outcome, Refused, Verb};
 use super::point::{LARGEST, check_levels, header_key, place};
-use super::stored::{Key, receive};
-use crate::model::json::{Field, Objects, unescape, write_string};
+use super::stored::{Key, Received, receive, write_etag};
+use crate::model::json::{Doubles, Field, Objects, unescape, write_string};
 use crate::model::partition_key::{Component, PartitionKey};
+use std::borrow::Cow;
 use std::io::Write;
 
 /// Operations in a batch.
@@ -23,8 +25,7 @@ pub(super) fn atomic(container: &Container, asked: &Asked) -> Result<Answer, Ans
     let key = header_key(asked)?;
     check_levels(container, &key)?;
     let is_little = asked.wants_little();
-    let operations =
-        parse(asked, |bytes, fields| operation(container, bytes, fields, Some(&key), is_little))?;
+    let operations = parse(asked, |parts| operation(container, parts, Some(&key), is_little))?;
     let refuse = |refused: Refused| Answer::failure(refused.status, &refused.message);
     let operations: Vec<Operation> = operations.into_iter().collect::<Result<_, _>>().map_err(refuse)?;
     let topology = container.topology();
@@ -36,23 +37,23 @@ pub(super) fn atomic(container: &Container, asked: &Asked) -> Result<Answer, Ans
     Ok(place(answer.charged(charge), partition, lsn))
 }
 
-/// Answers a batch of operations on one range. `is_throttled` says of the next operation whether a fault befalls it.
+/// Answers a batch of operations on one range. `befalls` says of the next operation which fault it meets.
 pub(super) fn of_range(
     container: &Container,
     asked: &Asked,
-    is_throttled: impl FnMut() -> bool,
+    befalls: impl FnMut() -> Option<OperationFault>,
 ) -> Result<Answer, Answer> {
     let Some(range) = asked.range() else {
         return Err(Answer::failure(400, "A batch that is not atomic must name its partition key range."));
     };
     let is_little = asked.wants_little();
-    let operations = parse(asked, |bytes, fields| operation(container, bytes, fields, None, is_little))?;
+    let operations = parse(asked, |parts| operation(container, parts, None, is_little))?;
     let goes_on = !asked
         .header("x-ms-cosmos-batch-continue-on-error")
         .is_some_and(|on| on.eq_ignore_ascii_case("false"));
     let topology = container.topology();
     let partition = topology.partition(range).ok_or_else(Answer::gone)?;
-    let (outcomes, lsn) = partition.each(operations, &container.around(asked.now), goes_on, is_throttled)?;
+    let (outcomes, lsn) = partition.each(operations, &container.around(asked.now), goes_on, befalls)?;
     let charge = outcomes.iter().flatten().map(|outcome| outcome.charge).sum();
     let answer = render(container, outcomes.into_iter());
     Ok(place(answer.charged(charge), partition, lsn))
@@ -60,20 +61,47 @@ pub(super) fn of_range(
 
 type Parsed = Result<Operation, Refused>;
 
-fn parse(asked: &Asked, mut each: impl FnMut(&[u8], &[Field]) -> Parsed) -> Result<Vec<Parsed>, Answer> {
+/// An operation as it came.
+struct Parts<'a> {
+    /// The whole batch: what the places of the fields are counted in.
+    bytes: &'a [u8],
+    fields: &'a [Field],
+    /// What `resourceBody` holds; empty if it is no object.
+    document: &'a Doubles,
+}
+
+impl<'a> Parts<'a> {
+    fn raw(&self, name: &str) -> Option<&'a [u8]> {
+        self.fields
+            .iter()
+            .find(|field| field.is_named(self.bytes, name))
+            .map(|field| field.raw_value(self.bytes))
+    }
+
+    fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        match self.raw(name) {
+            Some([b'"', inner @ .., b'"']) => Some(unescape(inner)),
+            _ => None,
+        }
+    }
+}
+
+/// Passes over the batch once: the documents are checked and noted on the way.
+fn parse(asked: &Asked, mut each: impl FnMut(Parts<'_>) -> Parsed) -> Result<Vec<Parsed>, Answer> {
     let bytes = &asked.body[..];
     let refuse =
         |malformed| Answer::failure(400, &format!("The batch is no array of operations: {malformed}."));
     let mut objects = Objects::new(bytes).map_err(refuse)?;
-    let (mut fields, mut operations) = (Vec::new(), Vec::with_capacity(MOST));
-    while objects.next(&mut fields).map_err(refuse)?.is_some() {
+    let (mut fields, mut document) = (Vec::new(), Doubles::default());
+    let mut operations = Vec::with_capacity(MOST);
+    while objects.next_around(&mut fields, "resourceBody", &mut document).map_err(refuse)?.is_some() {
         if operations.len() == MOST {
             return Err(Answer::failure(
                 400,
                 "Batch request has more operations than what is supported: 100.",
             ));
         }
-        operations.push(each(bytes, &fields));
+        operations.push(each(Parts { bytes, fields: &fields, document: &document }));
     }
     Ok(operations)
 }
@@ -81,18 +109,11 @@ fn parse(asked: &Asked, mut each: impl FnMut(&[u8], &[Field]) -> Parsed) -> Resu
 /// Reads one operation. `key` is the partition key of the whole batch; without it the operation has its own.
 fn operation(
     container: &Container,
-    bytes: &[u8],
-    fields: &[Field],
+    parts: Parts<'_>,
     key: Option<&PartitionKey<'_>>,
     is_little: bool,
 ) -> Parsed {
-    let raw =
-        |name| fields.iter().find(|field| field.is_named(bytes, name)).map(|field| field.raw_value(bytes));
-    let text = |name| match raw(name) {
-        Some([b'"', inner @ .., b'"']) => Some(unescape(inner)),
-        _ => None,
-    };
-    let verb = match text("operationType").as_deref() {
+    let verb = match parts.text("operationType").as_deref() {
         Some("Create") => Verb::Create,
         Some("Upsert") => Verb::Upsert,
         Some("Replace") => Verb::Replace,
@@ -100,25 +121,28 @@ fn operation(
         Some("Read") => Verb::Read,
         _ => return Err(Refused::bad(400, "operationType is none of Create, Upsert, Replace, Delete, Read")),
     };
-    let if_match = text("ifMatch").map(Into::into);
+    let if_match = parts.text("ifMatch").map(Into::into);
     if matches!(verb, Verb::Delete | Verb::Read) {
-        let id = text("id").ok_or_else(|| Refused::bad(400, "the operation has no id"))?;
-        let own = key.is_none().then(|| own_key(raw("partitionKey"))).transpose()?.flatten();
+        let id = parts.text("id").ok_or_else(|| Refused::bad(400, "the operation has no id"))?;
+        let own = key.is_none().then(|| own_key(parts.raw("partitionKey"))).transpose()?.flatten();
         let key =
             key.or(own.as_ref()).ok_or_else(|| Refused::bad(400, "the operation has no partitionKey"))?;
         let key = Key::new(&container.definition.epk(key), &id);
         return Ok(Operation { verb, key, incoming: None, if_match, wants_document: verb == Verb::Read });
     }
-    let body = raw("resourceBody").ok_or_else(|| Refused::bad(400, "the operation has no resourceBody"))?;
-    if body.len() > LARGEST {
+    if parts.document.is_empty() {
+        return Err(Refused::bad(400, "the operation has no resourceBody that is an object"));
+    }
+    if parts.document.place().len() > LARGEST {
         return Err(Refused::bad(413, "a document has at most 2 MB"));
     }
-    let (incoming, found) = receive(body, &container.definition).map_err(|unfit| Refused::bad(400, unfit))?;
+    let received = receive(parts.bytes, parts.document, &container.definition);
+    let Received { incoming, id, key: found } = received.map_err(|unfit| Refused::bad(400, unfit))?;
     let is_own = match key {
         Some(key) => found == *key,
         None => {
-            is_plainly(raw("partitionKey"), &found)
-                || own_key(raw("partitionKey"))?.is_none_or(|own| own == found)
+            is_plainly(parts.raw("partitionKey"), &found)
+                || own_key(parts.raw("partitionKey"))?.is_none_or(|own| own == found)
         }
     };
     if !is_own {
@@ -127,11 +151,11 @@ fn operation(
             ..Refused::bad(400, "the partition key is not that of the document")
         });
     }
-    if verb == Verb::Replace && text("id").is_some_and(|id| id != incoming.id) {
+    if verb == Verb::Replace && parts.text("id").is_some_and(|named| named != id) {
         return Err(Refused::bad(400, "the id is not that of the document"));
     }
-    let key = Key::new(&container.definition.epk(&found), &incoming.id);
-    let wants_document = !is_little && raw("minimalReturnPreference") != Some(b"true");
+    let key = Key::new(&container.definition.epk(&found), &id);
+    let wants_document = !is_little && parts.raw("minimalReturnPreference") != Some(b"true");
     Ok(Operation { verb, key, incoming: Some(incoming), if_match, wants_document })
 }
 
@@ -189,11 +213,15 @@ fn render(
 
 fn render_outcome(container: &Container, outcome: &Outcome, out: &mut Vec<u8>) {
     let Outcome { status, charge, etag, document } = outcome;
-    // Writing to a Vec does not fail.
-    let _ = write!(out, r#"{{"statusCode":{status},"requestCharge":{charge:.2}"#);
+    out.extend_from_slice(b"{\"statusCode\":");
+    write_number(u64::from(*status), out);
+    out.extend_from_slice(b",\"requestCharge\":");
+    let hundredths = (charge * 100.0).round() as u64;
+    write_number(hundredths / 100, out);
+    out.extend_from_slice(&[b'.', b'0' + (hundredths / 10 % 10) as u8, b'0' + (hundredths % 10) as u8]);
     if let Some(etag) = etag {
         out.extend_from_slice(b",\"eTag\":");
-        write_string(out, etag);
+        write_etag(*etag, out);
     }
     if let Some(document) = document {
         out.extend_from_slice(b",\"resourceBody\":");
@@ -202,8 +230,21 @@ fn render_outcome(container: &Container, outcome: &Outcome, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+/// Appends the digits of a number. By hand, because a batch has many and formatting takes longer than all else that is done for the answer.
+fn write_number(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    while number > 0 || at == digits.len() {
+        at -= 1;
+        digits[at] += (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
 fn render_refused(refused: &Refused, out: &mut Vec<u8>) {
     let Refused { status, substatus, retry_after, message } = refused;
+    // Writing to a Vec does not fail.
     let _ = write!(out, r#"{{"statusCode":{status},"subStatusCode":{substatus},"requestCharge":0"#);
     if let Some(wait) = retry_after {
         let _ = write!(out, r#","retryAfterMilliseconds":{}"#, milliseconds(*wait));

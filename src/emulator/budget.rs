@@ -32,7 +32,7 @@ pub struct Budget {
 pub struct Window {
     /// Its number since the start; windows in which nothing happened are left out.
     pub window: u64,
-    /// What could be spent in it, had there been no debt.
+    /// What could be spent in it, had there been no debt; infinite where there is no limit, which JSON writes as null.
     pub budget: f64,
     /// Debt of the window before.
     pub debt: f64,
@@ -49,7 +49,7 @@ pub struct Window {
 pub struct Exhausted(pub Duration);
 
 impl Budget {
-    /// A budget of `per_window` request units. `phase` (below one second) is how far the first window has already gone at time zero.
+    /// A budget of `per_window` request units, which may be infinite. `phase` (below one second) is how far the first window has already gone at time zero.
     pub fn new(per_window: f64, phase: Duration) -> Self {
         Self { per_window, phase, window: 0, spent: 0.0, ledger: VecDeque::new() }
     }
@@ -154,6 +154,18 @@ mod tests {
         assert_eq!(budget.admit(ms(600)), Err(Exhausted(ms(100))));
         assert!(budget.admit(ms(700)).is_err(), "one unit of debt fills the next window");
         assert!(budget.admit(ms(1700)).is_ok());
+    }
+
+    #[test]
+    fn without_a_limit_everything_is_admitted_until_there_is_one() {
+        let mut budget = Budget::new(f64::INFINITY, ms(0));
+        for now in [0, 500, 1500, 9000] {
+            budget.admit(ms(now)).unwrap();
+            budget.spend(1e9);
+        }
+        budget.set(10.0);
+        assert!(budget.admit(ms(9999)).is_err());
+        assert_eq!(budget.ledger().map(|window| window.debt).collect::<Vec<_>>(), [0.0; 3]);
     }
 
     proptest! {

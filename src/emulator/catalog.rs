@@ -3,7 +3,7 @@
 //! With `--data` every change here is one line of JSON in `catalog.jsonl`, written before it is answered; at the start the lines are read
 //! again, in their order, and each container then reads its own log.
 
-use super::container::{Blueprint, Container, Split};
+use super::container::{Blueprint, Container, Offer, Split};
 use super::stored::{now, resource_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::partition_key::{Epk, Kind, PartitionKeyDefinition, Version};
@@ -21,6 +21,9 @@ pub(super) struct Catalog {
     pub(super) databases: BTreeMap<String, Database>,
     /// The last number that was given to a database or a container.
     given: u64,
+    /// What resource ids are counted from. Another for each account that is made, so that a client that remembers a container by its resource
+    /// id does not take one of a later account for it.
+    epoch: u32,
     seed: u64,
     keeping: Option<Keeping>,
 }
@@ -43,6 +46,10 @@ struct Keeping {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Change {
+    /// The first of an account that is kept.
+    Account {
+        epoch: u32,
+    },
     Database {
         name: String,
         number: u64,
@@ -57,14 +64,16 @@ pub(super) enum Change {
         written_at: u32,
         properties: Map<String, Value>,
         partitions: u32,
-        throughput: u64,
+        #[serde(flatten)]
+        offer: Offer,
     },
     DropContainer {
         link: String,
     },
     Throughput {
         link: String,
-        throughput: u64,
+        #[serde(flatten)]
+        offer: Offer,
     },
     Split {
         link: String,
@@ -80,7 +89,9 @@ const CATALOG: &str = "catalog.jsonl";
 impl Catalog {
     /// An account without databases, or the one that is kept in `folder`.
     pub(super) fn open(folder: Option<&Path>, seed: u64) -> Result<Self> {
-        let mut catalog = Self { databases: BTreeMap::new(), given: 0, seed, keeping: None };
+        // A catalog of an earlier version has no epoch and counts from zero.
+        let epoch = if folder.is_some() { 0 } else { fastrand::u32(..) };
+        let mut catalog = Self { databases: BTreeMap::new(), given: 0, epoch, seed, keeping: None };
         let Some(folder) = folder else { return Ok(catalog) };
         let path = folder.join(CATALOG);
         let failed = |cause| {
@@ -110,6 +121,9 @@ impl Catalog {
             container.keep_in(&keeping.log_of(container))?;
         }
         catalog.keeping = Some(keeping);
+        if whole == 0 {
+            catalog.change(Change::Account { epoch: fastrand::u32(..) })?;
+        }
         Ok(catalog)
     }
 
@@ -129,7 +143,7 @@ impl Catalog {
         link: &str,
         properties: Map<String, Value>,
         partitions: u32,
-        throughput: u64,
+        offer: Offer,
     ) -> Result<Option<Arc<Container>>> {
         if self.container(link).is_some() {
             return Ok(None);
@@ -141,7 +155,7 @@ impl Catalog {
             written_at: now(),
             properties,
             partitions,
-            throughput,
+            offer,
         };
         self.change(change)?;
         let container = self.container(&link).cloned();
@@ -185,14 +199,15 @@ impl Catalog {
 
     fn apply(&mut self, change: &Change) -> Result<()> {
         match change {
+            Change::Account { epoch } => self.epoch = *epoch,
             Change::Database { name, number, written_at } => {
                 self.given = *number;
-                let rid = resource_id(&(*number as u32).to_be_bytes());
+                let rid = resource_id(&self.counted(*number).to_be_bytes());
                 let database = Database { rid, written_at: *written_at, containers: BTreeMap::new() };
                 self.databases.insert(name.clone(), database);
             }
             Change::DropDatabase { name } => drop(self.databases.remove(name)),
-            Change::Container { link, number, written_at, properties, partitions, throughput } => {
+            Change::Container { link, number, written_at, properties, partitions, offer } => {
                 self.given = *number;
                 let container = Container::new(Blueprint {
                     number: *number,
@@ -202,7 +217,7 @@ impl Catalog {
                     properties: properties.clone(),
                     written_at: *written_at,
                     partitions: *partitions,
-                    throughput: *throughput,
+                    offer: *offer,
                     seed: self.seed,
                 });
                 let (database, name) = self.place_of(link)?;
@@ -212,7 +227,7 @@ impl Catalog {
                 let (database, name) = self.place_of(link)?;
                 database.containers.remove(name);
             }
-            Change::Throughput { link, throughput } => self.known(link)?.set_throughput(*throughput),
+            Change::Throughput { link, offer } => self.known(link)?.set_offer(*offer),
             Change::Split { link, range, at, children } => {
                 let at =
                     Epk::from_hex(at).ok_or_else(|| Error::configuration(OPENING, "a split has no place"))?;
@@ -231,15 +246,20 @@ impl Catalog {
         Ok((self.databases.get_mut(database).ok_or_else(|| missing(link))?, name))
     }
 
+    fn counted(&self, number: u64) -> u32 {
+        (number as u32).wrapping_add(self.epoch)
+    }
+
     /// Four bytes of the database and four of its own, of which the highest bit is set.
     fn container_rid(&mut self, link: &str, number: u64) -> Result<String> {
+        let number = self.counted(number) | 1 << 31;
         let (database, _) = self.place_of(link)?;
         let decoded = base64::Engine::decode(
             &base64::engine::general_purpose::STANDARD,
             database.rid.replace('-', "/"),
         );
         let mut bytes = decoded.unwrap_or_default();
-        bytes.extend_from_slice(&(number as u32 | 1 << 31).to_be_bytes());
+        bytes.extend_from_slice(&number.to_be_bytes());
         Ok(resource_id(&bytes))
     }
 }

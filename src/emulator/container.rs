@@ -9,6 +9,7 @@ use super::partition::{Partition, Standing, Surroundings};
 use super::stored::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::partition_key::{Epk, PartitionKeyDefinition};
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -30,7 +31,7 @@ pub(super) struct Container {
     pub(super) properties: serde_json::Map<String, serde_json::Value>,
     pub(super) written_at: u32,
     topology: RwLock<Arc<Topology>>,
-    throughput: AtomicU64,
+    offer: Mutex<Offer>,
     /// The last number that was given to a document or an ETag.
     pub(super) counter: AtomicU64,
     phases: Mutex<fastrand::Rng>,
@@ -57,6 +58,23 @@ pub(super) struct Split {
     pub(super) children: [String; 2],
 }
 
+/// What a container may spend.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct Offer {
+    /// Request units a second; zero is no limit.
+    pub(super) throughput: u64,
+    /// It is the most of a range in which the service would scale by itself. The emulator keeps it at the most.
+    #[serde(default)]
+    pub(super) autoscale: bool,
+}
+
+impl Offer {
+    /// The share of one of so many partitions.
+    fn share(self, partitions: usize) -> f64 {
+        if self.throughput == 0 { f64::INFINITY } else { self.throughput as f64 / partitions as f64 }
+    }
+}
+
 /// What makes a container.
 pub(super) struct Blueprint {
     pub(super) number: u64,
@@ -66,20 +84,20 @@ pub(super) struct Blueprint {
     pub(super) properties: serde_json::Map<String, serde_json::Value>,
     pub(super) written_at: u32,
     pub(super) partitions: u32,
-    pub(super) throughput: u64,
+    pub(super) offer: Offer,
     pub(super) seed: u64,
 }
 
 impl Container {
     pub(super) fn new(blueprint: Blueprint) -> Self {
-        let Blueprint { number, rid, link, definition, properties, written_at, partitions, throughput, seed } =
+        let Blueprint { number, rid, link, definition, properties, written_at, partitions, offer, seed } =
             blueprint;
         // Containers of one seed do not beat in step.
         let mut phases = fastrand::Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let bounds = definition.even_bounds(partitions);
         let mins = std::iter::once(Epk::default()).chain(bounds.clone());
         let maxes = bounds.into_iter().chain([Epk::from_bytes(END)]);
-        let share = throughput as f64 / f64::from(partitions);
+        let share = offer.share(partitions as usize);
         let partition = |(id, range): (usize, (Epk, Epk))| {
             Arc::new(Partition::new(
                 id.to_string(),
@@ -99,7 +117,7 @@ impl Container {
             properties,
             written_at,
             topology: RwLock::new(Arc::new(topology)),
-            throughput: AtomicU64::new(throughput),
+            offer: Mutex::new(offer),
             counter: AtomicU64::new(0),
             phases: Mutex::new(phases),
             log: OnceLock::new(),
@@ -110,25 +128,30 @@ impl Container {
         Arc::clone(&self.topology.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn throughput(&self) -> u64 {
-        self.throughput.load(Ordering::Relaxed)
+    pub(super) fn offer(&self) -> Offer {
+        *self.offer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Divides `throughput` evenly among the partitions, from their present windows on.
-    pub(super) fn set_throughput(&self, throughput: u64) {
-        self.throughput.store(throughput, Ordering::Relaxed);
-        self.topology().share(throughput);
+    /// Divides other throughput evenly among the partitions, from their present windows on. The catalog is locked meanwhile: no other change
+    /// and no split comes between.
+    pub(super) fn set_offer(&self, offer: Offer) {
+        *self.offer.lock().unwrap_or_else(PoisonError::into_inner) = offer;
+        self.topology().share(offer);
     }
 
     pub(super) fn around(&self, now: Duration) -> Surroundings<'_> {
-        Surroundings { now, counter: &self.counter, log: self.log.get() }
+        Surroundings { now, written_at: super::stored::now(), counter: &self.counter, log: self.log.get() }
     }
 
-    /// Reads the log at `path`, and writes to it from now on.
+    /// Reads the log at `path`, and writes to it from now on. A log that is mostly of the past is written anew first.
     pub(super) fn keep_in(&self, path: &Path) -> Result<()> {
         let topology = self.topology();
         let log = Log::open(path, |change| {
-            let (Change::Put(key, _) | Change::Delete(key)) = &change;
+            if let Change::Counter(counter) = change {
+                self.counter.fetch_max(counter, Ordering::Relaxed);
+                return;
+            }
+            let (Change::Put(key, _) | Change::Delete(key)) = &change else { return };
             let Some(partition) = topology.holder(key) else { return };
             let documents = &mut partition.lock().documents;
             match change {
@@ -137,7 +160,13 @@ impl Container {
                     documents.insert(key, stored);
                 }
                 Change::Delete(key) => drop(documents.remove(&key)),
+                Change::Counter(_) => {}
             }
+        })?;
+        let log = log.compacted(path, self.counter.load(Ordering::Relaxed), &|each| {
+            topology.partitions.iter().try_for_each(|partition| {
+                partition.lock().documents.iter().try_for_each(|(key, stored)| each(key, stored))
+            })
         })?;
         self.log.set(log).map_err(|_| {
             Error::internal("opening the data of the emulator", "the container has a log already")
@@ -195,7 +224,7 @@ impl Container {
         next.retired.push(Arc::clone(&parent));
         next.next_id += 2;
         next.version += 1;
-        next.share(self.throughput());
+        next.share(self.offer());
         *current = Arc::new(next);
         Ok(())
     }
@@ -224,8 +253,8 @@ impl Topology {
         self.partitions.get(behind.checked_sub(1)?)
     }
 
-    fn share(&self, throughput: u64) {
-        let share = throughput as f64 / self.partitions.len() as f64;
+    fn share(&self, offer: Offer) {
+        let share = offer.share(self.partitions.len());
         self.partitions.iter().for_each(|partition| partition.lock().budget.set(share));
     }
 }

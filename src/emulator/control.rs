@@ -22,7 +22,7 @@ struct SplitOrder {
 pub(super) fn answer(account: &Account, asked: &Asked, name: &str) -> Answer {
     let outcome = match (&asked.method, name) {
         (&Method::GET, "_ledger") => Ok(Answer::json(200, &json!(account.ledger()))),
-        (&Method::GET, "_faults") => Ok(Answer::json(200, &json!(account.dice.faults()))),
+        (&Method::GET, "_faults") => Ok(Answer::json(200, &json!(*account.dice.faults()))),
         (&Method::POST, "_faults") => set_faults(account, asked),
         (&Method::POST, "_split") => split(account, asked),
         _ => Err(Answer::failure(405, "GET /_ledger, GET or POST /_faults, POST /_split.")),

@@ -17,7 +17,7 @@ pub struct Ledger {
 pub struct ContainerLedger {
     /// `database/container`.
     pub link: String,
-    /// Request units a second, of all partitions together.
+    /// Request units a second, of all partitions together; zero is no limit.
     pub throughput: u64,
     /// Those that were split first, then those that are there, in the order of their ranges.
     pub partitions: Vec<PartitionLedger>,
@@ -46,7 +46,7 @@ impl ContainerLedger {
         let partitions = topology.retired.iter().chain(&topology.partitions);
         Self {
             link: container.link.clone(),
-            throughput: container.throughput(),
+            throughput: container.offer().throughput,
             partitions: partitions.map(|partition| PartitionLedger::of(partition)).collect(),
         }
     }

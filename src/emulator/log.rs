@@ -4,20 +4,34 @@
 //! afterwards loses nothing of it, because the kernel has it (a machine that loses power may: nothing is synced). A
 //! frame holds its length and a checksum, so that the torn end of a frame that was being written is told from a whole one; an
 //! atomic batch is one frame, so it is there wholly or not at all.
+//!
+//! What was replaced or deleted stays in the log until an emulator starts and finds more of the past in it than of the present. Then a
+//! new log is written beside the old one, forced to the disk and renamed: whenever the process is killed, one whole log is under
+//! the name. A deleted document takes its ETag with it, so the new log begins with the last one that was given.
 
 use super::stored::{Key, Stored};
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Length and checksum.
 const HEAD: usize = 8;
 
-const PUT: u8 = 1;
 const DELETE: u8 = 0;
+const PUT: u8 = 1;
+const COUNTER: u8 = 2;
+
+/// What stands before the text of a document, its key aside: tag, two lengths, properties, number, ETag and time.
+const PUT_HEAD: usize = 1 + 2 + 4 + 8 + 8 + 4 + 4;
+
+/// A log is not worth compacting before the past in it is as large as this.
+const WORTHWHILE: u64 = 64 * 1024;
+
+/// Frames of a compacted log are about as large as this.
+const COMPACTED_FRAME: usize = 1024 * 1024;
 
 /// The changes of one request, as they will be written.
 #[derive(Debug)]
@@ -32,6 +46,8 @@ pub(super) struct Frame {
 pub(super) enum Change {
     Put(Key, Stored),
     Delete(Key),
+    /// The last number that was given to a document or an ETag.
+    Counter(u64),
 }
 
 impl Frame {
@@ -59,14 +75,36 @@ impl Frame {
         }
     }
 
+    fn counter(&mut self, counter: u64) {
+        self.tag(COUNTER);
+        self.bytes.extend_from_slice(&counter.to_le_bytes());
+    }
+
     fn key(&mut self, tag: u8, key: &Key) {
+        self.tag(tag);
+        self.bytes.extend_from_slice(&(key.len() as u16).to_le_bytes());
+        key.write(&mut self.bytes);
+    }
+
+    fn tag(&mut self, tag: u8) {
         if self.bytes.is_empty() {
             self.bytes.resize(HEAD, 0);
         }
-        let key = key.to_bytes();
         self.bytes.push(tag);
-        self.bytes.extend_from_slice(&(key.len() as u16).to_le_bytes());
-        self.bytes.extend_from_slice(&key);
+    }
+
+    /// Writes the frame and empties it; an empty one is not written.
+    fn write(&mut self, out: &mut impl Write) -> io::Result<()> {
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
+        let checksum = xxh3_64(&self.bytes[HEAD..]) as u32;
+        let length = (self.bytes.len() - HEAD) as u32;
+        self.bytes[..4].copy_from_slice(&length.to_le_bytes());
+        self.bytes[4..HEAD].copy_from_slice(&checksum.to_le_bytes());
+        out.write_all(&self.bytes)?;
+        self.bytes.clear();
+        Ok(())
     }
 
     /// Forgets what an atomic batch has done before it failed.
@@ -79,17 +117,25 @@ impl Frame {
 #[derive(Debug)]
 pub(super) struct Log {
     file: Mutex<File>,
+    /// How long it was when it was opened.
+    length: u64,
 }
+
+/// Hands each document that there is to the closure that it is given.
+pub(super) type Documents<'a> =
+    dyn Fn(&mut dyn FnMut(&Key, &Stored) -> io::Result<()>) -> io::Result<()> + 'a;
+
+const OPENING: &str = "opening the data of the emulator";
 
 impl Log {
     /// Opens or makes the log at `path` and hands each change in it, oldest first, to `each`. A torn end is cut off.
     pub(super) fn open(path: &Path, each: impl FnMut(Change)) -> Result<Self> {
-        Self::try_open(path, each).map_err(|cause| {
-            Error::io("opening the data of the emulator", cause).with("path", path.display())
-        })
+        Self::try_open(path, each).map_err(|cause| Error::io(OPENING, cause).with("path", path.display()))
     }
 
     fn try_open(path: &Path, mut each: impl FnMut(Change)) -> io::Result<Self> {
+        // What was being written when the process was killed.
+        remove_if_there(&beside(path))?;
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut whole = 0;
         {
@@ -105,19 +151,71 @@ impl Log {
         }
         file.set_len(whole)?;
         file.seek(SeekFrom::End(0))?;
-        Ok(Self { file: Mutex::new(file) })
+        Ok(Self { file: Mutex::new(file), length: whole })
+    }
+
+    /// This log, or one in its place that has only the present, if this has more of the past. Called before anything is appended.
+    pub(super) fn compacted(self, path: &Path, counter: u64, documents: &Documents<'_>) -> Result<Self> {
+        let failed =
+            |cause| Error::io("compacting the data of the emulator", cause).with("path", path.display());
+        let mut present = 0;
+        let mut measure = |key: &Key, stored: &Stored| {
+            present += (PUT_HEAD + key.len() + stored.text.len()) as u64;
+            Ok(())
+        };
+        documents(&mut measure).map_err(failed)?;
+        if self.length <= 2 * present + WORTHWHILE {
+            return Ok(self);
+        }
+        // Closed first: not every system renames over an open file.
+        drop(self);
+        rewrite(path, counter, documents).map_err(failed)?;
+        let file = OpenOptions::new().read(true).append(true).open(path).map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        Ok(Self { file: Mutex::new(file), length })
     }
 
     /// Writes a frame; an empty one is not written.
     pub(super) fn append(&self, mut frame: Frame) -> io::Result<()> {
-        if frame.bytes.is_empty() {
-            return Ok(());
-        }
-        let checksum = xxh3_64(&frame.bytes[HEAD..]) as u32;
-        let length = (frame.bytes.len() - HEAD) as u32;
-        frame.bytes[..4].copy_from_slice(&length.to_le_bytes());
-        frame.bytes[4..HEAD].copy_from_slice(&checksum.to_le_bytes());
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&frame.bytes)
+        frame.write(&mut *self.file.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Writes a new log and puts it in the place of the old one.
+fn rewrite(path: &Path, counter: u64, documents: &Documents<'_>) -> io::Result<()> {
+    let beside = beside(path);
+    let mut file = File::create(&beside)?;
+    let mut frame = Frame { bytes: Vec::new(), is_kept: true };
+    frame.counter(counter);
+    documents(&mut |key, stored| {
+        frame.put(key, stored);
+        if frame.bytes.len() < COMPACTED_FRAME { Ok(()) } else { frame.write(&mut file) }
+    })?;
+    frame.write(&mut file)?;
+    file.sync_all()?;
+    drop(file);
+    std::fs::rename(&beside, path)?;
+    sync_folder(path)
+}
+
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
+        _ => Ok(()),
     }
 }
 
@@ -145,6 +243,9 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
 /// Takes one change off the front; `None` at the end.
 fn read_change(rest: &mut &[u8]) -> Option<Change> {
     let [tag] = *chunk::<1>(rest)?;
+    if tag == COUNTER {
+        return Some(Change::Counter(u64::from_le_bytes(*chunk(rest)?)));
+    }
     let length = u16::from_le_bytes(*chunk(rest)?);
     let key = Key::from_bytes(rest.split_off(..length as usize)?)?;
     if tag == DELETE {
@@ -221,5 +322,66 @@ mod tests {
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(changes(&path), []);
+    }
+
+    /// A log of three documents that were written often, one of which was deleted.
+    fn of_the_past(path: &Path) -> Vec<(Key, Stored)> {
+        let log = Log::open(path, |_| {}).unwrap();
+        let large = stored(&format!("{{\"s\":\"{}\"}}", "s".repeat(20_000)));
+        for number in 0..30 {
+            let mut frame = Frame::of(Some(&log));
+            frame.put(&key(["a", "b", "c"][number % 3]), &large);
+            log.append(frame).unwrap();
+        }
+        let mut frame = Frame::of(Some(&log));
+        frame.delete(&key("b"));
+        log.append(frame).unwrap();
+        ["a", "c"].map(|id| (key(id), large.clone())).into()
+    }
+
+    fn compact(path: &Path, documents: &[(Key, Stored)]) -> Log {
+        let log = Log::open(path, |_| {}).unwrap();
+        log.compacted(path, 77, &|each| documents.iter().try_for_each(|(key, stored)| each(key, stored)))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_log_of_the_past_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("7.log");
+        let documents = of_the_past(&path);
+        let before = std::fs::metadata(&path).unwrap().len();
+        let log = compact(&path, &documents);
+        let after = std::fs::metadata(&path).unwrap().len();
+        assert!(before > 600_000 && after < 45_000, "{before} {after}");
+        let mut frame = Frame::of(Some(&log));
+        frame.delete(&key("a"));
+        log.append(frame).unwrap();
+        let put = |(key, stored): &(Key, Stored)| Change::Put(key.clone(), stored.clone());
+        let expected =
+            [Change::Counter(77), put(&documents[0]), put(&documents[1]), Change::Delete(key("a"))];
+        assert_eq!(changes(&path), expected);
+        // Now it is of the present and left alone.
+        let length = std::fs::metadata(&path).unwrap().len();
+        compact(&path, &documents[1..]);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
+    }
+
+    /// A kill can come at any byte of the new log, and before or after it has taken the place of the old one.
+    #[test]
+    fn a_kill_while_compacting_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, whole) = (folder.path().join("7.log"), folder.path().join("8.log"));
+        let documents = of_the_past(&path);
+        std::fs::copy(&path, &whole).unwrap();
+        let before = changes(&path);
+        compact(&whole, &documents);
+        let compacted = std::fs::read(&whole).unwrap();
+        for length in [0, 1, 20, 20_000, compacted.len() - 1, compacted.len()] {
+            std::fs::write(beside(&path), &compacted[..length]).unwrap();
+            assert_eq!(changes(&path), before, "killed before the rename, {length} bytes written");
+            assert!(!beside(&path).try_exists().unwrap());
+        }
+        assert_eq!(changes(&whole).len(), 3, "killed after the rename");
     }
 }

@@ -4,7 +4,7 @@ use super::Account;
 use super::answer::{Answer, Asked};
 use super::catalog::{Catalog, Change, Database, definition};
 use super::charge::{Charged, charge};
-use super::container::Container;
+use super::container::{Container, Offer};
 use super::stored::resource_id;
 use crate::error::Error;
 use crate::model::partition_key::{Kind, Version};
@@ -168,25 +168,30 @@ fn create_container(account: &Account, asked: &Asked, database: &str) -> Outcome
     let body = object(asked)?;
     let link = format!("{database}/{}", new_name(&body)?);
     definition(&body).map_err(|error| refused(&error))?;
-    let throughput = throughput_of_headers(asked)?.unwrap_or(account.options.throughput).max(1);
+    let standard = Offer { throughput: account.options.throughput, autoscale: false };
+    let offer = offer_of_headers(asked)?.unwrap_or(standard);
     let mut catalog = account.catalog_mut();
     if !catalog.databases.contains_key(database) {
         return Err(missing());
     }
     let created = catalog
-        .create_container(&link, body, account.options.partitions, throughput)
+        .create_container(&link, body, account.options.partitions, offer)
         .map_err(|error| refused(&error))?;
     created.map(|container| found(201, &describe_container(&container))).ok_or_else(conflict)
 }
 
-fn throughput_of_headers(asked: &Asked) -> Result<Option<u64>, Answer> {
-    let refuse = || Answer::failure(400, "The offered throughput is no whole number.");
+fn offer_of_headers(asked: &Asked) -> Result<Option<Offer>, Answer> {
+    let refuse = || Answer::failure(400, "The offered throughput is no positive whole number.");
+    let offer = |throughput: Option<u64>, autoscale| {
+        let throughput = throughput.filter(|units| *units > 0).ok_or_else(refuse)?;
+        Ok(Some(Offer { throughput, autoscale }))
+    };
     if let Some(text) = asked.header("x-ms-offer-throughput") {
-        return text.parse().map(Some).map_err(|_| refuse());
+        return offer(text.parse().ok(), false);
     }
     let Some(text) = asked.header("x-ms-cosmos-offer-autopilot-settings") else { return Ok(None) };
     let settings: Value = serde_json::from_str(text).map_err(|_| refuse())?;
-    settings.get("maxThroughput").and_then(Value::as_u64).map(Some).ok_or_else(refuse)
+    offer(settings.get("maxThroughput").and_then(Value::as_u64), true)
 }
 
 fn describe_container(container: &Container) -> Value {
@@ -255,16 +260,18 @@ pub(super) fn offers(account: &Account, asked: &Asked, id: Option<&str>) -> Outc
                 catalog.containers().filter(|container| body.contains(&container.rid)).collect();
             let names_one = body.to_ascii_lowercase().contains("offerresourceid");
             let all: Vec<_> = if names_one { named } else { catalog.containers().collect() };
-            let all: Vec<Value> = all.into_iter().map(|container| describe_offer(container)).collect();
+            // Like a container of a serverless account, one without a limit has none.
+            let limited = all.into_iter().filter(|container| container.offer().throughput > 0);
+            let all: Vec<Value> = limited.map(|container| describe_offer(container)).collect();
             Ok(found(200, &json!({ "_rid": "", "Offers": all, "_count": all.len() }))
                 .with("x-ms-item-count", all.len()))
         }
         (&Method::GET, Some(id)) => Ok(found(200, &describe_offer(&*by_id(&account.catalog(), id)?))),
         (&Method::PUT, Some(id)) => {
-            let throughput = throughput_of_offer(&object(asked)?)?;
+            let offer = offer_of_body(&object(asked)?)?;
             let mut catalog = account.catalog_mut();
             let container = by_id(&catalog, id)?;
-            let change = Change::Throughput { link: container.link.clone(), throughput };
+            let change = Change::Throughput { link: container.link.clone(), offer };
             catalog.change(change).map_err(|error| refused(&error))?;
             Ok(found(200, &describe_offer(&container)))
         }
@@ -272,12 +279,13 @@ pub(super) fn offers(account: &Account, asked: &Asked, id: Option<&str>) -> Outc
     }
 }
 
-fn throughput_of_offer(offer: &Map<String, Value>) -> Result<u64, Answer> {
-    let content = offer.get("content").unwrap_or(&Value::Null);
-    let autoscale = content.pointer("/offerAutopilotSettings/maxThroughput");
-    let throughput = autoscale.or_else(|| content.get("offerThroughput")).and_then(Value::as_u64);
+fn offer_of_body(body: &Map<String, Value>) -> Result<Offer, Answer> {
+    let content = body.get("content").unwrap_or(&Value::Null);
+    let most = content.pointer("/offerAutopilotSettings/maxThroughput");
+    let throughput = most.or_else(|| content.get("offerThroughput")).and_then(Value::as_u64);
+    let throughput = throughput.filter(|units| *units > 0);
     throughput
-        .filter(|units| *units > 0)
+        .map(|throughput| Offer { throughput, autoscale: most.is_some() })
         .ok_or_else(|| Answer::failure(400, "content.offerThroughput is no positive whole number."))
 }
 
@@ -288,13 +296,17 @@ fn offer_id(container: &Container) -> String {
 
 fn describe_offer(container: &Container) -> Value {
     let id = offer_id(container);
-    let throughput = container.throughput();
+    let Offer { throughput, autoscale } = container.offer();
+    let mut content = json!({
+        "offerThroughput": throughput, "offerIsRUPerMinuteThroughputEnabled": false,
+        "offerMinimumThroughputParameters": { "maxThroughputEverProvisioned": throughput }, "offerMinimumThroughput": LEAST_THROUGHPUT,
+    });
+    if autoscale {
+        content["offerAutopilotSettings"] = json!({ "maxThroughput": throughput });
+    }
     json!({
         "id": id, "_rid": id, "_self": format!("offers/{id}/"), "_etag": etag(throughput), "_ts": container.written_at,
         "offerVersion": "V2", "offerType": "Invalid", "resource": container_self(container), "offerResourceId": container.rid,
-        "content": {
-            "offerThroughput": throughput, "offerIsRUPerMinuteThroughputEnabled": false,
-            "offerMinimumThroughputParameters": { "maxThroughputEverProvisioned": throughput }, "offerMinimumThroughput": LEAST_THROUGHPUT,
-        },
+        "content": content,
     })
 }

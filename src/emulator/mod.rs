@@ -30,7 +30,7 @@ mod sql;
 mod stored;
 
 pub use auth::WELL_KNOWN_KEY;
-pub use faults::Faults;
+pub use faults::{Fault, Faults, Scripted};
 pub use ledger::{ContainerLedger, Ledger, PartitionLedger};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -51,7 +51,7 @@ use tokio::task::JoinHandle;
 pub struct Options {
     /// Port on the loopback interface; zero is any free one.
     pub port: u16,
-    /// Request units a second of a container that is made without naming them.
+    /// Request units a second of a container that is made without naming them; zero is no limit.
     pub throughput: u64,
     /// Physical partitions of a new container.
     pub partitions: u32,
@@ -137,7 +137,7 @@ impl Running {
 
     /// The faults that are set.
     pub fn faults(&self) -> Faults {
-        self.account.dice.faults()
+        Faults::clone(&self.account.dice.faults())
     }
 
     /// Sets other faults from the next request on.

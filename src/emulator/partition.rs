@@ -5,8 +5,9 @@
 
 use super::budget::{Budget, Exhausted};
 use super::charge::{Charged, charge};
+use super::faults::OperationFault;
 use super::log::{Frame, Log};
-use super::stored::{Incoming, Key, Stored, now};
+use super::stored::{Incoming, Key, Stored, etag_text};
 use crate::model::partition_key::Epk;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -76,7 +77,7 @@ pub(super) struct Operation {
 pub(super) struct Outcome {
     pub(super) status: u16,
     pub(super) charge: f64,
-    pub(super) etag: Option<String>,
+    pub(super) etag: Option<u64>,
     pub(super) document: Option<Stored>,
 }
 
@@ -100,6 +101,8 @@ impl From<Exhausted> for Refusal {
 pub(super) struct Surroundings<'a> {
     /// Time since the start of the endpoint.
     pub(super) now: Duration,
+    /// The same on the calendar: seconds since 1970.
+    pub(super) written_at: u32,
     /// Gives numbers and ETags.
     pub(super) counter: &'a AtomicU64,
     pub(super) log: Option<&'a Log>,
@@ -171,7 +174,7 @@ impl Partition {
         operations: Vec<Result<Operation, Refused>>,
         around: &Surroundings<'_>,
         goes_on: bool,
-        mut is_throttled: impl FnMut() -> bool,
+        mut befalls: impl FnMut() -> Option<OperationFault>,
     ) -> Result<(Vec<Result<Outcome, Refused>>, u64), Refusal> {
         let mut contents = self.open()?;
         let mut frame = Frame::of(around.log);
@@ -182,15 +185,7 @@ impl Partition {
                 _ if has_failed && !goes_on => Err(Refused::innocent()),
                 Err(refused) => Err(refused),
                 Ok(operation) if !self.holds(&operation.key) => Err(Refused::gone()),
-                Ok(_) if is_throttled() => Err(Refused::throttled(contents.budget.until_next(around.now))),
-                Ok(operation) => match contents.budget.admit(around.now) {
-                    Err(exhausted) => Err(Refused::throttled(exhausted)),
-                    Ok(()) => {
-                        let outcome = contents.apply(operation, around, &mut frame, None);
-                        contents.budget.spend(outcome.charge);
-                        Ok(outcome)
-                    }
-                },
+                Ok(operation) => contents.admit(operation, around, &mut frame, befalls()),
             };
             has_failed |= outcome.as_ref().map_or(true, |outcome| outcome.status >= 400);
             outcomes.push(outcome);
@@ -257,6 +252,16 @@ impl Refused {
         let message = "the request rate is large: retry after the given time";
         Self { substatus: 3200, retry_after: Some(exhausted.0), ..Self::bad(429, message) }
     }
+
+    fn failed(fault: OperationFault, exhausted: Exhausted) -> Self {
+        match fault {
+            OperationFault::Throttle => Self::throttled(exhausted),
+            OperationFault::RetryWith => Self::bad(449, "another write is under way: try again"),
+            OperationFault::Internal => Self::bad(500, "an internal error, as was asked for"),
+            OperationFault::Unavailable => Self::bad(503, "the service is unavailable, as was asked for"),
+            OperationFault::TimeoutAfterCommit => Self::bad(408, "the operation was done but took too long"),
+        }
+    }
 }
 
 fn write(around: &Surroundings<'_>, frame: Frame) -> Result<(), Refusal> {
@@ -268,6 +273,24 @@ fn write(around: &Surroundings<'_>, frame: Frame) -> Result<(), Refusal> {
 type Undo = Vec<(Key, Option<Stored>)>;
 
 impl Contents {
+    /// One operation of a range batch, if the budget admits it, and what a fault makes of it.
+    fn admit(
+        &mut self,
+        operation: Operation,
+        around: &Surroundings<'_>,
+        frame: &mut Frame,
+        fault: Option<OperationFault>,
+    ) -> Result<Outcome, Refused> {
+        let failed = |fault, budget: &Budget| Refused::failed(fault, budget.until_next(around.now));
+        if let Some(fault) = fault.filter(|fault| *fault != OperationFault::TimeoutAfterCommit) {
+            return Err(failed(fault, &self.budget));
+        }
+        self.budget.admit(around.now).map_err(Refused::throttled)?;
+        let outcome = self.apply(operation, around, frame, None);
+        self.budget.spend(outcome.charge);
+        fault.map_or(Ok(outcome), |fault| Err(failed(fault, &self.budget)))
+    }
+
     fn apply(
         &mut self,
         operation: Operation,
@@ -281,7 +304,7 @@ impl Contents {
             Entry::Vacant(_) if if_match.is_some() => refused(412),
             Entry::Vacant(place) => {
                 let Some(incoming) = incoming else { return refused(400) };
-                let stored = incoming.stored(around.counter, None);
+                let stored = incoming.stored(around, None);
                 let units = charge(Charged::Create { properties: stored.properties }, stored.text.len());
                 let outcome = Outcome::done(201, units, &stored, wants_document);
                 frame.put(place.key(), &stored);
@@ -296,7 +319,7 @@ impl Contents {
             Entry::Occupied(place)
                 if if_match
                     .as_ref()
-                    .is_some_and(|wanted| wanted != "*" && *wanted != place.get().etag_text()) =>
+                    .is_some_and(|wanted| wanted != "*" && *wanted != etag_text(place.get().etag)) =>
             {
                 refused(412)
             }
@@ -316,7 +339,7 @@ impl Contents {
             }
             Entry::Occupied(mut place) => {
                 let Some(incoming) = incoming else { return refused(400) };
-                let stored = incoming.stored(around.counter, Some(place.get().number));
+                let stored = incoming.stored(around, Some(place.get().number));
                 let units = charge(Charged::Replace { properties: stored.properties }, stored.text.len());
                 let outcome = Outcome::done(200, units, &stored, wants_document);
                 frame.put(place.key(), &stored);
@@ -353,15 +376,15 @@ fn refused(status: u16) -> Outcome {
 impl Outcome {
     fn done(status: u16, charge: f64, stored: &Stored, wants_document: bool) -> Self {
         let document = wants_document.then(|| stored.clone());
-        Self { status, charge, etag: Some(stored.etag_text()), document }
+        Self { status, charge, etag: Some(stored.etag), document }
     }
 }
 
 impl Incoming {
     /// The document as it will be kept, with a fresh ETag; `number` is that of the one it takes the place of.
-    fn stored(self, counter: &AtomicU64, number: Option<u64>) -> Stored {
-        let etag = counter.fetch_add(1, Ordering::Relaxed) + 1;
-        let Self { text, properties, .. } = self;
-        Stored { text, properties, number: number.unwrap_or(etag), etag, written_at: now() }
+    fn stored(self, around: &Surroundings<'_>, number: Option<u64>) -> Stored {
+        let etag = around.counter.fetch_add(1, Ordering::Relaxed) + 1;
+        let Self { text, properties } = self;
+        Stored { text, properties, number: number.unwrap_or(etag), etag, written_at: around.written_at }
     }
 }

@@ -3,7 +3,8 @@
 use super::answer::{Answer, Asked};
 use super::container::Container;
 use super::partition::{Operation, Outcome, Partition, Refusal, Verb};
-use super::stored::{Incoming, Key, receive};
+use super::stored::{Key, Received, etag_text, receive};
+use crate::model::json::Doubles;
 use crate::model::partition_key::PartitionKey;
 use http::Method;
 use std::sync::Arc;
@@ -26,10 +27,11 @@ pub(super) fn answer(container: &Container, asked: &Asked, id: Option<&str>) -> 
     };
     let key = header_key(asked)?;
     let is_write = !matches!(verb, Verb::Read | Verb::Delete);
-    let incoming = if is_write { Some(body(container, asked, &key, id)?) } else { None };
-    let name = incoming.as_ref().map_or(id.unwrap_or_default(), |incoming| &incoming.id);
+    let received = if is_write { Some(body(container, asked, &key, id)?) } else { None };
+    let name = received.as_ref().map_or(id.unwrap_or_default(), |received| &received.id);
     check_levels(container, &key)?;
     let place = Key::new(&container.definition.epk(&key), name);
+    let incoming = received.map(|received| received.incoming);
     let wants_document = verb == Verb::Read || is_write && !asked.wants_little();
     let if_match = asked.header("if-match").map(str::to_owned);
     let operation = Operation { verb, key: place, incoming, if_match, wants_document };
@@ -55,25 +57,28 @@ pub(super) fn check_levels(container: &Container, key: &PartitionKey<'_>) -> Res
     Err(Answer::failure(400, message).substatus(1001))
 }
 
-fn body(
+fn body<'a>(
     container: &Container,
-    asked: &Asked,
+    asked: &'a Asked,
     key: &PartitionKey<'_>,
     id: Option<&str>,
-) -> Result<Incoming, Answer> {
+) -> Result<Received<'a>, Answer> {
     if asked.body.len() > LARGEST {
         return Err(Answer::failure(413, "Request size is too large: a document has at most 2 MB."));
     }
-    let received = receive(&asked.body, &container.definition);
-    let (incoming, own) =
-        received.map_err(|unfit| Answer::failure(400, &format!("Invalid document: {unfit}.")))?;
-    if id.is_some_and(|id| id != incoming.id) {
+    let unfit = |why: String| Answer::failure(400, &format!("Invalid document: {why}."));
+    let mut document = Doubles::default();
+    document.read(&asked.body).map_err(|malformed| {
+        unfit(format!("the document is no JSON object: {malformed} at byte {}", malformed.at))
+    })?;
+    let received = receive(&asked.body, &document, &container.definition).map_err(unfit)?;
+    if id.is_some_and(|id| id != received.id) {
         return Err(Answer::failure(400, "The id in the document is not the one in the path."));
     }
-    if own != *key {
+    if received.key != *key {
         check_levels(container, &PartitionKey::default())?;
     }
-    Ok(incoming)
+    Ok(received)
 }
 
 fn route(
@@ -97,6 +102,7 @@ fn route(
 
 fn render(container: &Container, asked: &Asked, partition: &Partition, outcome: Outcome, lsn: u64) -> Answer {
     let Outcome { status, charge, etag, document } = outcome;
+    let etag = etag.map(etag_text);
     let is_unchanged =
         asked.method == Method::GET && etag.is_some() && etag.as_deref() == asked.header("if-none-match");
     let answer = match (status, document) {

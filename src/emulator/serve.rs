@@ -4,12 +4,12 @@ use super::Account;
 use super::answer::{Answer, Asked};
 use super::auth::decode;
 use super::container::Container;
-use super::faults::{Fault, Faults};
+use super::faults::{Draws, Fault};
 use super::metadata::{self, missing};
 use super::{batch, point, query};
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -73,8 +73,12 @@ async fn respond(account: Arc<Account>, request: Request<Incoming>) -> io::Resul
             body: body.to_bytes(),
             now: account.since_start(),
         },
+        Err(cause) if cause.is::<LengthLimitError>() => {
+            return Ok(Answer::failure(413, "Request size is too large.").into_response());
+        }
         Err(_) => {
-            return Ok(Answer::failure(413, "The body is too large, or did not arrive.").into_response());
+            let message = "The body did not arrive as its length or its chunks promised.";
+            return Ok(Answer::failure(400, message).into_response());
         }
     };
     let activity = asked.header("x-ms-activity-id").map(str::to_owned);
@@ -138,9 +142,9 @@ fn documents(
     asked: &Asked,
     rest: &[&str],
 ) -> io::Result<(Answer, Duration)> {
-    let faults = account.dice.faults();
-    let fault = account.dice.request(&faults);
-    let wait = account.dice.latency(&faults);
+    let mut draws = account.dice.next();
+    let fault = draws.request();
+    let wait = draws.latency();
     let closed = || io::Error::from(io::ErrorKind::ConnectionAborted);
     let before = match fault {
         Some(Fault::DropBeforeCommit) => return Err(closed()),
@@ -150,19 +154,25 @@ fn documents(
         Some(Fault::Unavailable) => {
             Some(Answer::failure(503, "The service is unavailable, as was asked for."))
         }
-        _ if asked.body.len() > faults.body_limit => Some(Answer::failure(413, "Request size is too large.")),
+        _ if asked.body.len() > draws.faults.body_limit => {
+            Some(Answer::failure(413, "Request size is too large."))
+        }
         _ => None,
     };
+    if let (Some(Fault::Split), Some(range)) = (fault, asked.range()) {
+        // Where it cannot be split the request meets the range as it is.
+        let _ = account.split(&container.link, range);
+    }
     let answer = match before {
         Some(answer) => answer,
-        None => on_documents(account, container, asked, rest, &faults).unwrap_or_else(|failure| failure),
+        None => on_documents(container, asked, rest, &mut draws).unwrap_or_else(|failure| failure),
     };
     match fault {
         Some(Fault::DropAfterCommit) => Err(closed()),
         Some(Fault::TimeoutAfterCommit) => {
             Ok((Answer::failure(408, "The request was done but took too long."), wait))
         }
-        Some(Fault::Stall) => Ok((answer, wait + Duration::from_millis(faults.stall_ms))),
+        Some(Fault::Stall) => Ok((answer, wait + Duration::from_millis(draws.faults.stall_ms))),
         _ => Ok((answer, wait)),
     }
 }
@@ -171,11 +181,10 @@ fn documents(
 const FAULTY_WAIT_MS: u64 = 10;
 
 fn on_documents(
-    account: &Account,
     container: &Container,
     asked: &Asked,
     rest: &[&str],
-    faults: &Faults,
+    draws: &mut Draws,
 ) -> Result<Answer, Answer> {
     let is_post = asked.method == Method::POST;
     match rest {
@@ -185,7 +194,7 @@ fn on_documents(
             if asked.is_set("x-ms-cosmos-batch-atomic") {
                 return batch::atomic(container, asked);
             }
-            batch::of_range(container, asked, || account.dice.is_hit(faults.throttle_operation))
+            batch::of_range(container, asked, || draws.operation())
         }
         [] if asked.method == Method::GET && asked.header("a-im").is_some() => {
             Err(Answer::failure(400, "The emulator has no change feed."))

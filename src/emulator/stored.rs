@@ -1,10 +1,11 @@
 //! A document as it is kept: its text, normalised once, and what the service adds to it when it is read.
 
-use crate::model::json::{self, Index};
+use crate::model::json::{self, Doubles, Field};
 use crate::model::partition_key::{Epk, PartitionKey, PartitionKeyDefinition};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Fields that the service sets. What a client sends under these names is left out.
@@ -33,6 +34,17 @@ impl Key {
         let mut head = [0; 16];
         head[..first.len()].copy_from_slice(first);
         Self { head: u128::from_be_bytes(head), rest: rest.into() }
+    }
+
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        16 + self.rest.len()
+    }
+
+    /// Appends its bytes, in the same order.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head.to_be_bytes());
+        out.extend_from_slice(&self.rest);
     }
 
     /// All bytes, in the same order.
@@ -69,11 +81,6 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// The ETag, with its quotes.
-    pub(super) fn etag_text(&self) -> String {
-        etag_text(self.etag)
-    }
-
     /// Appends the document as a reader sees it.
     pub(super) fn render(&self, container: &str, out: &mut Vec<u8>) {
         let rid = document_rid(container, self.number);
@@ -81,18 +88,31 @@ impl Stored {
         if self.text.len() > 2 {
             out.push(b',');
         }
-        let system = format!(
-            r#""_rid":"{rid}","_self":"dbs/{}/colls/{container}/docs/{rid}/","_etag":"\"{}\"","_attachments":"attachments/","_ts":{}}}"#,
-            database_rid(container),
-            etag_text(self.etag).trim_matches('"'),
-            self.written_at,
-        );
-        out.extend_from_slice(system.as_bytes());
+        let database = database_rid(container);
+        // Writing to a Vec does not fail.
+        let _ =
+            write!(out, r#""_rid":"{rid}","_self":"dbs/{database}/colls/{container}/docs/{rid}/","_etag":"#);
+        write_etag(self.etag, out);
+        let _ = write!(out, r#","_attachments":"attachments/","_ts":{}}}"#, self.written_at);
     }
 }
 
-fn etag_text(etag: u64) -> String {
+/// An ETag with its quotes, as a header has it.
+pub(super) fn etag_text(etag: u64) -> String {
     format!("\"{:08x}-0000-0000-0000-{:012x}\"", etag >> 48, etag & 0xffff_ffff_ffff)
+}
+
+/// Appends an ETag as a JSON string that holds its quotes. By hand, because a batch has a hundred.
+pub(super) fn write_etag(etag: u64, out: &mut Vec<u8>) {
+    let digits = |out: &mut Vec<u8>, part: u64, count: u32| {
+        let digit = |at: u32| b"0123456789abcdef"[(part >> (4 * at) & 15) as usize];
+        out.extend((0..count).rev().map(digit));
+    };
+    out.extend_from_slice(b"\"\\\"");
+    digits(out, etag >> 48, 8);
+    out.extend_from_slice(b"-0000-0000-0000-");
+    digits(out, etag & 0xffff_ffff_ffff, 12);
+    out.extend_from_slice(b"\\\"\"");
 }
 
 /// The resource id of a document: its container's eight bytes and eight of its own.
@@ -118,12 +138,19 @@ pub(super) fn now() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
 }
 
-/// A document's text ready to be kept, and what was found in it.
+/// A document's text ready to be kept.
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) text: Box<[u8]>,
     pub(super) properties: u32,
-    pub(super) id: String,
+}
+
+/// A document that came, and what was found in it.
+#[derive(Debug)]
+pub(super) struct Received<'a> {
+    pub(super) incoming: Incoming,
+    pub(super) id: Cow<'a, str>,
+    pub(super) key: PartitionKey<'a>,
 }
 
 /// Why a document cannot be kept: 400 with this sentence.
@@ -132,69 +159,56 @@ pub(super) type Unfit = String;
 /// The longest id, in bytes.
 const LONGEST_ID: usize = 1023;
 
-thread_local! {
-    /// Kept, because it remembers the shape of the last documents.
-    static INDEX: RefCell<Index> = RefCell::default();
-}
-
-/// Checks and normalises a document, and finds its partition key.
+/// Checks and normalises a document that was passed over as a part of `bytes`, and finds its partition key.
 pub(super) fn receive<'a>(
     bytes: &'a [u8],
+    document: &Doubles,
     definition: &PartitionKeyDefinition,
-) -> Result<(Incoming, PartitionKey<'a>), Unfit> {
-    INDEX.with_borrow_mut(|index| receive_with(bytes, definition, index))
-}
-
-fn receive_with<'a>(
-    bytes: &'a [u8],
-    definition: &PartitionKeyDefinition,
-    index: &mut Index,
-) -> Result<(Incoming, PartitionKey<'a>), Unfit> {
-    json::index(bytes, index).map_err(|malformed| {
-        format!("the document is no JSON object: {malformed} at byte {}", malformed.at)
-    })?;
-    let id = index.fields.iter().rev().find(|field| field.is_named(bytes, "id"));
+) -> Result<Received<'a>, Unfit> {
+    let id = document.fields.iter().rev().find(|field| field.is_named(bytes, "id"));
     let id = match id.map(|field| field.raw_value(bytes)) {
-        Some([b'"', inner @ .., b'"']) => check_id(&json::unescape(inner))?,
+        Some([b'"', inner @ .., b'"']) => json::unescape(inner),
         Some(_) => return Err("the field id is not a string".to_owned()),
         None => return Err("the document has no field id".to_owned()),
     };
-    let mut text = Vec::with_capacity(bytes.len());
-    let is_system = |field: &json::Field| SYSTEM.iter().any(|name| field.is_named(bytes, name));
-    let has_system =
-        index.fields.iter().any(|field| bytes[field.name_start as usize] == b'_' && is_system(field));
-    let out_of_range = |_| "a number is too large for a double".to_owned();
-    let properties = if has_system {
-        json::as_doubles(&without_system(bytes, index, is_system), &mut text)
-    } else {
-        json::as_doubles(bytes, &mut text)
+    check_id(&id)?;
+    let incoming = keep(bytes, document).map_err(|_| "a number is too large for a double".to_owned())?;
+    let key = definition.key_in(bytes, &document.fields).map_err(|error| error.to_string())?;
+    Ok(Received { incoming, id, key })
+}
+
+/// The text as it is kept: normalised, without system fields.
+fn keep(bytes: &[u8], document: &Doubles) -> Result<Incoming, json::OutOfRange> {
+    let is_system = |field: &&Field| {
+        // Nearly all names are told by their first character; it may be escaped.
+        matches!(bytes[field.name_start as usize], b'_' | b'\\')
+            && SYSTEM.iter().any(|name| field.is_named(bytes, name))
     };
-    let properties = properties.map_err(out_of_range)?;
-    let key = definition.key_in(bytes, &index.fields).map_err(|error| error.to_string())?;
-    Ok((Incoming { text: text.into(), properties, id }, key))
+    let place = document.place();
+    let mut text = Vec::with_capacity(place.len());
+    let system = document.fields.iter().filter(is_system).count() as u32;
+    if system == 0 {
+        document.write(bytes, place, &mut text)?;
+    } else {
+        text.push(b'{');
+        for field in document.fields.iter().filter(|field| !is_system(field)) {
+            if text.len() > 1 {
+                text.push(b',');
+            }
+            document.write(bytes, field.name_start as usize - 1..field.value_end as usize, &mut text)?;
+        }
+        text.push(b'}');
+    }
+    Ok(Incoming { text: text.into(), properties: document.properties() - system })
 }
 
 /// An id is up to 1 023 bytes and names a resource in a path, so some characters cannot be in it.
-fn check_id(id: &str) -> Result<String, Unfit> {
-    let is_fit =
-        !id.is_empty() && id.len() <= LONGEST_ID && !id.contains(['/', '\\', '?', '#']) && !id.ends_with(' ');
-    if is_fit {
-        Ok(id.to_owned())
-    } else {
-        Err("the id is empty, over 1023 bytes, or holds one of / \\ ? #".to_owned())
-    }
-}
-
-fn without_system(bytes: &[u8], index: &Index, is_system: impl Fn(&json::Field) -> bool) -> Vec<u8> {
-    let mut out = vec![b'{'];
-    for field in index.fields.iter().filter(|field| !is_system(field)) {
-        if out.len() > 1 {
-            out.push(b',');
-        }
-        out.extend_from_slice(&bytes[field.name_start as usize - 1..field.value_end as usize]);
-    }
-    out.push(b'}');
-    out
+fn check_id(id: &str) -> Result<(), Unfit> {
+    let is_fit = !id.is_empty()
+        && id.len() <= LONGEST_ID
+        && !id.bytes().any(|byte| matches!(byte, b'/' | b'\\' | b'?' | b'#'))
+        && !id.ends_with(' ');
+    if is_fit { Ok(()) } else { Err("the id is empty, over 1023 bytes, or holds one of / \\ ? #".to_owned()) }
 }
 
 #[cfg(test)]
@@ -208,27 +222,34 @@ mod tests {
 
     #[test]
     fn system_fields_of_a_client_are_left_out() {
-        let document = br#"{"_rid":"x", "id":"a\u0062", "n":1.50, "_ts":5, "_own":true, "_etag":null}"#;
-        let (incoming, key) = receive(document, &definition()).unwrap();
+        let text = br#"{"_rid":"x", "id":"a\u0062", "n":1.50, "_ts":5, "_own":true, "\u005fetag":null}"#;
+        let mut document = Doubles::default();
+        document.read(text).unwrap();
+        let Received { incoming, id, key } = receive(text, &document, &definition()).unwrap();
         assert_eq!(key.to_header_json(), "[1.5]");
         assert_eq!(&*incoming.text, br#"{"id":"a\u0062","n":1.5,"_own":true}"#);
-        assert_eq!((incoming.id.as_str(), incoming.properties), ("ab", 3));
+        assert_eq!((&*id, incoming.properties), ("ab", 3));
     }
 
     #[test]
     fn unfit_documents_are_refused() {
+        let is_fit = |text: &str| {
+            let mut document = Doubles::default();
+            document.read(text.as_bytes()).unwrap();
+            receive(text.as_bytes(), &document, &definition()).is_ok()
+        };
         for document in [
-            "[]",
+            "{}",
             "{\"id\":1}",
             "{\"a\":1}",
             "{\"id\":\"a/b\"}",
             "{\"id\":\"\"}",
             "{\"id\":\"a\",\"n\":1e999}",
         ] {
-            assert!(receive(document.as_bytes(), &definition()).is_err(), "{document}");
+            assert!(!is_fit(document), "{document}");
         }
-        let long = format!("{{\"id\":\"{}\"}}", "x".repeat(1024));
-        assert!(receive(long.as_bytes(), &definition()).is_err());
+        assert!(is_fit(&format!("{{\"id\":\"{}\"}}", "x".repeat(1023))));
+        assert!(!is_fit(&format!("{{\"id\":\"{}\"}}", "x".repeat(1024))));
     }
 
     #[test]
@@ -238,7 +259,7 @@ mod tests {
         let mut out = Vec::new();
         stored.render(&resource_id(&[1, 2, 3, 4, 0x85, 6, 7, 8]), &mut out);
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!(value["_etag"], stored.etag_text());
+        assert_eq!(value["_etag"], etag_text(7));
         assert_eq!(value["_ts"], 5);
         assert_eq!(value["_rid"], "AQIDBIUGBwgBAAAAAAAAAA==");
         assert_eq!(value["_self"], "dbs/AQIDBA==/colls/AQIDBIUGBwg=/docs/AQIDBIUGBwgBAAAAAAAAAA==/");

@@ -4,7 +4,7 @@ use super::client::{Client, DOCS, Endpoint};
 use docferry::emulator::{Emulator, Options};
 use docferry::error::ErrorKind;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -153,6 +153,91 @@ fn everything_is_there_again_after_a_stop() {
     assert_eq!(second.err().unwrap().kind(), ErrorKind::Held);
     assert_eq!(client.call("DELETE", "/dbs/d", &[], b"").status, 204);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_is_past_leaves_the_folder_and_no_etag_comes_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { data: Some(folder.path().to_owned()), throughput: 0, ..Options::default() };
+    let Endpoint { mut client, running, runtime } = Endpoint::start(options.clone());
+    client.create_container();
+    for round in 0..20 {
+        for id in ["a", "b", "c", "d"] {
+            client.upsert(&json!({"id": id, "pk": id, "n": round, "s": "s".repeat(5_000)}));
+        }
+    }
+    // The last ETag is that of a document that goes.
+    let gone = client.upsert(&json!({"id": "gone", "pk": "x"})).json();
+    let key = [("x-ms-documentdb-partitionkey", "[\"x\"]")];
+    assert_eq!(client.call("DELETE", &format!("{DOCS}/gone"), &key, b"").status, 204);
+    let before = client.query("SELECT * FROM c", &[], "-1");
+    runtime.block_on(running.stop());
+    let size = || -> u64 {
+        let files =
+            std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
+        files.sum()
+    };
+    assert!(size() > 400_000);
+
+    let mut endpoint = Endpoint::start(options.clone());
+    assert!(size() < 30_000, "{}", size());
+    assert_eq!(endpoint.client.query("SELECT * FROM c", &[], "-1"), before);
+    let Endpoint { running, runtime, .. } = endpoint;
+    runtime.block_on(running.stop());
+
+    // And again, now that the log is a compacted one.
+    endpoint = Endpoint::start(options);
+    let client = &mut endpoint.client;
+    assert_eq!(client.query("SELECT * FROM c", &[], "-1"), before);
+    let new = client.upsert(&json!({"id": "gone", "pk": "x"})).json();
+    for old in before.iter().chain([&gone]) {
+        assert!(old["_etag"] != new["_etag"] && old["_rid"] != new["_rid"], "{new}");
+    }
+}
+
+/// A client that goes on where it was must not take another container for its own.
+#[test]
+fn no_container_has_the_resource_id_of_an_earlier_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Options { data: Some(folder.path().to_owned()), ..Options::default() };
+    let mut seen = Vec::new();
+    for options in [Options::default(), Options::default(), kept.clone()] {
+        let Endpoint { mut client, running, runtime } = Endpoint::start(options);
+        client.create_container();
+        seen.push(client.call("GET", "/dbs/d/colls/c", &[], b"").json()["_rid"].as_str().unwrap().to_owned());
+        runtime.block_on(running.stop());
+    }
+    for _ in 0..2 {
+        let Endpoint { mut client, running, runtime } = Endpoint::start(kept.clone());
+        let rid = client.call("GET", "/dbs/d/colls/c", &[], b"").json()["_rid"].clone();
+        assert_eq!(rid, json!(seen.last()), "the same container after a restart");
+        assert_eq!(client.call("DELETE", "/dbs/d", &[], b"").status, 204);
+        runtime.block_on(running.stop());
+        let Endpoint { mut client, running, runtime } = Endpoint::start(kept.clone());
+        client.create_container();
+        seen.push(client.call("GET", "/dbs/d/colls/c", &[], b"").json()["_rid"].as_str().unwrap().to_owned());
+        runtime.block_on(running.stop());
+    }
+    let different: HashSet<&String> = seen.iter().collect();
+    assert_eq!(different.len(), 5, "{seen:?}");
+}
+
+#[test]
+fn a_port_or_a_folder_in_use_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let port = process.address.port().to_string();
+    let start = |flags: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_docferry")).arg("emulator").args(flags).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, told) = start(&["--port", &port]);
+    assert_eq!(code, Some(78), "{told}");
+    assert!(told.contains(&port) && told.contains("in use"), "{told}");
+    let (code, told) = start(&["--port", "0", "--data", folder.path().to_str().unwrap()]);
+    assert_eq!(code, Some(73), "{told}");
+    assert!(told.contains("another emulator uses this folder"), "{told}");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use super::client::{Client, DOCS, Endpoint};
 use bytes::Bytes;
-use docferry::emulator::Options;
+use docferry::emulator::{Faults, Options, Running};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 fn set(client: &mut Client, faults: &Value) {
@@ -87,6 +88,138 @@ fn some_operations_of_a_batch_are_throttled() {
     assert_eq!(documents as usize, 100 - throttled);
 }
 
+/// Of operations that meet a fault some are done and some are not.
+#[test]
+fn operations_of_a_batch_meet_faults_of_their_own() {
+    let cases = [
+        ("retry_with_operation", 449, false),
+        ("internal_operation", 500, false),
+        ("unavailable_operation", 503, false),
+        ("timeout_after_commit_operation", 408, true),
+    ];
+    for (name, status, is_done) in cases {
+        let mut endpoint = open();
+        let Endpoint { client, running, .. } = &mut endpoint;
+        set(client, &json!({ name: 0.3 }));
+        let range = client.get("a", &json!("x")).header("x-ms-documentdb-partitionkeyrangeid").to_owned();
+        let operations: Vec<Value> = (0..100).map(|number| upsert(&number.to_string(), "x")).collect();
+        let reply = client.bulk(&range, &json!(operations));
+        assert_eq!(reply.status, 207);
+        let statuses: Vec<u64> = reply
+            .json()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|result| result["statusCode"].as_u64().unwrap())
+            .collect();
+        let failed = statuses.iter().filter(|found| **found == status).count();
+        assert!((10..60).contains(&failed), "{name}: {statuses:?}");
+        assert_eq!(failed + statuses.iter().filter(|found| **found == 201).count(), 100, "{name}");
+        let kept = if is_done { 100 } else { 100 - failed };
+        assert_eq!(documents(running), kept as u64, "{name}");
+    }
+}
+
+fn upsert(id: &str, pk: &str) -> Value {
+    json!({"operationType": "Upsert", "partitionKey": json!([pk]).to_string(), "resourceBody": {"id": id, "pk": pk, "s": "s".repeat(1000)}})
+}
+
+fn documents(running: &Running) -> u64 {
+    running.ledger().containers[0].partitions.iter().map(|partition| partition.documents).sum()
+}
+
+#[test]
+fn a_script_says_what_each_request_meets() {
+    let mut endpoint = open();
+    let client = &mut endpoint.client;
+    set(
+        client,
+        &json!({"script": [
+            {"request": 2, "fault": "unavailable"}, {"request": 3, "fault": "drop_after_commit"}, {"request": 5, "fault": "split"},
+        ]}),
+    );
+    let statuses = ["a", "b", "c", "d"].map(|id| try_upsert(client, id));
+    assert_eq!(statuses, [Some(201), Some(503), None, Some(201)]);
+    assert_eq!(client.bulk("0", &json!([])).both(), (410, "1002"), "the fifth request finds its range split");
+    let found = client.query("SELECT c.id FROM c", &[], "-1");
+    assert_eq!(found, [json!({"id": "a"}), json!({"id": "c"}), json!({"id": "d"})]);
+}
+
+/// What a client that gives nothing up has to live through.
+#[test]
+fn all_faults_together_lose_nothing() {
+    let (first, again) = (live_through(7), live_through(7));
+    assert_eq!(first, again, "the same seed and the same requests meet the same faults");
+    assert_ne!(first, live_through(8));
+    for status in [200, 207, 408, 410, 413, 429, 449, 500, 503] {
+        assert!(first.contains(&Some(status)), "no request met {status}");
+    }
+    assert!(first.contains(&None), "no connection was dropped");
+}
+
+/// Writes 2 000 documents of 1 KB in batches and checks that they are there; returns how each request was answered.
+fn live_through(seed: u64) -> Vec<Option<u16>> {
+    // The first twenty batches are all too large; the fortieth request is one that would have been served.
+    let options = Options { no_auth: true, throughput: 0, partitions: 2, seed, ..Options::default() };
+    let mut endpoint = Endpoint::start(options);
+    let Endpoint { client, running, .. } = &mut endpoint;
+    client.create_container();
+    set(
+        client,
+        &json!({
+            "throttle_operation": 0.02, "retry_with_operation": 0.01, "internal_operation": 0.01, "unavailable_operation": 0.01,
+            "timeout_after_commit_operation": 0.01, "throttle": 0.05, "timeout_after_commit": 0.05, "retry_with": 0.05, "unavailable": 0.05,
+            "internal": 0.02, "drop_before_commit": 0.03, "drop_after_commit": 0.03, "stall": 0.02, "stall_ms": 2, "latency_ms": 0.1,
+            "jitter_ms": 0.1, "body_limit": 60_000, "script": [{"request": 40, "fault": "split"}],
+        }),
+    );
+    // With how often a batch was sent: the next time it is for the next range.
+    let mut waiting: VecDeque<(usize, Vec<String>)> = VecDeque::new();
+    let all: Vec<String> = (0..2000).map(|number| number.to_string()).collect();
+    waiting.extend(all.chunks(100).map(|batch| (0, batch.to_vec())));
+    let mut answered = Vec::new();
+    while let Some((times, batch)) = waiting.pop_front() {
+        let ranges = client.ranges();
+        let range = ranges[times % ranges.len()]["id"].as_str().unwrap().to_owned();
+        let operations: Vec<Value> = batch.iter().map(|id| upsert(id, id)).collect();
+        let body = json!(operations).to_string();
+        let headers = [
+            ("x-ms-cosmos-is-batch-request", "true"),
+            ("x-ms-documentdb-partitionkeyrangeid", range.as_str()),
+            ("prefer", "return=minimal"),
+        ];
+        let reply = client.send("POST", DOCS, &headers, body.as_bytes());
+        answered.push(reply.as_ref().map(|reply| reply.status));
+        let is_left = match &reply {
+            Some(reply) if reply.status == 200 || reply.status == 207 => {
+                let results = reply.json();
+                let is_done = |at: usize| results[at]["statusCode"].as_u64().unwrap() < 300;
+                (0..batch.len()).map(|at| !is_done(at)).collect()
+            }
+            Some(reply) if reply.status == 413 => {
+                let (front, back) = batch.split_at(batch.len() / 2);
+                waiting.extend([(times, front.to_vec()), (times, back.to_vec())]);
+                continue;
+            }
+            _ => vec![true; batch.len()],
+        };
+        let left: Vec<String> =
+            batch.into_iter().zip(is_left).filter(|(_, left)| *left).map(|(id, _)| id).collect();
+        if !left.is_empty() {
+            waiting.push_back((times + 1, left));
+        }
+    }
+    assert_eq!(documents(running), 2000);
+    running.set_faults(Faults::default());
+    let found = client.query("SELECT * FROM c", &[], "-1");
+    let ids: BTreeSet<&str> = found.iter().map(|found| found["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 2000);
+    assert!(
+        found.iter().all(|found| found["pk"] == found["id"] && found["s"].as_str().unwrap().len() == 1000)
+    );
+    answered
+}
+
 #[test]
 fn a_smaller_body_limit_answers_413() {
     let mut endpoint = open();
@@ -110,11 +243,22 @@ fn a_range_is_split_while_running() {
     let pk = before[0]["pk"].clone();
     assert_eq!(client.bulk("0", &json!([])).both(), (410, "1007"));
     assert_eq!(client.get("a", &pk).both(), (410, "1007"));
+    let key = json!([pk]).to_string();
+    let atomic = [
+        ("x-ms-cosmos-is-batch-request", "True"),
+        ("x-ms-cosmos-batch-atomic", "True"),
+        ("x-ms-documentdb-partitionkey", key.as_str()),
+    ];
+    let read = br#"[{"operationType":"Read","id":"a"}]"#;
+    assert_eq!(client.call("POST", DOCS, &atomic, read).both(), (410, "1007"));
+    assert_eq!(client.call("GET", DOCS, &in_range("0"), b"").both(), (410, "1007"));
     let mut order = |body: &str| client.send("POST", "/_split", &[], body.as_bytes()).unwrap();
     assert_eq!(order(r#"{"container":"d/c","range":"0"}"#).json(), json!({"children": ["2", "3"]}));
     assert_eq!(order(r#"{"container":"d/c","range":"0"}"#).status, 400);
     assert_eq!(order(r#"{"container":"d/x","range":"0"}"#).status, 400);
     assert_eq!(client.bulk("0", &json!([])).both(), (410, "1002"));
+    assert_eq!(client.call("GET", DOCS, &in_range("0"), b"").both(), (410, "1002"));
+    assert_eq!(client.call("POST", DOCS, &atomic, read).status, 200);
     assert_eq!(client.get("a", &pk).status, 200);
     let ranges = client.ranges();
     let described: Vec<(&Value, &Value)> =

@@ -2,6 +2,7 @@
 
 mod batches;
 pub(crate) mod client;
+mod damage;
 mod data;
 mod faults;
 mod metadata;

@@ -107,3 +107,55 @@ fn throughput_is_changed_while_running() {
     client.call("PUT", &path, &[], offer.to_string().as_bytes());
     assert_eq!(client.get("a", &json!("x")).status, 200);
 }
+
+#[test]
+fn without_a_limit_nothing_is_throttled() {
+    let mut endpoint = Endpoint::with_container(1, 0);
+    let Endpoint { client, running, .. } = &mut endpoint;
+    for round in 0..3 {
+        let upsert = |number: u32| json!({"operationType": "Upsert", "partitionKey": "[\"x\"]", "resourceBody": {"id": number.to_string(), "pk": "x", "s": "s".repeat(10_000)}});
+        let operations: Vec<Value> = (0..100).map(upsert).collect();
+        assert_eq!(client.bulk("0", &json!(operations)).status, 200, "round {round}");
+    }
+    // Like a container of a serverless account it has no offer.
+    assert_eq!(client.call("GET", "/offers", &[], b"").json()["_count"], 0);
+    assert_eq!(running.ledger().containers[0].throughput, 0);
+    let told = client.send("GET", "/_ledger", &[], b"").unwrap().json();
+    assert_eq!(told["containers"][0]["partitions"][0]["windows"][0]["budget"], Value::Null);
+    let body = json!({"id": "limited", "partitionKey": {"paths": ["/pk"]}}).to_string();
+    let header = [("x-ms-offer-throughput", "0")];
+    assert_eq!(client.call("POST", "/dbs/d/colls", &header, body.as_bytes()).status, 400);
+}
+
+#[test]
+fn autoscale_is_named_in_the_offer_and_can_be_given_up() {
+    let mut endpoint = Endpoint::with_container(2, 400);
+    let Endpoint { client, running, .. } = &mut endpoint;
+    let body = json!({"id": "scaled", "partitionKey": {"paths": ["/pk"]}}).to_string();
+    let header = [("x-ms-cosmos-offer-autopilot-settings", r#"{"maxThroughput":4000}"#)];
+    let created = client.call("POST", "/dbs/d/colls", &header, body.as_bytes());
+    assert_eq!(created.status, 201);
+    let rid = created.json()["_rid"].clone();
+    let offers = client.call("GET", "/offers", &[], b"").json();
+    let mut offer = offers["Offers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|offer| offer["offerResourceId"] == rid)
+        .unwrap()
+        .clone();
+    assert_eq!(offer["content"]["offerAutopilotSettings"]["maxThroughput"], 4000);
+    let path = format!("/offers/{}", offer["id"].as_str().unwrap());
+    let mut replace = |content: Value| {
+        offer["content"] = content;
+        let reply = client.call("PUT", &path, &[], offer.to_string().as_bytes());
+        (reply.status, reply.json()["content"].clone(), running.ledger().containers[1].throughput)
+    };
+    let (status, content, throughput) = replace(json!({"offerAutopilotSettings": {"maxThroughput": 8000}}));
+    assert_eq!((status, throughput), (200, 8000));
+    assert_eq!(content["offerAutopilotSettings"]["maxThroughput"], 8000);
+    let (status, content, throughput) = replace(json!({"offerThroughput": 600}));
+    assert_eq!((status, throughput), (200, 600));
+    assert_eq!(content.get("offerAutopilotSettings"), None);
+    assert_eq!(replace(json!({"offerAutopilotSettings": {"maxThroughput": 0}})).0, 400);
+}

@@ -1,10 +1,14 @@
 //! A document as a database keeps it that knows no numbers but doubles.
 //!
-//! Cosmos keeps `1.10` as 1.1 and 9007199254740993 as 9007199254740992, and white space between tokens not at all. Most numbers are
-//! the shortest text of their double already: whole numbers and plain fractions of up to fifteen digits are told by their
-//! look, since every decimal of so many digits survives a double.
+//! Cosmos keeps `1.10` as 1.1 and 9007199254740993 as 9007199254740992, and white space between tokens not at all. Most documents have
+//! neither such a number nor such a space: the one validating pass ([`Doubles`]) notes the few places that must change, counts the
+//! properties and notes the top-level fields, and what is kept is then copied in a few pieces. Most numbers are the shortest text of their
+//! double already: whole numbers and plain fractions of up to fifteen digits are told by their look, since every
+//! decimal of so many digits survives a double.
 
-use crate::model::json::scan::Scanner;
+use crate::model::json::scan::{Field, Malformed, Number, Scanner, Witness, check_text};
+use std::io::Write;
+use std::ops::Range;
 
 /// A number that no double holds, such as 1e400; where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,41 +17,124 @@ pub struct OutOfRange(pub usize);
 /// Every decimal of so many digits is told from its neighbours by a double.
 const DIGITS: usize = 15;
 
-/// Appends a document that has passed [`index`](crate::model::json::index), without white space and with every number as the shortest text of
-/// its double. Returns how many properties it has, at all levels.
-pub fn as_doubles(bytes: &[u8], out: &mut Vec<u8>) -> Result<u32, OutOfRange> {
-    let mut scanner = Scanner::new(bytes, 0);
-    let (mut from, mut properties) = (0, 0);
-    while let Some(byte) = scanner.peek() {
-        let start = scanner.at;
-        match byte {
-            // It has passed once, so it passes again; were it not so, the rest is copied as it is.
-            b'"' if scanner.string().is_err() => break,
-            b'"' => {}
-            b' ' | b'\t' | b'\n' | b'\r' => {
-                out.extend_from_slice(&bytes[from..start]);
-                scanner.at += 1;
-                from = scanner.at;
-            }
-            b'-' | b'0'..=b'9' => {
-                if scanner.number().is_err() {
-                    break;
-                }
-                let text = &bytes[start..scanner.at];
-                if !is_shortest(text) {
-                    out.extend_from_slice(&bytes[from..start]);
-                    write_double(out, double(text).ok_or(OutOfRange(start))?);
-                    from = scanner.at;
-                }
-            }
-            _ => {
-                properties += u32::from(byte == b':');
-                scanner.at += 1;
-            }
+/// A document that was passed over. All places are those in the whole text that it is a part of. Reused from document to document.
+#[derive(Clone, Debug, Default)]
+pub struct Doubles {
+    /// The top-level fields, in the order of the text.
+    pub fields: Vec<Field>,
+    start: u32,
+    end: u32,
+    heard: Heard,
+}
+
+/// What was heard of a document besides its top-level fields.
+#[derive(Clone, Debug, Default)]
+struct Heard {
+    properties: u32,
+    /// White space, and numbers that are not the shortest text of their double; in the order of the text.
+    changes: Vec<Range<u32>>,
+}
+
+impl Witness for &mut Heard {
+    #[inline(always)]
+    fn name(&mut self) {
+        self.properties += 1;
+    }
+
+    #[inline(always)]
+    fn gap(&mut self, from: usize, to: usize) {
+        self.changes.push(from as u32..to as u32);
+    }
+
+    #[inline(always)]
+    fn number(&mut self, number: Number<'_>) {
+        if !is_shortest(number.text) {
+            self.changes.push(number.from as u32..number.to as u32);
         }
     }
-    out.extend_from_slice(&bytes[from..]);
-    Ok(properties)
+}
+
+impl Doubles {
+    /// Passes over a text that is one JSON object in UTF-8, with nothing but white space around it.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        self.clear();
+        check_text(bytes)?;
+        let mut around = Scanner::new(bytes, 0);
+        around.white_space();
+        around.at = self.pass(bytes, around.at)?;
+        around.white_space();
+        if around.at != bytes.len() {
+            return around.fail("more after the end of the document");
+        }
+        Ok(())
+    }
+
+    /// Passes over the document that begins at `at` of a checked text. Returns where it ends.
+    pub(super) fn pass(&mut self, bytes: &[u8], at: usize) -> Result<usize, Malformed> {
+        self.clear();
+        let mut scanner = Scanner::heard_by(bytes, at, &mut self.heard);
+        while scanner.has_field(self.fields.is_empty())? {
+            self.fields.push(scanner.field()?);
+        }
+        (self.start, self.end) = (at as u32, scanner.at as u32);
+        Ok(scanner.at)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.fields.clear();
+        self.heard.properties = 0;
+        self.heard.changes.clear();
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// Nothing was passed over.
+    pub fn is_empty(&self) -> bool {
+        self.end == 0
+    }
+
+    /// Where it lies in the text.
+    pub fn place(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// How many properties it has, at all levels.
+    pub fn properties(&self) -> u32 {
+        self.heard.properties
+    }
+
+    /// Appends a part of it (or all) without white space and with every number as the shortest text of its double. `bytes` is the text that was
+    /// passed over.
+    pub fn write(&self, bytes: &[u8], part: Range<usize>, out: &mut Vec<u8>) -> Result<(), OutOfRange> {
+        let changes = &self.heard.changes;
+        let first = changes.partition_point(|change| (change.start as usize) < part.start);
+        let mut from = part.start;
+        for change in &changes[first..] {
+            let (start, end) = (change.start as usize, change.end as usize);
+            if start >= part.end {
+                break;
+            }
+            out.extend_from_slice(&bytes[from..start]);
+            if matches!(bytes[start], b'-' | b'0'..=b'9') {
+                write_shortest(&bytes[start..end], out).ok_or(OutOfRange(start))?;
+            }
+            from = end;
+        }
+        out.extend_from_slice(&bytes[from..part.end]);
+        Ok(())
+    }
+}
+
+/// Appends the shortest text of a number's double; `None` if there is no such double. Often only last zeros have to go.
+fn write_shortest(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let zeros = text.iter().rev().take_while(|byte| **byte == b'0').count();
+    let rest = &text[..text.len() - zeros];
+    let rest = rest.strip_suffix(b".").unwrap_or(rest);
+    if text.contains(&b'.') && text.len() <= DIGITS && is_shortest(rest) {
+        out.extend_from_slice(rest);
+    } else {
+        write_double(out, double(text)?);
+    }
+    Some(())
 }
 
 fn double(text: &[u8]) -> Option<f64> {
@@ -76,8 +163,8 @@ fn is_shortest(text: &[u8]) -> bool {
 pub fn write_double(out: &mut Vec<u8>, number: f64) {
     let size = number.abs();
     let is_plain = number == 0.0 || (1e-6..1e21).contains(&size);
-    let text = if is_plain { format!("{number}") } else { format!("{number:e}") };
-    out.extend_from_slice(text.as_bytes());
+    // Writing to a Vec does not fail.
+    let _ = if is_plain { write!(out, "{number}") } else { write!(out, "{number:e}") };
 }
 
 #[cfg(test)]
@@ -86,23 +173,47 @@ mod tests {
     use proptest::prelude::*;
 
     fn kept(text: &str) -> Result<(String, u32), OutOfRange> {
-        let mut out = Vec::new();
-        let properties = as_doubles(text.as_bytes(), &mut out)?;
-        Ok((String::from_utf8(out).unwrap(), properties))
+        let (mut document, mut out) = (Doubles::default(), Vec::new());
+        document.read(text.as_bytes()).unwrap();
+        document.write(text.as_bytes(), document.place(), &mut out)?;
+        Ok((String::from_utf8(out).unwrap(), document.properties()))
     }
 
     #[test]
     fn numbers_become_the_text_of_their_doubles() {
         let (text, properties) = kept(
-            r#"{ "a" : [1.10, -0, 0, 9007199254740993, 1E3, 0.1], "b 1.10" : {"c": 1e-7, "d\"": 1e21 } }"#,
+            " { \"a\" : [1.10, -0, 0, 9007199254740993, 1E3, 0.1],\n\"b 1.10\" : {\"c\": 1e-7, \"d\\\"\": 1e21 } } ",
         )
         .unwrap();
         assert_eq!(text, r#"{"a":[1.1,-0,0,9007199254740992,1000,0.1],"b 1.10":{"c":1e-7,"d\"":1e21}}"#);
         assert_eq!(properties, 4);
         assert_eq!(kept(r#"{"a":1e400}"#), Err(OutOfRange(5)));
+        assert!(Doubles::default().read(b"{} {}").is_err());
+    }
+
+    #[test]
+    fn a_part_is_written_by_itself() {
+        let text = br#"{"a":1.0, "b" : 2.50, "c":[ ]}"#;
+        let mut document = Doubles::default();
+        document.read(text).unwrap();
+        let mut parts = Vec::new();
+        for field in document.fields.iter().rev() {
+            document
+                .write(text, field.name_start as usize - 1..field.value_end as usize, &mut parts)
+                .unwrap();
+        }
+        assert_eq!(parts, br#""c":[]"b":2.5"a":1"#);
     }
 
     proptest! {
+        #[test]
+        fn last_zeros_go_as_they_would_by_parsing(text in "-?(0|[1-9][0-9]{0,8})(\\.[0-9]{0,5}0{1,5})?([eE]-?[0-9]0?)?") {
+            let (mut quickly, mut slowly) = (Vec::new(), Vec::new());
+            write_shortest(text.as_bytes(), &mut quickly).unwrap();
+            write_double(&mut slowly, double(text.as_bytes()).unwrap());
+            prop_assert_eq!(String::from_utf8(quickly).unwrap(), String::from_utf8(slowly).unwrap(), "{}", text);
+        }
+
         /// What is left as it was is exactly what would have been written.
         #[test]
         fn a_number_that_looks_shortest_is(text in "-?(0|[1-9][0-9]{0,16})(\\.[0-9]{1,16})?") {

@@ -91,6 +91,23 @@ impl fmt::Display for Malformed {
 /// Checks that `bytes` are one JSON object in UTF-8, with nothing but white space around it, and fills `index`.
 pub fn index(bytes: &[u8], index: &mut Index) -> Result<(), Malformed> {
     index.fields.clear();
+    check_text(bytes)?;
+    index.is_unique = false;
+    index.long_numbers.clear();
+    let notes = Notes { long_numbers: &mut index.long_numbers, deepest: 0 };
+    let mut scanner = Scanner::heard_by(bytes, 0, notes);
+    let fit = scanner.object(&mut index.fields, &index.known)?;
+    scanner.white_space();
+    if scanner.at != bytes.len() {
+        return scanner.fail("more after the end of the document");
+    }
+    index.depth = 1 + scanner.witness.deepest;
+    index.shape = index.known.met(fit, bytes, &index.fields);
+    Ok(())
+}
+
+/// Whether `bytes` are UTF-8, and few enough.
+pub(super) fn check_text(bytes: &[u8]) -> Result<(), Malformed> {
     // Places are 32-bit numbers.
     if u32::try_from(bytes.len()).is_err() {
         return Err(Malformed { at: u32::MAX as usize, reason: "the text is longer than 4 GiB" });
@@ -99,19 +116,6 @@ pub fn index(bytes: &[u8], index: &mut Index) -> Result<(), Malformed> {
         let at = simdutf8::compat::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
         return Err(Malformed { at, reason: "invalid UTF-8" });
     }
-    let mut scanner = Scanner::new(bytes, 0);
-    index.is_unique = false;
-    index.long_numbers.clear();
-    scanner.long_numbers = Some(std::mem::take(&mut index.long_numbers));
-    let fit = scanner.object(&mut index.fields, &index.known);
-    index.long_numbers = scanner.long_numbers.take().unwrap_or_default();
-    let fit = fit?;
-    index.depth = 1 + scanner.deepest;
-    scanner.white_space();
-    if scanner.at != bytes.len() {
-        return scanner.fail("more after the end of the document");
-    }
-    index.shape = index.known.met(fit, bytes, &index.fields);
     Ok(())
 }
 
@@ -126,38 +130,75 @@ pub(super) enum Fit {
     None,
 }
 
-pub(super) struct Scanner<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) at: usize,
-    /// Where whoever scans wants to know of them.
-    long_numbers: Option<Vec<Range<u32>>>,
-    /// Levels of nesting met, the outermost object not counted.
+/// Hears what a scanner passes over, for those who want to know more than that it is well-formed.
+pub(super) trait Witness {
+    /// The name of a field, at any level.
+    #[inline(always)]
+    fn name(&mut self) {}
+
+    /// White space between tokens.
+    #[inline(always)]
+    fn gap(&mut self, _from: usize, _to: usize) {}
+
+    /// A number.
+    #[inline(always)]
+    fn number(&mut self, _number: Number<'_>) {}
+
+    /// So many levels of nesting, the outermost object not counted.
+    #[inline(always)]
+    fn level(&mut self, _depth: usize) {}
+}
+
+/// A number that was passed over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Number<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) has_exponent: bool,
+}
+
+/// Nobody listens.
+impl Witness for () {}
+
+/// What an [`Index`] remembers besides the fields.
+struct Notes<'a> {
+    long_numbers: &'a mut Vec<Range<u32>>,
     deepest: usize,
 }
 
 /// A number of so many characters has at most so many digits, and every decimal of fifteen digits is told from its neighbours by a double.
 const SHORT_NUMBER: usize = 15;
 
+impl Witness for Notes<'_> {
+    #[inline(always)]
+    fn number(&mut self, number: Number<'_>) {
+        if number.has_exponent || number.text.len() > SHORT_NUMBER {
+            self.long_numbers.push(number.from as u32..number.to as u32);
+        }
+    }
+
+    #[inline(always)]
+    fn level(&mut self, depth: usize) {
+        self.deepest = self.deepest.max(depth);
+    }
+}
+
+pub(super) struct Scanner<'a, W = ()> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
+    witness: W,
+}
+
 impl<'a> Scanner<'a> {
     pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at, long_numbers: None, deepest: 0 }
+        Self { bytes, at, witness: () }
     }
+}
 
-    pub(super) fn fail<T>(&self, reason: &'static str) -> Result<T, Malformed> {
-        let reason = if self.at >= self.bytes.len() { "unexpected end" } else { reason };
-        Err(Malformed { at: self.at, reason })
-    }
-
-    #[inline(always)]
-    pub(super) fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    #[inline(always)]
-    pub(super) fn white_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
-            self.at += 1;
-        }
+impl<'a, W: Witness> Scanner<'a, W> {
+    pub(super) fn heard_by(bytes: &'a [u8], at: usize, witness: W) -> Self {
+        Self { bytes, at, witness }
     }
 
     /// The outermost object. As long as it has the known shape, names and punctuation are only compared.
@@ -196,7 +237,7 @@ impl<'a> Scanner<'a> {
                 return self.value(0).map(|()| false);
             }
             self.at += stretch.text.len();
-            self.deepest = self.deepest.max(stretch.depth);
+            self.witness.level(stretch.depth);
             // The last one closes the object.
             if stretch.depth > 0 {
                 self.white_space();
@@ -207,6 +248,27 @@ impl<'a> Scanner<'a> {
             self.value(0)?;
         }
         Ok(true)
+    }
+
+    pub(super) fn fail<T>(&self, reason: &'static str) -> Result<T, Malformed> {
+        let reason = if self.at >= self.bytes.len() { "unexpected end" } else { reason };
+        Err(Malformed { at: self.at, reason })
+    }
+
+    #[inline(always)]
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    #[inline(always)]
+    pub(super) fn white_space(&mut self) {
+        let from = self.at;
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+        if self.at > from {
+            self.witness.gap(from, self.at);
+        }
     }
 
     /// Passes over what stands before a name; false if the object ends instead.
@@ -237,10 +299,20 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     pub(super) fn field(&mut self) -> Result<Field, Malformed> {
+        self.field_with(|scanner, _| scanner.value(0))
+    }
+
+    /// A field whose value `pass` passes over; it is given the name as it stands in the text.
+    #[inline(always)]
+    pub(super) fn field_with(
+        &mut self,
+        pass: impl FnOnce(&mut Self, &'a [u8]) -> Result<(), Malformed>,
+    ) -> Result<Field, Malformed> {
         let name_start = self.at + 1;
         let (name_end, escaped) = self.key()?;
         let value_start = self.at;
-        self.value(0)?;
+        let bytes = self.bytes;
+        pass(self, &bytes[name_start..name_end])?;
         Ok(self.ended_field(name_start, name_end, value_start, escaped))
     }
 
@@ -258,12 +330,13 @@ impl<'a> Scanner<'a> {
 
     /// A name with its colon, up to the value. Returns the place of the closing quote and whether there was a backslash.
     #[inline]
-    pub(super) fn key(&mut self) -> Result<(usize, bool), Malformed> {
+    fn key(&mut self) -> Result<(usize, bool), Malformed> {
         if self.peek() != Some(b'"') {
             return self.fail("expected a field name");
         }
         let escaped = self.string()?;
         let end = self.at - 1;
+        self.witness.name();
         self.colon()?;
         Ok((end, escaped))
     }
@@ -309,8 +382,7 @@ impl<'a> Scanner<'a> {
     }
 
     pub(super) fn number(&mut self) -> Result<(), Malformed> {
-        let start = self.at;
-        let mut is_long = false;
+        let from = self.at;
         self.at += usize::from(self.peek() == Some(b'-'));
         match self.peek() {
             Some(b'0') => self.at += 1,
@@ -321,17 +393,14 @@ impl<'a> Scanner<'a> {
             self.at += 1;
             self.some_digits()?;
         }
-        if let Some(b'e' | b'E') = self.peek() {
+        let has_exponent = matches!(self.peek(), Some(b'e' | b'E'));
+        if has_exponent {
             self.at += 1;
             self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
             self.some_digits()?;
-            is_long = true;
         }
-        if (is_long || self.at - start > SHORT_NUMBER)
-            && let Some(long) = &mut self.long_numbers
-        {
-            long.push(start as u32..self.at as u32);
-        }
+        let text = &self.bytes[from..self.at];
+        self.witness.number(Number { text, from, to: self.at, has_exponent });
         Ok(())
     }
 
@@ -402,7 +471,7 @@ impl<'a> Scanner<'a> {
                     return self.fail(TOO_DEEP);
                 }
                 levels.push(open == b'{');
-                self.deepest = self.deepest.max(depth + levels.depth);
+                self.witness.level(depth + levels.depth);
                 self.at += 1;
                 self.white_space();
                 let is_empty = self.peek() == Some(if open == b'{' { b'}' } else { b']' });
