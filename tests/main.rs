@@ -12,6 +12,8 @@ mod conformance;
 #[cfg(feature = "cosmos")]
 mod cosmos;
 #[cfg(test)]
+mod emulator;
+#[cfg(test)]
 mod fidelity;
 #[cfg(test)]
 mod kill;
@@ -23,6 +25,8 @@ mod layering;
 mod liveness;
 #[cfg(test)]
 mod partition_ends;
+#[cfg(test)]
+mod partition_keys;
 #[cfg(test)]
 mod place;
 #[cfg(test)]
