@@ -5,7 +5,8 @@
 //   java -cp 'LIBRARIES/*' Judge.java write DATABASE CONTAINER FILE     writes FILE's documents, a line each, through every door that the client has
 //   java -cp 'LIBRARIES/*' Judge.java find DATABASE CONTAINER FILE...   the container holds the documents of these files and no others
 //
-// COSMOS_ENDPOINT and COSMOS_KEY say where. The partition key of every container is /pk. What must not be ends with exit code 1 and a sentence.
+// Several of these are separated by the word "then". COSMOS_ENDPOINT and COSMOS_KEY say where. The partition key of every container is /pk. What must
+// not be ends with exit code 1 and a sentence.
 
 import com.azure.cosmos.CosmosClient;
 import com.azure.cosmos.CosmosClientBuilder;
@@ -64,12 +65,16 @@ public final class Judge {
             .endpointDiscoveryEnabled(false);
         try (CosmosClient client = builder.buildClient()) {
             Judge judge = new Judge(client);
-            switch (words[0]) {
-                case "exercise" -> judge.exercise(words[1]);
-                case "write" -> judge.write(words[1], words[2], Path.of(words[3]));
-                case "find" -> judge.find(words[1], words[2], Arrays.copyOfRange(words, 3, words.length));
-                default -> throw new IllegalArgumentException("exercise, write or find, not " + words[0]);
-            }
+            for (String one : String.join(" ", words).split(" then ")) judge.obey(one.split(" "));
+        }
+    }
+
+    private void obey(String[] words) throws IOException {
+        switch (words[0]) {
+            case "exercise" -> exercise(words[1]);
+            case "write" -> write(words[1], words[2], Path.of(words[3]));
+            case "find" -> find(words[1], words[2], Arrays.copyOfRange(words, 3, words.length));
+            default -> throw new IllegalArgumentException("exercise, write or find, not " + words[0]);
         }
     }
 

@@ -1,14 +1,15 @@
 // A judge of the Cosmos endpoint and of docferry that shares no line with either: the official client for JavaScript.
 //
-//   node judge.mjs exercise DATABASE                  a container's whole life in DATABASE, which is dropped at the end
-//   node judge.mjs write DATABASE CONTAINER FILE      writes FILE's documents, a line each, through every door that the client has
-//   node judge.mjs find DATABASE CONTAINER FILE...    the container holds the documents of these files and no others
+//   node judge.js exercise DATABASE                  a container's whole life in DATABASE, which is dropped at the end
+//   node judge.js write DATABASE CONTAINER FILE      writes FILE's documents, a line each, through every door that the client has
+//   node judge.js find DATABASE CONTAINER FILE...    the container holds the documents of these files and no others
 //
-// COSMOS_ENDPOINT and COSMOS_KEY say where. The partition key of every container is /pk. What must not be ends with exit code 1 and a sentence.
+// Several of these are separated by the word "then". COSMOS_ENDPOINT and COSMOS_KEY say where, NODE_PATH leads to the packages. The partition key
+// of every container is /pk. What must not be ends with exit code 1 and a sentence.
 
-import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { BulkOperationType, CosmosClient } from "@azure/cosmos";
+const assert = require("node:assert/strict");
+const { readFileSync } = require("node:fs");
+const { BulkOperationType, CosmosClient } = require("@azure/cosmos");
 
 const PARTITION_KEY = { paths: ["/pk"], kind: "Hash", version: 2 };
 const SYSTEM = ["_rid", "_self", "_etag", "_attachments", "_ts"];
@@ -22,10 +23,15 @@ const client = new CosmosClient({
   connectionPolicy: { enableEndpointDiscovery: false },
 });
 
-const verbs = { exercise, write, find };
-const [verb, ...words] = process.argv.slice(2);
-await verbs[verb](...words);
-client.dispose();
+async function main(words) {
+  const verbs = { exercise, write, find };
+  for (let end; words.length > 0; words = words.slice(end + 1)) {
+    end = words.indexOf("then") < 0 ? words.length : words.indexOf("then");
+    const [verb, ...rest] = words.slice(0, end);
+    await verbs[verb](...rest);
+  }
+  client.dispose();
+}
 
 /** Documents of a file. */
 function documents(file) {
@@ -237,3 +243,8 @@ async function bulkFailures(life) {
     assert.deepEqual(gone.map(({ statusCode }) => statusCode), some.map(() => 204));
   }
 }
+
+main(process.argv.slice(2)).catch((error) => {
+  console.error(error);
+  process.exit(1);
+});
