@@ -1,7 +1,7 @@
 // A judge of the Cosmos endpoint and of docferry that shares no line with either: the official client for Java, in gateway mode. Its bulk is what
 // the Spark connector writes with.
 //
-//   java -cp 'LIBRARIES/*' Judge.java exercise DATABASE                 a container's whole life in DATABASE, which is dropped at the end
+//   java -cp 'LIBRARIES/*' Judge.java exercise DATABASE                 a container's whole life in DATABASE, which is dropped at the end (local endpoint only)
 //   java -cp 'LIBRARIES/*' Judge.java write DATABASE CONTAINER FILE     writes FILE's documents, a line each, through every door that the client has
 //   java -cp 'LIBRARIES/*' Judge.java find DATABASE CONTAINER FILE...   the container holds the documents of these files and no others
 //
@@ -27,6 +27,10 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -61,8 +65,7 @@ public final class Judge {
         CosmosClientBuilder builder = new CosmosClientBuilder()
             .endpoint(System.getenv("COSMOS_ENDPOINT"))
             .key(System.getenv("COSMOS_KEY"))
-            .gatewayMode()
-            .endpointDiscoveryEnabled(false);
+            .gatewayMode();
         try (CosmosClient client = builder.buildClient()) {
             Judge judge = new Judge(client);
             for (String one : String.join(" ", words).split(" then ")) judge.obey(one.split(" "));
@@ -286,7 +289,7 @@ public final class Judge {
 
     // --- exercise: what a container's life brings ---
 
-    private void exercise(String name) {
+    private void exercise(String name) throws IOException {
         same(201, client.createDatabase(name).getStatusCode(), "creating a database");
         fails(409, () -> client.createDatabase(name));
         CosmosDatabase database = client.getDatabase(name);
@@ -303,6 +306,7 @@ public final class Judge {
         pointOperations(life);
         transactions(life);
         bulkFailures(life);
+        splits(name, life);
         life.delete();
         fails(404, life::read);
         database.delete();
@@ -362,5 +366,33 @@ public final class Judge {
         List<CosmosItemOperation> remove =
             all.stream().map(each -> CosmosBulkOperations.getDeleteItemOperation(id(each), keyOf(each))).toList();
         same(Map.of(204, 250), statuses(life, remove), "deleting in bulk");
+    }
+
+    /** A range is split behind the client's back, which has it in its cache: nothing may be lost. */
+    private static void splits(String name, CosmosContainer life) throws IOException {
+        List<ObjectNode> all =
+            IntStream.range(0, 300).mapToObj(number -> document("s-" + number, "k" + number).put("number", number)).toList();
+        for (int again = 0; again < 2; again++) {
+            int wanted = again;
+            List<CosmosItemOperation> some = all.stream().filter(each -> each.get("number").intValue() % 2 == wanted)
+                .map(each -> CosmosBulkOperations.getCreateItemOperation(each, keyOf(each))).toList();
+            same(Map.of(201, 150), statuses(life, some), "creating in bulk around a split");
+            if (again == 0) split(name);
+        }
+        var found = life.queryItems("SELECT c.id FROM c", new CosmosQueryRequestOptions(), ObjectNode.class);
+        List<String> ids = found.stream().map(Judge::id).toList();
+        for (ObjectNode each : all) must(ids.contains(id(each)), id(each) + " is missing after a split");
+    }
+
+    private static void split(String name) throws IOException {
+        var order = HttpRequest.newBuilder(URI.create(System.getenv("COSMOS_ENDPOINT") + "_split"))
+            .POST(HttpRequest.BodyPublishers.ofString(JSON.createObjectNode().put("container", name + "/life").put("range", "0").toString()))
+            .build();
+        try {
+            var answer = HttpClient.newHttpClient().send(order, HttpResponse.BodyHandlers.ofString());
+            must(answer.statusCode() < 300, "splitting: " + answer.body());
+        } catch (InterruptedException interrupted) {
+            throw new IOException(interrupted);
+        }
     }
 }
