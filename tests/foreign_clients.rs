@@ -12,12 +12,16 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Documents of each writer.
 const DOCUMENTS: usize = 240;
 
 /// More than any client here spends.
 const UNLIMITED: u64 = 1_000_000_000;
+
+/// What no client needs, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// An official client.
 struct Client {
@@ -104,7 +108,8 @@ impl Meeting {
         let mut command = (client.start)(&client.packages);
         command.args(orders.join(" then ").split(' ')).current_dir(self.place.path("."));
         command.env("COSMOS_ENDPOINT", self.endpoint.endpoint()).env("COSMOS_KEY", WELL_KNOWN_KEY);
-        run(&mut command).unwrap_or_else(|why| panic!("{}: {why}", client.name));
+        let ran = Ran::of(assert_cmd::Command::from_std(command).timeout(PATIENCE));
+        assert_eq!(ran.code, 0, "{}, {}\n{}{}", client.name, orders.join(" then "), ran.out, ran.err);
     }
 
     fn docferry(&self, verb: &str, from: &str, to: &str) {
