@@ -193,7 +193,7 @@ fn documents(writer: &str) -> String {
         let key = match number % 7 {
             0 => json!(format!("k{}", number % 3)),
             1 => json!(number % 5),
-            2 => json!(number % 2 == 0),
+            2 => json!(number.is_multiple_of(2)),
             3 => json!(null),
             4 => json!(-1.5),
             5 => json!("\"ü\" \u{1f600}"),
