@@ -22,7 +22,12 @@ mod cosmos_keys;
 #[cfg(test)]
 mod emulator;
 #[cfg(test)]
+mod fetched;
+#[cfg(test)]
 mod fidelity;
+#[cfg(test)]
+#[cfg(feature = "cosmos")]
+mod foreign_clients;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
@@ -51,6 +56,9 @@ mod resume;
 #[cfg(test)]
 #[cfg(unix)]
 mod signals;
+#[cfg(test)]
+#[cfg(all(unix, feature = "cosmos"))]
+mod smoke;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! Neither file has an id and both hold equal rows, so the strategies make ids from positions, and not one document may
 //! be merged with its equal. The package is fetched once and kept under the build folder.
 
+use crate::fetched::{fetched, run};
 use crate::place::{Place, skip};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -81,28 +81,10 @@ fn data() -> Result<&'static Path, &'static str> {
 
 fn fetch() -> Result<PathBuf, String> {
     run(Command::new("python3").arg("--version"))?;
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vega-datasets-3.2.1");
-    let data = folder.join("package/data");
-    if data.join("flights-200k.json").try_exists().unwrap() {
-        return Ok(data);
-    }
-    // Unpacked beside and then renamed: a fetch that was cut short leaves nothing that looks whole.
-    let unpacked = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let list = run(Command::new("npm").args(["pack", "--silent", PACKAGE]).current_dir(&unpacked))?;
-    let archive = list.lines().last().unwrap_or_default().trim().to_owned();
-    run(Command::new("tar").args(["-xzf", &archive]).current_dir(&unpacked))?;
-    match fs::rename(unpacked.path(), &folder) {
-        // Another process was quicker; its copy is as good.
-        Err(_) if data.is_dir() => Ok(data),
-        renamed => renamed.map(|()| data).map_err(|cause| cause.to_string()),
-    }
-}
-
-fn run(command: &mut Command) -> Result<String, String> {
-    let what = format!("{command:?}");
-    let output = command.output().map_err(|cause| format!("{what}: {cause}"))?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(format!("{what}: {}", String::from_utf8_lossy(&output.stderr))),
-    }
+    let package = fetched("vega-datasets-3.2.1", |folder| {
+        let list = run(Command::new("npm").args(["pack", "--silent", PACKAGE]).current_dir(folder))?;
+        let archive = list.lines().last().unwrap_or_default().trim().to_owned();
+        run(Command::new("tar").args(["-xzf", &archive]).current_dir(folder)).map(drop)
+    })?;
+    Ok(package.join("package/data"))
 }

@@ -2,7 +2,7 @@
 //!
 //! A client signs `verb \n resource type \n resource link \n date \n \n` with HMAC-SHA256. Verb, type and date are in lower case, the
 //! link is the path as it was before it was encoded for a URL, and keeps its case. Of a list the type is its last word and the
-//! link its parent; of a single resource the link is the whole path.
+//! link its parent; of a single resource the link is the whole path. Of a path by resource ids only the last id is signed, in lower case.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -28,8 +28,16 @@ impl Authority {
         Self { key }
     }
 
-    /// Whether `authorization` (as the header has it) signs this request. `path` is decoded, `date` as the header has it.
-    pub(super) fn accepts(&self, authorization: &str, verb: &str, path: &str, date: &str) -> bool {
+    /// Whether `authorization` (as the header has it) signs this request. `path` is decoded, `date` as the header has it. `by_ids` says that the
+    /// path names its resources by their resource ids.
+    pub(super) fn accepts(
+        &self,
+        authorization: &str,
+        verb: &str,
+        path: &str,
+        date: &str,
+        by_ids: bool,
+    ) -> bool {
         let token = decode(authorization);
         let mut parts = token.splitn(3, '&');
         let (Some("type=master"), Some("ver=1.0"), Some(signature)) =
@@ -46,13 +54,14 @@ impl Authority {
                 format!("{}\n{kind}\n{link}\n{}\n\n", verb.to_ascii_lowercase(), date.to_ascii_lowercase());
             self.key.clone().chain_update(text).verify_slice(&signature).is_ok()
         };
-        // An offer is addressed by its resource id, and those are signed in lower case.
-        is_signed(link) || kind == "offers" && is_signed(&resource_id_of_offer(link))
+        // Offers have no names. Some clients sign their path all the same.
+        let by_ids = by_ids || kind == "offers";
+        is_signed(link) || by_ids && is_signed(&last_id(link))
     }
 }
 
-fn resource_id_of_offer(link: &str) -> String {
-    link.trim_start_matches("offers/").to_ascii_lowercase()
+fn last_id(link: &str) -> String {
+    link.rsplit('/').next().unwrap_or(link).to_ascii_lowercase()
 }
 
 /// The type and the link of a path: of a list its name and its parent, of one resource its parent's name and the whole path.
@@ -98,10 +107,10 @@ mod tests {
         let token = "type%3dmaster%26ver%3d1.0%26sig%3dc09PEVJrgp2uQRkr934kFbTqhByc7TVr3OHyqlu%2bc%2bc%3d";
         let date = "Thu, 27 Apr 2017 00:51:12 GMT";
         let authority = Authority { key };
-        assert!(authority.accepts(token, "GET", "/dbs/ToDoList", date));
-        assert!(!authority.accepts(token, "GET", "/dbs/todolist", date));
-        assert!(!authority.accepts(token, "PUT", "/dbs/ToDoList", date));
-        assert!(!authority.accepts("nonsense", "GET", "/dbs/ToDoList", date));
+        assert!(authority.accepts(token, "GET", "/dbs/ToDoList", date, false));
+        assert!(!authority.accepts(token, "GET", "/dbs/todolist", date, false));
+        assert!(!authority.accepts(token, "PUT", "/dbs/ToDoList", date, false));
+        assert!(!authority.accepts("nonsense", "GET", "/dbs/ToDoList", date, false));
     }
 
     #[test]

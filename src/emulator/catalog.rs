@@ -175,6 +175,26 @@ impl Catalog {
         self.databases.values().flat_map(|database| database.containers.values())
     }
 
+    /// The path by names of one that has resource ids in their places; `None` of one that has names already. Some clients cache ids and ask with
+    /// them, so that a container that was made again is not taken for its forerunner. Ids of nothing stay as they are.
+    pub(super) fn by_names(&self, path: &str) -> Option<String> {
+        let mut parts: Vec<&str> = path.split('/').collect();
+        let ["dbs", id, rest @ ..] = &mut parts[..] else { return None };
+        if self.databases.contains_key(*id) {
+            return None;
+        }
+        if let Some((name, database)) = self.databases.iter().find(|(_, database)| database.rid == *id) {
+            *id = name;
+            if let ["colls", id, ..] = rest {
+                let mut containers = database.containers.iter();
+                if let Some((name, _)) = containers.find(|(_, container)| container.rid == *id) {
+                    *id = name;
+                }
+            }
+        }
+        Some(parts.join("/"))
+    }
+
     /// Does a change and writes it down.
     pub(super) fn change(&mut self, change: Change) -> Result<()> {
         let dropped = match &change {

@@ -95,12 +95,13 @@ async fn respond(account: Arc<Account>, request: Request<Incoming>) -> io::Resul
 
 /// The answer, and how long to keep it back.
 fn answer(account: &Account, asked: &Asked) -> io::Result<(Answer, Duration)> {
-    let path = asked.path.trim_matches('/').to_owned();
-    let names: Vec<&str> = path.split('/').collect();
+    let given = asked.path.trim_matches('/');
+    let by_names = account.catalog().by_names(given);
+    let names: Vec<&str> = by_names.as_deref().unwrap_or(given).split('/').collect();
     if let ["_ledger" | "_faults" | "_split"] = names[..] {
         return Ok((super::control::answer(account, asked, names[0]), Duration::ZERO));
     }
-    if !account.options.no_auth && !is_signed(account, asked) {
+    if !account.options.no_auth && !is_signed(account, asked, by_names.is_some()) {
         let message = "The input authorization token can't serve the request: the signature is not that of the account's key.";
         return Ok((Answer::failure(401, message), Duration::ZERO));
     }
@@ -129,10 +130,10 @@ fn answer(account: &Account, asked: &Asked) -> io::Result<(Answer, Duration)> {
     Ok((answer.unwrap_or_else(|failure| failure), Duration::ZERO))
 }
 
-fn is_signed(account: &Account, asked: &Asked) -> bool {
+fn is_signed(account: &Account, asked: &Asked, by_ids: bool) -> bool {
     let date = asked.header("x-ms-date").or_else(|| asked.header("date")).unwrap_or_default();
     let token = asked.header("authorization").unwrap_or_default();
-    account.authority.accepts(token, asked.method.as_str(), &asked.path, date)
+    account.authority.accepts(token, asked.method.as_str(), &asked.path, date, by_ids)
 }
 
 /// A request for documents, which faults may befall.

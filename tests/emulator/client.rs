@@ -69,6 +69,14 @@ impl Client {
         self.send(verb, path, &signed, body).expect("the connection was closed")
     }
 
+    /// Reads what has this path by resource ids, of which only the last is signed, in lower case.
+    pub(crate) fn get_by_ids(&mut self, path: &str) -> Reply {
+        let (kind, link) = kind_and_link(path);
+        let token = sign_link("GET", &kind, &link.rsplit('/').next().unwrap().to_lowercase());
+        let signed = [("authorization", token.as_str()), ("x-ms-date", DATE)];
+        self.send("GET", path, &signed, b"").expect("the connection was closed")
+    }
+
     /// Sends a request as it is; `None` if the connection is closed instead of an answer. It is opened again then.
     pub(crate) fn send(
         &mut self,
@@ -208,10 +216,19 @@ impl Reply {
 }
 
 fn sign(verb: &str, path: &str) -> String {
+    let (kind, link) = kind_and_link(path);
+    sign_link(verb, &kind, &link)
+}
+
+fn kind_and_link(path: &str) -> (String, String) {
     let names: Vec<&str> = path.trim_matches('/').split('/').collect();
     let link =
         if names.len().is_multiple_of(2) { names.join("/") } else { names[..names.len() - 1].join("/") };
     let kind = names[if names.len().is_multiple_of(2) { names.len() - 2 } else { names.len() - 1 }];
+    (kind.to_owned(), link)
+}
+
+fn sign_link(verb: &str, kind: &str, link: &str) -> String {
     let text = format!("{}\n{kind}\n{link}\n{}\n\n", verb.to_lowercase(), DATE.to_lowercase());
     let key = Hmac::<Sha256>::new_from_slice(&STANDARD.decode(WELL_KNOWN_KEY).unwrap()).unwrap();
     let signature = STANDARD.encode(key.chain_update(text).finalize().into_bytes());

@@ -91,6 +91,28 @@ fn ranges_divide_the_space_and_are_a_feed() {
     assert_eq!((changed.status, changed.json()["_count"].as_u64()), (200, Some(5)));
 }
 
+/// As the Java client asks for ranges.
+#[test]
+fn resource_ids_take_the_places_of_names() {
+    let mut endpoint = Endpoint::with_container(3, 400);
+    let client = &mut endpoint.client;
+    let container = client.call("GET", "/dbs/d/colls/c", &[], b"").json();
+    let path = format!("/{}", container["_self"].as_str().unwrap().trim_end_matches('/'));
+    assert_eq!(client.get_by_ids(&path).json(), container);
+    assert_eq!(client.get_by_ids(&format!("{path}/pkranges")).json()["_count"], 3);
+    assert_eq!(client.get_by_ids(&format!("{path}/docs")).json()["_count"], 0);
+    let database = path.split_once("/colls").unwrap().0;
+    assert_eq!(client.get_by_ids(database).json()["id"], "d");
+    assert_eq!(client.get_by_ids(&format!("{database}/colls")).json()["_count"], 1);
+    assert_eq!(client.get_by_ids("/dbs/d/colls/c").status, 401, "names are signed whole");
+    // A container that was made again is another one.
+    assert_eq!(client.call("DELETE", "/dbs/d/colls/c", &[], b"").status, 204);
+    let again = br#"{"id":"c","partitionKey":{"paths":["/pk"]}}"#;
+    assert_eq!(client.call("POST", "/dbs/d/colls", &[], again).status, 201);
+    assert_eq!(client.get_by_ids(&format!("{path}/pkranges")).both(), (404, "1003"));
+    assert_eq!(client.get_by_ids(&format!("{path}/docs")).both(), (404, "1003"));
+}
+
 #[test]
 fn an_offer_is_found_read_and_replaced() {
     let mut endpoint = Endpoint::with_container(2, 400);
