@@ -113,7 +113,7 @@ impl Source for CosmosSource {
 
     fn is_target(&self, place: &str, identity: &str) -> bool {
         // An account has an address in each region, so the same container may be at another place.
-        let is_elsewhere = || self.identity.get().is_some_and(|own| own == identity);
+        let is_elsewhere = || self.container.get().is_some_and(|own| own.identity() == identity);
         place == self.place.name() || !self.place.account.is_on_this_machine() && is_elsewhere()
     }
 

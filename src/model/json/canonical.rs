@@ -12,7 +12,7 @@ use std::ops::Range;
 /// Appends the canonical text of a value that has passed [`index`](crate::model::json::index()) or lies in such a document; `without` names a member of the value
 /// itself that is left out.
 pub fn write_canonical(value: &[u8], without: Option<&str>, out: &mut Vec<u8>) {
-    let mut scanner = Scanner { bytes: value, at: 0 };
+    let mut scanner = Scanner::new(value, 0);
     scanner.white_space();
     let written = match scanner.peek() {
         Some(b'{') => write_object(&mut scanner, without, out),

@@ -330,7 +330,7 @@ impl<'a, W: Witness> Scanner<'a, W> {
 
     /// A name with its colon, up to the value. Returns the place of the closing quote and whether there was a backslash.
     #[inline]
-    fn key(&mut self) -> Result<(usize, bool), Malformed> {
+    pub(super) fn key(&mut self) -> Result<(usize, bool), Malformed> {
         if self.peek() != Some(b'"') {
             return self.fail("expected a field name");
         }
