@@ -157,6 +157,22 @@ mod tests {
     }
 
     #[test]
+    fn a_change_holds_from_the_present_window_on() {
+        let mut budget = Budget::new(10.0, ms(0));
+        budget.admit(ms(0)).unwrap();
+        budget.spend(7.0);
+        budget.set(5.0);
+        assert!(budget.admit(ms(1)).is_err(), "seven of five are spent");
+        budget.admit(ms(1000)).unwrap();
+        budget.spend(4.0);
+        assert!(budget.admit(ms(1001)).is_err(), "two were a debt");
+        budget.set(20.0);
+        assert!(budget.admit(ms(1002)).is_ok());
+        let budgets: Vec<f64> = budget.ledger().map(|window| window.budget).collect();
+        assert_eq!(budgets, [10.0, 5.0], "a window is judged by what it began with");
+    }
+
+    #[test]
     fn without_a_limit_everything_is_admitted_until_there_is_one() {
         let mut budget = Budget::new(f64::INFINITY, ms(0));
         for now in [0, 500, 1500, 9000] {
