@@ -26,7 +26,7 @@ mod fetched;
 #[cfg(test)]
 mod fidelity;
 #[cfg(test)]
-#[cfg(feature = "cosmos")]
+#[cfg(all(unix, feature = "cosmos"))]
 mod foreign_clients;
 #[cfg(test)]
 mod kill;
