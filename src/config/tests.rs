@@ -54,6 +54,7 @@ fn two_uris_make_a_job_of_built_in_values() {
     run.request_documents = 10000              (built-in)
     run.requests_in_flight = 8                 (built-in)
     run.transformers = 2                       (built-in)
+    run.verify = false                         (built-in)
     scaling.check_interval = 5 s               (profile balanced)
     scaling.cooldown = 30 s                    (profile balanced)
     scaling.cpu_scale_up_threshold = 65%       (profile balanced)

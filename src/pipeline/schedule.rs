@@ -4,7 +4,8 @@
 //! Any other is read from the partition whose lanes have the least backlog: a lane that stands still fills to its cap and its
 //! partitions are left alone, while the credits that come free go to those whose lanes starve. Beyond one partition a reader another is
 //! opened only while a lane is hungry and none of the open ones leads to it, so that a source of ten thousand partitions
-//! does not open them all. Of a source whose order counts the next is opened when all before it is finished, and no sooner: a
+//! does not open them all. Neighbours often lead to the same lane (a source that is sorted by key), so where there are several lanes the next to be opened is
+//! never a neighbour: the order in which partitions are opened is spread over the whole source. Of a source whose order counts the next is opened when all before it is finished, and no sooner: a
 //! checkpoint then never holds a later document while an earlier one of the same id may be sent again.
 //!
 //! Whoever has met a document larger than a batch goes first: it waits until enough credits are free, and must not be overtaken for ever. But
@@ -36,7 +37,7 @@ pub(crate) struct Work {
 
 /// All partitions that are not read to their end.
 pub(crate) struct Schedule {
-    /// In source order.
+    /// In the order in which they will be opened.
     unopened: VecDeque<Work>,
     /// Open and not being read.
     idle: Vec<Work>,
@@ -79,7 +80,17 @@ impl Schedule {
         }
     }
 
-    /// The partitions that will be read, in source order.
+    /// Opens partitions far from each other one after the other: the middle of what lies between those that were opened before, as bits reversed
+    /// count. To be called before anything is opened, where no order counts.
+    pub(crate) fn spread(&mut self) {
+        let bits = usize::BITS - self.unopened.len().saturating_sub(1).leading_zeros();
+        let work = std::mem::take(&mut self.unopened);
+        let mut places: Vec<(usize, Work)> = work.into_iter().enumerate().collect();
+        places.sort_by_key(|(place, _)| place.reverse_bits().checked_shr(usize::BITS - bits).unwrap_or(0));
+        self.unopened = places.into_iter().map(|(_, work)| work).collect();
+    }
+
+    /// The partitions that will be read, in the order in which they are opened.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionIndex> {
         self.unopened.iter().map(|work| work.partition)
     }
@@ -281,6 +292,18 @@ mod tests {
         schedule.give_back(0, None);
         let (head, standing) = take(&mut schedule, &NONE).unwrap();
         assert_eq!((head.partition, standing), (1, Standing::Head));
+    }
+
+    #[test]
+    fn partitions_that_are_opened_one_after_the_other_lie_far_apart() {
+        let order = |partitions| {
+            let mut schedule = schedule(partitions, false);
+            schedule.spread();
+            schedule.partitions().collect::<Vec<_>>()
+        };
+        assert_eq!(order(8), [0, 4, 2, 6, 1, 5, 3, 7]);
+        assert_eq!(order(5), [0, 4, 2, 1, 3]);
+        assert_eq!((order(0), order(1), order(2)), (vec![], vec![0], vec![0, 1]));
     }
 
     #[test]

@@ -116,7 +116,7 @@ pub(crate) async fn woken(wake: &Notify, until: Option<Instant>) {
 impl Shared {
     pub(crate) fn new(
         parts: Parts,
-        schedule: Schedule,
+        mut schedule: Schedule,
         account: Account,
         events: UnboundedSender<Event>,
     ) -> Arc<Self> {
@@ -127,6 +127,9 @@ impl Shared {
         let routing = Routing::new(Arc::clone(&sink), now.request_documents);
         let total = capabilities.order == Order::Total;
         let coming = schedule.partitions().collect::<Vec<_>>();
+        if capabilities.order == Order::None && !schedule.one_by_one && routing.known().1 > 1 {
+            schedule.spread();
+        }
         let limit = options.limit.map(|limit| limit.saturating_sub(already_read));
         let durable = account.counters();
         Arc::new(Self {
