@@ -117,7 +117,6 @@ fn show_prints_every_setting_with_its_origin() {
     source.connector = "file"                           (strategies/quickstart-sqlite.toml:9:1)
     source.duplicates = "unordered"                     (built-in)
     source.format = "auto"                              (built-in)
-    source.partition_bytes = 67108864                   (built-in)
     source.path = "bundled:service_orders.jsonl.zst"    (strategies/quickstart-sqlite.toml:10:1)
     state = ".docferry"                                 (built-in)
     target.columns = ["orderNumber", "status", "priority", "total"]    (strategies/quickstart-sqlite.toml:24:1)

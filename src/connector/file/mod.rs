@@ -56,7 +56,7 @@ mod unpack;
 mod writing_tests;
 
 use crate::connector::file::format::{COMPRESSIONS, Compression, FORMATS, Format};
-use crate::connector::file::plan::{Given, Reading};
+use crate::connector::file::plan::{Cut, Given, Reading};
 use crate::connector::file::sheet::Layout;
 use crate::connector::file::sink::FileSink;
 use crate::connector::file::source::FileSource;
@@ -65,7 +65,6 @@ use crate::connector::registry::Connector;
 use crate::connector::sink::Sink;
 use crate::connector::source::Source;
 use crate::model::settings::{Section, nearest};
-use crate::model::units::MIB;
 
 /// The line in the registry.
 pub const CONNECTOR: Connector = Connector {
@@ -79,7 +78,10 @@ pub const CONNECTOR: Connector = Connector {
         ),
         ("format", "auto (by name, then by the first byte), json-lines or json-array"),
         ("compression", "auto (by name, then by the first bytes), none, gzip or zstd"),
-        ("partition_bytes", "where a plain JSON Lines file is cut for parallel reading (64 MiB)"),
+        (
+            "partition_bytes",
+            "where a plain JSON Lines file is cut for parallel reading (a 64th of it, 1 to 64 MiB)",
+        ),
         (
             "duplicates",
             "unordered, or last: files are read whole and one after the other, so of equal ids the later one wins",
@@ -105,9 +107,6 @@ const BUNDLED: &[(&str, &[u8])] = &[(
 /// Smaller partitions than this are all overhead.
 const LEAST_PARTITION: u64 = 4 * 1024;
 
-/// Keeps a checkpoint of a terabyte at some 15 000 entries, and still gives sixteen readers something to do in a gigabyte.
-const PARTITION: u64 = 64 * MIB;
-
 fn make_source(section: &mut Section) -> Option<Box<dyn Source>> {
     let paths = section.texts("path");
     if section.raw("path").is_none() {
@@ -115,14 +114,18 @@ fn make_source(section: &mut Section) -> Option<Box<dyn Source>> {
     }
     let format = section.choice("format", FORMATS, "auto");
     let compression = section.choice("compression", COMPRESSIONS, "auto");
-    let partition_bytes = section.bytes_or("partition_bytes", LEAST_PARTITION..=u64::MAX, PARTITION);
+    let given_bytes = section.raw("partition_bytes").is_some();
+    let cut = match given_bytes {
+        true => Cut::Every(section.bytes_or("partition_bytes", LEAST_PARTITION..=u64::MAX, LEAST_PARTITION)),
+        false => Cut::BySize,
+    };
     let is_ordered = section.choice("duplicates", &[("unordered", false), ("last", true)], "unordered");
     let given: Option<Vec<Given>> = paths.into_iter().map(|path| given(section, path)).collect();
     let reading = Reading {
         given: given.filter(|given| !given.is_empty())?,
         format: format?,
         compression: compression?,
-        partition_bytes: (!is_ordered?).then_some(partition_bytes),
+        cut: if is_ordered? { Cut::Never } else { cut },
         is_ordered: is_ordered?,
     };
     Some(Box::new(FileSource::new(reading)))

@@ -12,6 +12,7 @@ use crate::connector::file::streams::read_head;
 use crate::error::{Error, Result};
 use crate::model::partition::{Partition, PartitionId, Position};
 use crate::model::standard::{Standard, was_closed};
+use crate::model::units::MIB;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
@@ -37,10 +38,43 @@ pub(super) struct Reading {
     pub(super) given: Vec<Given>,
     pub(super) format: Option<Format>,
     pub(super) compression: Option<Compression>,
-    /// `None`: a file is never cut.
-    pub(super) partition_bytes: Option<u64>,
+    pub(super) cut: Cut,
     /// Of equal ids the later one counts, over all files in their order.
     pub(super) is_ordered: bool,
+}
+
+/// Where a plain JSON Lines file is cut into partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// Nowhere.
+    Never,
+    /// After so many bytes, and their multiples.
+    Every(u64),
+    /// After a 64th of its length, as the next power of two within [`LEAST_BUILT_IN`] and [`MOST_BUILT_IN`].
+    BySize,
+}
+
+/// A target with dozens of lanes is fed from as many places of a file that is sorted by key.
+const PARTITIONS: u64 = 64;
+
+/// Under this much a partition's own cost shows.
+const LEAST_BUILT_IN: u64 = MIB;
+
+/// Keeps a checkpoint of a terabyte at some 15 000 entries, and still gives sixteen readers something to do in a gigabyte.
+const MOST_BUILT_IN: u64 = 64 * MIB;
+
+impl Cut {
+    /// Bytes from cut to cut in a file of this length; none: it is not cut.
+    pub(super) fn step(self, length: u64) -> Option<u64> {
+        match self {
+            Cut::Never => None,
+            Cut::Every(bytes) => Some(bytes),
+            Cut::BySize => {
+                let share = length.div_ceil(PARTITIONS).clamp(LEAST_BUILT_IN, MOST_BUILT_IN);
+                Some(share.next_power_of_two())
+            }
+        }
+    }
 }
 
 /// Where an input's bytes are.
@@ -105,15 +139,15 @@ impl Plan {
         let mut plan = Plan { inputs: Vec::new(), partitions: Vec::new(), slices: HashMap::new() };
         for (found, name) in found.into_iter().zip(names) {
             let input = Arc::new(look(found.place, name, reading)?);
-            plan.cut(&input, reading.partition_bytes);
+            plan.cut(&input, reading.cut);
             plan.inputs.push(input);
         }
         Ok(plan)
     }
 
-    fn cut(&mut self, input: &Arc<Input>, partition_bytes: Option<u64>) {
+    fn cut(&mut self, input: &Arc<Input>, cut: Cut) {
         let (plain, length) = (input.plain_format(), input.length.unwrap_or(u64::MAX));
-        let step = match (plain, partition_bytes) {
+        let step = match (plain, cut.step(length)) {
             (Some(Format::Lines), Some(bytes)) => bytes,
             _ => u64::MAX,
         };

@@ -7,7 +7,7 @@ use super::format::Compression;
 use super::frames::compress;
 use super::lines::Lines;
 use super::oversize::SLACK;
-use super::plan::{Given, Reading};
+use super::plan::{Cut, Given, Reading};
 use super::source::FileSource;
 use super::split::Split;
 use crate::connector::source::Source;
@@ -190,8 +190,9 @@ fn cursor(text: Vec<u8>, sizes: Vec<usize>, split: Split) -> Cursor {
 }
 
 fn reading(path: &Path, partition_bytes: Option<u64>) -> FileSource {
+    let cut = partition_bytes.map_or(Cut::Never, Cut::Every);
     let given = vec![Given::Path(path.to_str().unwrap().to_owned())];
-    FileSource::new(Reading { given, format: None, compression: None, partition_bytes, is_ordered: false })
+    FileSource::new(Reading { given, format: None, compression: None, cut, is_ordered: false })
 }
 
 fn now<T>(future: impl Future<Output = T>) -> T {
@@ -383,24 +384,19 @@ fn ids_are_stable_and_unequal() {
     }
     let ids = |paths: &[&str], step| {
         let given = paths.iter().map(|path| Given::Path(format!("{}/{path}", root.display()))).collect();
-        let source = FileSource::new(Reading {
-            given,
-            format: None,
-            compression: None,
-            partition_bytes: step,
-            is_ordered: false,
-        });
+        let source =
+            FileSource::new(Reading { given, format: None, compression: None, cut: step, is_ordered: false });
         now(source.partitions()).unwrap().into_iter().map(|partition| partition.id.0).collect::<Vec<_>>()
     };
     assert_eq!(
-        ids(&["*/*.jsonl"], Some(9)),
+        ids(&["*/*.jsonl"], Cut::Every(9)),
         ["a/x.jsonl:0", "a/x.jsonl:9", "b/x.jsonl:0", "b/x.jsonl:9", "b/y.jsonl:0", "b/y.jsonl:9"]
     );
-    assert_eq!(ids(&["b/y.jsonl", "a/x.jsonl"], None), ["y.jsonl:0", "x.jsonl:0"]);
+    assert_eq!(ids(&["b/y.jsonl", "a/x.jsonl"], Cut::Never), ["y.jsonl:0", "x.jsonl:0"]);
     // What is given twice is read once.
-    assert_eq!(ids(&["b/y.jsonl", "b/*.jsonl"], None), ["y.jsonl:0", "x.jsonl:0"]);
+    assert_eq!(ids(&["b/y.jsonl", "b/*.jsonl"], Cut::Never), ["y.jsonl:0", "x.jsonl:0"]);
     let full = |path| format!("{}/{path}:0", root.display());
-    assert_eq!(ids(&["a/x.jsonl", "b/x.jsonl"], None), [full("a/x.jsonl"), full("b/x.jsonl")]);
+    assert_eq!(ids(&["a/x.jsonl", "b/x.jsonl"], Cut::Never), [full("a/x.jsonl"), full("b/x.jsonl")]);
 }
 
 #[test]
@@ -474,13 +470,21 @@ fn the_bundled_file_is_there() {
         given: vec![Given::Bundled(name, bytes)],
         format: None,
         compression: None,
-        partition_bytes: None,
+        cut: Cut::Never,
         is_ordered: false,
     };
     let source = FileSource::new(reading);
     let parts = read_source(&source, &[(1_000_000, 64 << 20)]);
     assert!(!parts[0].0.is_empty());
     assert!(source.capabilities().resumable);
+}
+
+#[test]
+fn a_file_is_cut_by_its_size_where_nobody_says() {
+    let step = |length| Cut::BySize.step(length).unwrap();
+    assert_eq!((step(0), step(5 << 20)), (1 << 20, 1 << 20));
+    assert_eq!((step(100 << 20), step(1 << 30)), (2 << 20, 16 << 20));
+    assert_eq!(step(1 << 40), 64 << 20);
 }
 
 /// A file with a hole takes no room on the disk.
@@ -495,7 +499,7 @@ fn lines_far_on_in_a_file_are_not_counted() {
         given: vec![Given::Path(path.to_str().unwrap().to_owned())],
         format: None,
         compression: None,
-        partition_bytes: Some(128 * MIB),
+        cut: Cut::Every(128 * MIB),
         is_ordered: false,
     };
     let source = FileSource::new(reading);

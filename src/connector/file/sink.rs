@@ -6,7 +6,7 @@
 
 use crate::connector::file::mark::Mark;
 use crate::connector::file::part::{Part, Shared};
-use crate::connector::file::plan::{Given, Reading};
+use crate::connector::file::plan::{Cut, Given, Reading};
 use crate::connector::file::prepare::{PREPARING, Preparation, Prepared};
 use crate::connector::file::sheet::Layout;
 use crate::connector::file::source::FileSource;
@@ -189,7 +189,7 @@ impl Sink for FileSink {
             given: given.collect::<Option<_>>()?,
             format: Some(self.layout.format),
             compression: Some(self.layout.compression),
-            partition_bytes: Some(crate::connector::file::PARTITION),
+            cut: Cut::BySize,
             is_ordered: false,
         };
         Some(Box::new(FileSource::new(reading)))

@@ -9,7 +9,7 @@ use crate::connector::file::fingerprint::fingerprint;
 use crate::connector::file::format::{Compression, Format};
 use crate::connector::file::locate::LineCounts;
 use crate::connector::file::names::input_name;
-use crate::connector::file::plan::{Given, Input, Place, Plan, Reading, Slice};
+use crate::connector::file::plan::{Cut, Given, Input, Place, Plan, Reading, Slice};
 use crate::connector::file::seen::refuse_change;
 use crate::connector::file::streams;
 use crate::connector::source::{Reader, Source, SourceCapabilities};
@@ -54,15 +54,16 @@ impl FileSource {
 
     /// The number of the line, from 1, if it is counted.
     fn line(&self, slice: &Slice, ordinal: u64) -> Option<u64> {
-        let before = match (&slice.input.place, self.reading.partition_bytes) {
-            (Place::File(path), Some(step)) if slice.start > 0 => {
-                let mut all = self.line_counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                let counts = Arc::clone(all.entry(path.clone()).or_default());
-                drop(all);
-                counts.before(path, slice, step)?
-            }
-            _ => 0,
-        };
+        let before =
+            match (&slice.input.place, slice.input.length.and_then(|length| self.reading.cut.step(length))) {
+                (Place::File(path), Some(step)) if slice.start > 0 => {
+                    let mut all = self.line_counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    let counts = Arc::clone(all.entry(path.clone()).or_default());
+                    drop(all);
+                    counts.before(path, slice, step)?
+                }
+                _ => 0,
+            };
         Some(before + ordinal + 1)
     }
 }
@@ -84,9 +85,9 @@ impl Source for FileSource {
     fn check(&self) -> BoxFuture<'_, Result<Vec<String>>> {
         Box::pin(async {
             let inputs: Vec<_> = self.plan().await?.inputs.iter().map(Arc::clone).collect();
-            let partition_bytes = self.reading.partition_bytes;
+            let cut = self.reading.cut;
             blocking("looking at the source", move || {
-                inputs.iter().map(|input| describe(input, partition_bytes)).collect()
+                inputs.iter().map(|input| describe(input, cut)).collect()
             })
             .await
         })
@@ -157,10 +158,10 @@ fn open(slice: &Slice, stretch: &Stretch) -> Result<Cursor> {
 
 /// One line that changes when the input does, or when it would be cut into other partitions: a position of one cut means nothing in
 /// another. How a path was spelled is no change.
-fn describe(input: &Input, partition_bytes: Option<u64>) -> Result<String> {
+fn describe(input: &Input, cut: Cut) -> Result<String> {
     let format = input.format.get().map_or("auto", |format| format.as_str());
     let compression = input.compression.map_or("auto", Compression::as_str);
-    let cut = match (input.plain_format(), partition_bytes) {
+    let cut = match (input.plain_format(), input.length.and_then(|length| cut.step(length))) {
         (Some(Format::Lines), Some(bytes)) => format!("cut every {bytes} bytes"),
         _ => String::from("whole"),
     };
