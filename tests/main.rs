@@ -37,6 +37,9 @@ mod layering;
 #[cfg(test)]
 mod liveness;
 #[cfg(test)]
+#[cfg(feature = "cosmos")]
+mod pacing;
+#[cfg(test)]
 mod partition_ends;
 #[cfg(test)]
 mod partition_keys;

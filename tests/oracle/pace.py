@@ -6,9 +6,13 @@
 A scene is a container of some physical partitions with some request units a second each, an input whose keys fall onto the partitions in given shares, and
 sometimes a change of throughput half-way. What is printed of each, "steady" being from second 10 on and before the source runs out:
 
-    used        of what the hottest partition was given, of the whole, and the least of all partitions
+    used        of what the hottest partition was given, and the least of all partitions; and the whole as a share of what can be reached: the
+                sum of the budgets if the source is sorted by partition, budget / share of the hottest partition if it mixes them
     throttled   share of the operations that the endpoint sent away
-    followed    seconds from the change until nine tenths of the new throughput were used for good
+    followed    seconds from the change until nine tenths of the new throughput were used for good in every partition; then how it went on
+    cap         request units of the worst ten seconds, and of the whole, as shares of --max-ru
+
+With --least-used and --most-throttled it fails where a figure is worse.
 
 The keys are hashed here once more (MurmurHash3 of 128 bits), independently of docferry.
 """
@@ -120,6 +124,8 @@ class Endpoint:
             text=True,
         )
         said = json.loads(self.process.stdout.readline())
+        # Windows are counted from here, give or take the phase of each partition.
+        self.began = time.monotonic()
         self.endpoint, self.key = said["endpoint"], said["key"]
 
     def get(self, path):
@@ -199,7 +205,7 @@ def run(binary, endpoint, source, folder, told):
     if not ledger["partitions"] or len(readings) < 50:
         print((Path(folder) / "log").read_text()[-3000:], file=sys.stderr)
         sys.exit(f"{name}: the migration did not run")
-    return judge(ledger, readings, told, changed and changed - began)
+    return judge(ledger, readings, told, changed and changed - endpoint.began)
 
 
 def judge(ledger, readings, told, changed):
@@ -226,18 +232,19 @@ def judge(ledger, readings, told, changed):
             units += spent
         return used, throttled, units / max(1, end - begin)
 
-    steady_end = last - 1 if changed is None else first + int(changed) - 1
-    used, throttled, rate = figures(first + 10 if changed is None else first + 5, steady_end)
+    # Sorted documents come to their lanes a little later; everything is judged from second 10 on.
+    begin = first + (10 if changed is None else 5)
+    used, throttled, rate = figures(begin, last - 1 if changed is None else int(changed) - 1)
     if "--trace" in sys.argv:
         for n in range(first, last):
             print(n - first, [f"{window(row, n)['request_units'] / (total / len(rows)):.2f}/{window(row, n)['throttled']}" for row in rows], file=sys.stderr)
     result["used"] = {"hottest": max(used), "least": min(used), "of_reachable": rate / reachable}
-    operations = sum(w["operations"] + w["throttled"] for row in rows for w in row if first + 10 <= w["window"] < last)
-    sent_away = sum(w["throttled"] for row in rows for w in row if first + 10 <= w["window"] < last)
-    result["throttled"] = sent_away / max(1, operations)
+    steady = [w for row in rows for w in row if begin <= w["window"] < (last if changed is None else int(changed) - 1)]
+    sent_away = sum(w["throttled"] for w in steady)
+    result["throttled"] = sent_away / max(1, sent_away + sum(w["operations"] for w in steady))
     result["worst_partition_throttled"] = max(throttled)
     if changed is not None:
-        at = first + int(changed)
+        at = int(changed)
         share_of = lambda n: min(figures(n, n + 1)[0])
         poor = [n for n in range(at, last - 1) if share_of(n) < 0.9]
         result["followed"] = (poor[-1] + 1 - at) if poor else 0
@@ -256,6 +263,14 @@ def judge(ledger, readings, told, changed):
     return result
 
 
+def is_good(result, least_used, most_throttled):
+    """Whether the scene went as was asked; what does not apply to it is not asked."""
+    if "cap" in result:
+        return result["cap"]["worst_ten_seconds"] <= 1.03 and result["cap"]["used"] >= least_used
+    used = min(result["used"]["hottest"], result["used"]["of_reachable"])
+    return used >= least_used and result["throttled"] <= most_throttled
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
@@ -264,11 +279,18 @@ def main():
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--latency-ms", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--trace", action="store_true")
+    parser.add_argument("--least-used", type=float, default=0.0)
+    parser.add_argument("--most-throttled", type=float, default=1.0)
+    parser.add_argument("--trace", action="store_true", help="also the share of the budget and the throttled operations of each window")
     arguments = parser.parse_args()
+    poor = []
     for name in arguments.scenes.split(","):
         result = play(arguments.binary, name, arguments.seconds, arguments.scale, arguments.seed, arguments.latency_ms)
         print(json.dumps(result), flush=True)
+        if not is_good(result, arguments.least_used, arguments.most_throttled):
+            poor.append(name)
+    if poor:
+        sys.exit(f"worse than asked: {', '.join(poor)}")
 
 
 if __name__ == "__main__":
