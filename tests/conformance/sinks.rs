@@ -6,7 +6,7 @@ use crate::conformance::fixture::{
 };
 use docferry::connector::{Prepare, Sink, Start};
 use docferry::error::ErrorKind;
-use docferry::model::document::{Document, Documents, Operation};
+use docferry::model::document::{Document, Documents};
 use docferry::model::request::{Request, Segment};
 use std::collections::BTreeSet;
 use std::sync::Arc;

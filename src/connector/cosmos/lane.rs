@@ -13,7 +13,7 @@
 //!
 //! **Too large.** A request that the endpoint finds too long (413) is halved until it passes, and the lane keeps to that length.
 //!
-//! A pacer is a [`Lane`](crate::connector::sink::Lane) around this one: what it needs to know is in the outcome, request units and throttling.
+//! A pacer is a [`Lane`] around this one: what it needs to know is in the outcome, request units and throttling.
 
 use crate::connector::cosmos::Encoder;
 use crate::connector::cosmos::answer::{Answer, Fate, Reply, UNTOLD_WAIT, answers, judge};
