@@ -58,17 +58,17 @@ impl Account {
         let url = endpoint.parse::<AccountEndpoint>()?.into_url();
         let account = AccountReference::with_account_key(url, key.to_owned());
         let pool = ConnectionPoolOptions::builder().with_gateway_v2_disabled(true).build()?;
-        let runtime = CosmosDriverRuntime::builder().with_connection_pool(pool).build().await?;
+        let runtime = Box::pin(CosmosDriverRuntime::builder().with_connection_pool(pool).build()).await?;
         let failover = PartitionFailoverOptions::builder().with_circuit_breaker_enabled(false).build()?;
         let driver = DriverOptions::builder(account).with_partition_failover_options(failover).build();
-        let driver = runtime.create_driver(driver).await?;
+        let driver = Box::pin(runtime.create_driver(driver)).await?;
         let mut options = OperationOptions::default();
         options.content_response_on_write = Some(ContentResponseOnWrite::Disabled);
         options.session_capturing_disabled = Some(true);
         options.throttling_retry_options =
             Some(ThrottlingRetryOptionsBuilder::new().with_max_retry_count(0).build());
         options.binary_encoding = Some(BinaryEncodingOptions::new().with_enabled(false));
-        let container = driver.resolve_container("bench", "orders", options.clone()).await?;
+        let container = Box::pin(driver.resolve_container("bench", "orders", options.clone())).await?;
         Ok(Self { driver, container, options })
     }
 }
@@ -83,7 +83,7 @@ struct Door {
 
 /// Writes the documents by bulk requests.
 pub(crate) async fn door(account: &Account, documents: &[Document]) -> Result<()> {
-    let ranges = account.driver.resolve_all_partition_key_ranges(&account.container, false).await?;
+    let ranges = Box::pin(account.driver.resolve_all_partition_key_ranges(&account.container, false)).await?;
     let mut ranges = ranges.ok_or("no partitions")?.to_vec();
     ranges.sort_by(|one, other| one.min_inclusive.cmp(&other.min_inclusive));
     let mut doors = ranges.iter().map(|range| opened(account, &range.id)).collect::<Result<Vec<_>>>()?;

@@ -157,9 +157,10 @@ impl Sink for CosmosSink {
     fn route(&self, document: &Document<'_>) -> Result<Route, String> {
         match self.open.get() {
             Some(open) => open.route(document),
-            // There is no container yet, and no lane; what a document is told apart by is known from the settings.
+            // There is no container yet, and no lane; what a document is told apart by is known from the settings. The container may have
+            // another key all the same, so nothing is noted.
             None => route(document, self.planned.as_ref().map_err(Clone::clone)?, &self.options)
-                .map(|place| place.route(0)),
+                .map(|place| Route { note: None, ..place.route(0) }),
         }
     }
 
