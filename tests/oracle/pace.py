@@ -148,7 +148,7 @@ class Endpoint:
         self.process.wait()
 
 
-def play(binary, name, seconds, scale, seed, latency_ms):
+def play(binary, name, seconds, scale, seed, latency_ms, flags):
     scene = SCENES[name]
     partitions, budget, weights, is_sorted, change, max_ru = scene
     budget = max(int(budget * scale), 100)
@@ -166,19 +166,19 @@ def play(binary, name, seconds, scale, seed, latency_ms):
         write_input(source, scene, documents, rng)
         endpoint = Endpoint(binary, partitions, latency_ms, seed)
         try:
-            return run(binary, endpoint, source, folder, (name, seconds, total, reachable, share, change, max_ru, is_sorted))
+            return run(binary, endpoint, source, folder, (name, seconds, total, reachable, share, change, max_ru, is_sorted), flags)
         finally:
             endpoint.stop()
 
 
-def run(binary, endpoint, source, folder, told):
+def run(binary, endpoint, source, folder, told, flags):
     name, seconds, total, reachable, share, change, max_ru, is_sorted = told
     target = (
         f"cosmos:orders?database=shop&endpoint={endpoint.endpoint}&create=true&partition_key=/tenant&throughput={total}"
     )
-    command = [binary, "migrate", "--from", f"file:{source}?partition_bytes=1 MiB", "--to", target]
+    command = [binary, "migrate", "--from", f"file:{source}", "--to", target]
     command += ["--state", str(Path(folder) / "state"), "--job", "pace", "--json"]
-    command += ["--no-auto-scaling", "--requests-in-flight", "256", "--readers", "8", "--transformers", "2"]
+    command += flags.split()
     if max_ru:
         command += ["--max-ru", max_ru]
     environment = {"COSMOS_KEY": endpoint.key, "PATH": "/usr/bin:/bin", "HOME": folder}
@@ -279,13 +279,14 @@ def main():
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--latency-ms", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--flags", default="", help="more flags of docferry; without any the tuner sets its knobs")
     parser.add_argument("--least-used", type=float, default=0.0)
     parser.add_argument("--most-throttled", type=float, default=1.0)
     parser.add_argument("--trace", action="store_true", help="also the share of the budget and the throttled operations of each window")
     arguments = parser.parse_args()
     poor = []
     for name in arguments.scenes.split(","):
-        result = play(arguments.binary, name, arguments.seconds, arguments.scale, arguments.seed, arguments.latency_ms)
+        result = play(arguments.binary, name, arguments.seconds, arguments.scale, arguments.seed, arguments.latency_ms, arguments.flags)
         print(json.dumps(result), flush=True)
         if not is_good(result, arguments.least_used, arguments.most_throttled):
             poor.append(name)
