@@ -18,6 +18,21 @@ fn lanes_of_a_sorted_source_are_all_used_up() {
 }
 
 #[test]
+fn a_mixed_source_keeps_its_hottest_partition_busy() {
+    play("skewed", "0.05", &[]);
+}
+
+#[test]
+fn a_throughput_that_is_halved_is_followed() {
+    play("halved", "0.2", &["--seconds", "24"]);
+}
+
+#[test]
+fn a_throughput_that_is_doubled_is_found() {
+    play("doubled", "0.2", &["--seconds", "50"]);
+}
+
+#[test]
 fn a_cap_is_used_and_kept() {
     play("max-ru-share", "0.2", &["--most-throttled", "0"]);
 }

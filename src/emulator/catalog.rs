@@ -4,7 +4,7 @@
 //! again, in their order, and each container then reads its own log.
 
 use super::container::{Blueprint, Container, Offer, Split};
-use super::stored::{now, resource_id};
+use super::stored::{now, resource_bytes, resource_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::partition_key::{Epk, Kind, PartitionKeyDefinition, Version};
 use serde::{Deserialize, Serialize};
@@ -274,11 +274,7 @@ impl Catalog {
     fn container_rid(&mut self, link: &str, number: u64) -> Result<String> {
         let number = self.counted(number) | 1 << 31;
         let (database, _) = self.place_of(link)?;
-        let decoded = base64::Engine::decode(
-            &base64::engine::general_purpose::STANDARD,
-            database.rid.replace('-', "/"),
-        );
-        let mut bytes = decoded.unwrap_or_default();
+        let mut bytes = resource_bytes(&database.rid);
         bytes.extend_from_slice(&number.to_be_bytes());
         Ok(resource_id(&bytes))
     }

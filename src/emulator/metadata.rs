@@ -68,13 +68,7 @@ pub(super) fn account(account: &Account) -> Answer {
 /// `/dbs` and `/dbs/{database}`.
 pub(super) fn databases(account: &Account, asked: &Asked, name: Option<&str>) -> Outcome {
     match (&asked.method, name) {
-        (&Method::GET, None) => {
-            let catalog = account.catalog();
-            let all: Vec<Value> =
-                catalog.databases.iter().map(|(name, database)| describe_database(name, database)).collect();
-            Ok(found(200, &json!({ "_rid": "", "Databases": all, "_count": all.len() })))
-        }
-        (&Method::POST, None) if is_query(asked) => {
+        (method, None) if method == Method::GET || (method == Method::POST && is_query(asked)) => {
             let catalog = account.catalog();
             let all: Vec<Value> =
                 catalog.databases.iter().map(|(name, database)| describe_database(name, database)).collect();

@@ -10,7 +10,7 @@ use super::log::{Frame, Log};
 use super::stored::{Incoming, Key, Stored, etag_text};
 use crate::model::partition_key::Epk;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::btree_map::{Entry, OccupiedEntry};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -328,14 +328,8 @@ impl Contents {
                 Outcome::done(200, units, place.get(), wants_document)
             }
             Entry::Occupied(place) if verb == Verb::Delete => {
-                let (key, old) = place.remove_entry();
-                frame.delete(&key);
                 self.lsn += 1;
-                let units = charge(Charged::Delete { properties: old.properties }, old.text.len());
-                if let Some(undo) = undo {
-                    undo.push((key, Some(old)));
-                }
-                Outcome { status: 204, charge: units, etag: None, document: None }
+                remove(place, frame, undo)
             }
             Entry::Occupied(mut place) => {
                 let Some(incoming) = incoming else { return refused(400) };
@@ -366,6 +360,16 @@ impl Contents {
     pub(super) fn behind(&self, after: Bound<&Key>) -> impl Iterator<Item = (&Key, &Stored)> {
         self.documents.range::<Key, _>((after, Bound::Unbounded))
     }
+}
+
+fn remove(place: OccupiedEntry<'_, Key, Stored>, frame: &mut Frame, undo: Option<&mut Undo>) -> Outcome {
+    let (key, old) = place.remove_entry();
+    frame.delete(&key);
+    let units = charge(Charged::Delete { properties: old.properties }, old.text.len());
+    if let Some(undo) = undo {
+        undo.push((key, Some(old)));
+    }
+    Outcome { status: 204, charge: units, etag: None, document: None }
 }
 
 fn refused(status: u16) -> Outcome {

@@ -124,8 +124,12 @@ fn document_rid(container: &str, number: u64) -> String {
 
 /// The database's resource id is the first four bytes of its containers'.
 pub(super) fn database_rid(container: &str) -> String {
-    let bytes = STANDARD.decode(container.replace('-', "/")).unwrap_or_default();
-    resource_id(bytes.get(..4).unwrap_or_default())
+    resource_id(resource_bytes(container).get(..4).unwrap_or_default())
+}
+
+/// The bytes of a resource id; none of what is none.
+pub(super) fn resource_bytes(id: &str) -> Vec<u8> {
+    STANDARD.decode(id.replace('-', "/")).unwrap_or_default()
 }
 
 /// Resource ids are base64 without slashes.

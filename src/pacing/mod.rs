@@ -22,7 +22,7 @@
 //!    may be fewer than were asked for: the last request of a window is cut to fit. They are spent from that moment, so they are sent at once
 //!    (no queue, no permit in between). [`Admission::Wait`] is a time: ask again then, **or when an answer of the lane was
 //!    reported**, whichever is first; answers make room in the window (the rest of a budget, a probe that may double).
-//!    Never hold a slot of the requests in flight meanwhile.
+//!    Do not hold slots of the requests in flight meanwhile, but for one that the next request will take.
 //! 3. Every leave comes back exactly once: [`Pacer::answered`] with the charge of the whole response, the number of operations throttled in it (all of them if the
 //!    request as a whole was answered 429) and the longest retry-after; [`Pacer::lost`] if no answer came. Operations that failed otherwise count as
 //!    answered. Throttled documents go back to the head of the lane's queue; the pacer holds the lane until they may be sent.

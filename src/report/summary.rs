@@ -1,6 +1,7 @@
 //! What a run did, as a table for a person and as `summary.json` for programs.
 
 use super::json::{self, knobs, seconds};
+use crate::model::checkpoint::Counters;
 use crate::model::event::{Ending, Summary};
 use crate::model::units::{Bytes, Count, Counted, Elapsed};
 use crate::model::verification::Verification;
@@ -155,7 +156,9 @@ fn request_units(summary: &Summary) -> String {
         let _ = write!(text, " of {allowed}/s ({:.0}%)", 100.0 * rate / throughput);
     }
     let throttled = summary.throttled_documents;
-    let sent = (summary.counters.written + summary.counters.rejected + throttled).max(1);
+    // The counters are those of the whole job, the rest is of this run.
+    let ended = |counters: &Counters| counters.written + counters.rejected;
+    let sent = (ended(&summary.counters).saturating_sub(ended(&summary.resumed)) + throttled).max(1);
     let share = 100.0 * throttled as f64 / sent as f64;
     let _ = write!(text, ", {} throttled ({share:.2}%)", Counted(throttled, "document"));
     text

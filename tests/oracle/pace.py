@@ -247,6 +247,7 @@ def judge(ledger, readings, told, changed):
         at = int(changed)
         share_of = lambda n: min(figures(n, n + 1)[0])
         poor = [n for n in range(at, last - 1) if share_of(n) < 0.9]
+        result["change"] = change
         result["followed"] = (poor[-1] + 1 - at) if poor else 0
         after = figures(at + (3 if change < 1 else 20), last - 1)
         result["after"] = {"used": min(after[0]), "throttled": max(after[1])}
@@ -266,7 +267,13 @@ def judge(ledger, readings, told, changed):
 def is_good(result, least_used, most_throttled):
     """Whether the scene went as was asked; what does not apply to it is not asked."""
     if "cap" in result:
-        return result["cap"]["worst_ten_seconds"] <= 1.03 and result["cap"]["used"] >= least_used
+        cap = result["cap"]
+        return cap["worst_ten_seconds"] <= 1.03 and cap["used"] >= least_used and result["throttled"] <= most_throttled
+    if "followed" in result:
+        after = result["after"]
+        limit = 3 if result["change"] < 1 else 20
+        if result["followed"] > limit or after["used"] < least_used or after["throttled"] > most_throttled:
+            return False
     used = min(result["used"]["hottest"], result["used"]["of_reachable"])
     return used >= least_used and result["throttled"] <= most_throttled
 

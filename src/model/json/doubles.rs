@@ -6,7 +6,8 @@
 //! double already: whole numbers and plain fractions of up to fifteen digits are told by their look, since every
 //! decimal of so many digits survives a double.
 
-use crate::model::json::scan::{Field, Malformed, Number, Scanner, Witness, check_text};
+use crate::model::json::scan::{Field, Malformed, Scanner, check_text};
+use crate::model::json::witness::{Number, Witness};
 use std::io::Write;
 use std::ops::Range;
 

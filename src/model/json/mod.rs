@@ -14,6 +14,7 @@ mod plain;
 pub mod scan;
 mod shape;
 pub mod text;
+mod witness;
 
 pub use array::Objects;
 pub use canonical::write_canonical;
