@@ -1,6 +1,6 @@
 //! The container's request-unit account, kept for the lanes: what they may spend, and when.
 //!
-//! The rules are the room [`pacing`](crate::pacing)'s; here they meet a clock and the container. The budget of a physical partition is its share
+//! The rules are the room [`pacing`]'s; here they meet a clock and the container. The budget of a physical partition is its share
 //! of what the container's offer says. Where there is no offer to read (the throughput is the database's, the account is serverless, or the sign-in may not
 //! see it) a lane begins without, and finds out.
 
