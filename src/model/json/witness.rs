@@ -33,7 +33,7 @@ pub(super) struct Number<'a> {
 /// Nobody listens.
 impl Witness for () {}
 
-/// What an [`Index`] remembers besides the fields.
+/// What an [`Index`](crate::model::json::Index) remembers besides the fields.
 pub(super) struct Notes<'a> {
     pub(super) long_numbers: &'a mut Vec<Range<u32>>,
     pub(super) deepest: usize,
