@@ -78,12 +78,12 @@ impl ErrorKind {
     /// which is resumable.
     pub fn retry(self) -> Retry {
         match self {
-            // Eight attempts from 50 ms to 10 s wait about 17 s in all: longer than a fail-over of a
+            // Ten attempts from 50 ms to 10 s wait about 17 s in all: longer than a fail-over of a
             // partition, shorter than a user's patience; the run then stops and can be resumed.
             ErrorKind::Unavailable | ErrorKind::Timeout => Retry::Backoff {
                 first: Duration::from_millis(50),
                 last: Duration::from_secs(10),
-                attempts: 8,
+                attempts: 10,
             },
             // A write conflict is over in milliseconds.
             ErrorKind::Conflict => Retry::Backoff {

@@ -1,5 +1,6 @@
 //! A request is what one call to a lane carries; an outcome is what became of it.
 
+use crate::error::ErrorKind;
 use crate::model::document::{Document, Documents};
 use crate::model::partition::PartitionIndex;
 use std::num::NonZeroU16;
@@ -81,7 +82,7 @@ impl Request {
     }
 }
 
-/// What became of a request whose lane answered. A document that is in none of the three lists was written. Lists are in ascending
+/// What became of a request whose lane answered. A document that is in none of the four lists was written, and none is in two. Lists are in ascending
 /// order of the index.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
@@ -89,19 +90,36 @@ pub struct Outcome {
     pub superseded: Vec<u32>,
     /// Documents that the target will never take: index in the request, reason.
     pub rejected: Vec<(u32, String)>,
-    /// Documents to send again: indexes in the request.
+    /// Documents that failed and may pass later: indexes in the request. They are sent again after a while, at most as often as what befell them
+    /// allows ([`Outcome::failure`]).
     pub retry: Vec<u32>,
+    /// Documents with which nothing is wrong, that were throttled or not sent at all: indexes in the request. They are sent again as if
+    /// they had never been. A serial lane puts documents here or into [`Outcome::retry`], never into both.
+    pub put_off: Vec<u32>,
+    /// What befell the documents in [`Outcome::retry`]; of several things the one that is given the most time to pass.
+    pub failure: Option<Failure>,
     /// Request units that it cost, where the target counts them.
     pub request_units: f64,
     /// The target said to slow down.
     pub throttled: Option<Throttled>,
 }
 
-/// The target said to slow down; the documents are in [`Outcome::retry`].
+/// Why documents failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Decides when and how often they are tried again.
+    pub kind: ErrorKind,
+    /// What the target said.
+    pub message: String,
+}
+
+/// The target said to slow down; the documents are in [`Outcome::put_off`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Throttled {
     /// How many were sent in vain.
     pub documents: u32,
     /// The lane sends nothing before this has passed. Zero of a lane that keeps account: it says so when it is asked.
     pub wait: Duration,
+    /// Something was written after that: whatever the reason was, it is not that a budget was used up.
+    pub is_stray: bool,
 }

@@ -47,6 +47,8 @@ pub(super) struct Scene {
     pub(super) dear: f64,
     /// Seconds in which there is no work.
     pub(super) pause: Range<u64>,
+    /// The share of operations that are throttled for a reason of their own, for 10 ms.
+    pub(super) stray: f64,
     /// The service refills continuously instead of in windows: what the pacer does not expect.
     pub(super) continuous: bool,
 }
@@ -67,6 +69,7 @@ impl Scene {
             requests_in_flight: 512,
             cost: (7.0, 0.3),
             dear: 0.0,
+            stray: 0.0,
             pause: 0..0,
             continuous: false,
         }
@@ -349,7 +352,9 @@ impl<'a> Stage<'a> {
             let (mean, noise) = self.scene.cost;
             let dear = if self.chance.f64() < self.scene.dear { 10.0 } else { 1.0 };
             let cost = mean * dear * (1.0 + noise * (2.0 * self.chance.f64() - 1.0));
-            let result = if self.scene.continuous {
+            let result = if self.scene.stray > 0.0 && self.chance.f64() < self.scene.stray {
+                Err(0.01)
+            } else if self.scene.continuous {
                 account.take_continuously(now, cost)
             } else {
                 account.take(now, cost)
@@ -357,10 +362,12 @@ impl<'a> Stage<'a> {
             match result {
                 Ok(()) => {
                     answer.request_units += cost;
+                    answer.is_stray = answer.throttled > 0;
                     self.report.windows[lane][at].taken += 1;
                 }
                 Err(wait) => {
                     answer.throttled += 1;
+                    answer.is_stray = false;
                     let wait = Duration::from_millis((wait * 1e3).ceil() as u64);
                     answer.retry_after = answer.retry_after.max(Some(wait));
                     self.report.windows[lane][at].throttled += 1;

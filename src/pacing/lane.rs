@@ -129,7 +129,7 @@ impl Lane {
         self.open_window(now);
         self.cost.learn(answer.request_units, leave.documents - throttled);
         let difference = answer.request_units - leave.expected;
-        let first = self.account.settle(leave, difference, throttled > 0);
+        let first = self.account.settle(leave, difference, throttled > 0 && !answer.is_stray);
         self.follow_round_trip(now - leave.sent.as_secs_f64());
         if throttled == 0 && leave.probe {
             self.prober.taken(leave.documents);

@@ -68,7 +68,11 @@ impl Play {
                 let request_units = charge * f64::from(leave.documents - throttled);
                 let held = &mut self.held[leave.lane as usize];
                 *held = (*held).max(self.now + retry_after.unwrap_or_default());
-                self.pacer.answered(self.now, leave, Answer { request_units, throttled, retry_after });
+                self.pacer.answered(
+                    self.now,
+                    leave,
+                    Answer { request_units, throttled, retry_after, is_stray: false },
+                );
             }
             Step::Lose => {
                 let leave = self.in_flight.remove(0);

@@ -213,6 +213,18 @@ fn long_ways_and_dear_documents_cost_little() {
     }
 }
 
+/// A budget is used up when nothing is taken any more, and not when one operation among others is sent away.
+#[test]
+fn an_operation_that_is_throttled_among_others_says_nothing_of_the_budget() {
+    for known in [true, false] {
+        let stray = |seed| Scene { stray: 0.02, known, ..Scene::even(4, 10_000.0, seed) };
+        for report in play(&format!("4 x 10 000, one in 50 sent away, known: {known}"), stray) {
+            let (used, throttled) = steady(&report);
+            assert!(used >= 0.45 && throttled <= 0.04, "{used} {throttled}");
+        }
+    }
+}
+
 /// The worst that can be expected of a target that does not work as is believed here.
 #[test]
 fn a_target_without_windows_is_served_too() {
@@ -251,7 +263,7 @@ fn a_throttled_lane_waits_as_long_as_it_was_told() {
     let lane = pacer.open(Duration::ZERO, Some(10_000.0));
     let Admission::Send(leave) = pacer.admit(Duration::ZERO, lane, 1) else { panic!("it may send") };
     let told = Some(Duration::from_millis(2_300));
-    let answer = Answer { request_units: 0.0, throttled: 1, retry_after: told };
+    let answer = Answer { throttled: 1, retry_after: told, ..Answer::default() };
     pacer.answered(Duration::from_millis(5), leave, answer);
     let Admission::Wait(until) = pacer.admit(Duration::from_millis(6), lane, 1) else {
         panic!("it was throttled")

@@ -174,12 +174,12 @@ impl Lanes {
         Err(wake)
     }
 
-    /// A request has come back: `done` have met their end, `again` is to be sent again, and the lane keeps quiet for `gate`.
+    /// A request has come back: `done` have met their end, all in `again` is to be sent again, and the lane keeps quiet for `gate`.
     pub(crate) fn landed(
         &mut self,
         lane: LaneId,
         done: &[Piece],
-        again: Option<Again>,
+        again: impl IntoIterator<Item = Again>,
         gate: Option<Duration>,
         now: Instant,
     ) {
@@ -191,7 +191,7 @@ impl Lanes {
             queue.gate = queue.gate.max(Some(now + delay));
         }
         done.iter().for_each(|piece| queue.end(piece));
-        if let Some(Again { pieces, attempts, delay }) = again {
+        for Again { pieces, attempts, delay } in again {
             let not_before = (!delay.is_zero()).then(|| now + delay);
             queue.put_first(Ready { pieces, attempts, not_before });
             self.has_displaced |= queue.closed;

@@ -94,7 +94,7 @@ impl Routing {
         &self,
         lane: LaneId,
         done: &[Piece],
-        again: Option<Again>,
+        again: impl IntoIterator<Item = Again>,
         gate: Option<Duration>,
     ) -> Result<()> {
         let mut queues = self.queues();

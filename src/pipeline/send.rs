@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::model::reject::{Reject, RejectedBy};
-use crate::model::request::{LaneId, Outcome};
+use crate::model::request::{Failure, LaneId, Outcome};
 use crate::pipeline::account::{Results, Ticket};
 use crate::pipeline::chunk::{Again, Flight, Piece};
 use crate::pipeline::permits::Permit;
@@ -58,13 +58,17 @@ impl Shared {
             self.meter.throttled_documents.add(u64::from(throttled.documents));
         }
         self.meter.milli_request_units.add((outcome.request_units * 1000.0) as u64);
-        let (done, again) = divide(&flight.pieces, outcome);
+        let Divided { done, retry, put_off } = divide(&flight.pieces, outcome);
         let settlements = self.settlements(&flight, outcome);
-        let again = (!again.is_empty()).then(|| match outcome.throttled {
-            // Its turn comes when the gate opens; that is not a failure.
-            Some(_) => Again { pieces: again, attempts: flight.attempts, delay: Duration::ZERO },
-            None => self.back_off(again, flight.attempts),
+        let retry =
+            (!retry.is_empty()).then(|| self.back_off(retry, outcome.failure.as_ref(), flight.attempts));
+        // Their turn comes when the gate opens; that is not a failure.
+        let put_off = (!put_off.is_empty()).then(|| Again {
+            pieces: put_off,
+            attempts: flight.attempts,
+            delay: Duration::ZERO,
         });
+        let again = retry.into_iter().chain(put_off);
         let gate = outcome.throttled.map(|throttled| throttled.wait);
         self.go_on(self.routing.landed(flight.lane, &done, again, gate));
         for (ticket, documents, results) in settlements {
@@ -72,10 +76,13 @@ impl Shared {
         }
     }
 
-    /// Single documents that the lane asks to see again, though it is not throttled: as a write conflict.
-    fn back_off(&self, pieces: Vec<Piece>, attempts: u32) -> Again {
-        let error =
-            Error::new(ErrorKind::Conflict, "writing", "the target asks to try single documents again");
+    /// Single documents that failed: by the rule of what befell them, as a write conflict where the lane does not say.
+    fn back_off(&self, pieces: Vec<Piece>, failure: Option<&Failure>, attempts: u32) -> Again {
+        let (kind, message) = match failure {
+            Some(failure) => (failure.kind, failure.message.as_str()),
+            None => (ErrorKind::Conflict, "the target asks to try single documents again"),
+        };
+        let error = Error::new(kind, "sending single documents again", message);
         match retry::next(&error, attempts + 1) {
             retry::Next::After(delay) => Again { pieces, attempts: attempts + 1, delay },
             _ => {
@@ -165,6 +172,7 @@ struct Fates<'o> {
     superseded: std::slice::Iter<'o, u32>,
     rejected: std::slice::Iter<'o, (u32, String)>,
     retry: std::slice::Iter<'o, u32>,
+    put_off: std::slice::Iter<'o, u32>,
 }
 
 impl<'o> Fates<'o> {
@@ -173,15 +181,18 @@ impl<'o> Fates<'o> {
             superseded: outcome.superseded.iter(),
             rejected: outcome.rejected.iter(),
             retry: outcome.retry.iter(),
+            put_off: outcome.put_off.iter(),
         }
     }
 
     /// The fate of document `index`; asked in ascending order.
     #[inline]
     fn of(&mut self, index: u32) -> Fate<'o> {
-        if self.retry.as_slice().first() == Some(&index) {
-            self.retry.next();
-            return Fate::Again;
+        for again in [&mut self.retry, &mut self.put_off] {
+            if again.as_slice().first() == Some(&index) {
+                again.next();
+                return Fate::Again;
+            }
         }
         if self.rejected.as_slice().first().is_some_and(|(at, _)| *at == index) {
             return self.rejected.next().map_or(Fate::Written, |(_, reason)| Fate::Rejected(reason));
@@ -194,18 +205,31 @@ impl<'o> Fates<'o> {
     }
 }
 
-/// The documents of a request that have met their end, and those to be sent again.
-fn divide(pieces: &[Piece], outcome: &Outcome) -> (Vec<Piece>, Vec<Piece>) {
-    if outcome.retry.is_empty() {
-        return (pieces.to_vec(), Vec::new());
+/// The documents of a request: those that have met their end, those that failed and those that were put off.
+#[derive(Default)]
+struct Divided {
+    done: Vec<Piece>,
+    retry: Vec<Piece>,
+    put_off: Vec<Piece>,
+}
+
+fn divide(pieces: &[Piece], outcome: &Outcome) -> Divided {
+    if outcome.retry.is_empty() && outcome.put_off.is_empty() {
+        return Divided { done: pieces.to_vec(), ..Divided::default() };
     }
-    let (mut done, mut again) = (Vec::new(), Vec::new());
+    let mut divided = Divided::default();
     let mut retry = outcome.retry.iter().peekable();
+    let mut put_off = outcome.put_off.iter().peekable();
     let mut number = 0;
     for piece in pieces {
         for index in piece.range.clone() {
-            let to: &mut Vec<Piece> =
-                if retry.next_if_eq(&&number).is_some() { &mut again } else { &mut done };
+            let to = if retry.next_if_eq(&&number).is_some() {
+                &mut divided.retry
+            } else if put_off.next_if_eq(&&number).is_some() {
+                &mut divided.put_off
+            } else {
+                &mut divided.done
+            };
             match to.last_mut() {
                 Some(last) if Arc::ptr_eq(&last.chunk, &piece.chunk) && last.range.end == index => {
                     last.range.end += 1;
@@ -215,7 +239,7 @@ fn divide(pieces: &[Piece], outcome: &Outcome) -> (Vec<Piece>, Vec<Piece>) {
             number += 1;
         }
     }
-    (done, again)
+    divided
 }
 
 /// Waits until no request is under way, at most `limit`. False: some still are.

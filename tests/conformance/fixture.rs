@@ -338,5 +338,8 @@ pub(crate) async fn send_all(sink: &dyn Sink, documents: &[Vec<u8>]) {
 
 /// Nothing of the request was refused or put off.
 pub(crate) fn assert_taken(outcome: &Outcome) {
-    assert!(outcome.rejected.is_empty() && outcome.retry.is_empty(), "{outcome:?}");
+    assert!(
+        outcome.rejected.is_empty() && outcome.retry.is_empty() && outcome.put_off.is_empty(),
+        "{outcome:?}"
+    );
 }

@@ -49,14 +49,14 @@ def parse(text):
     return {name: value for name, value in document.items() if name not in SYSTEM}
 
 
-def held(connection, container):
-    """Every document, range by range and page by page."""
+def held(connection, container, page="7"):
+    """Every document, range by range, in pages of so many."""
     status, _, body = ask(connection, f"{container}/pkranges", {})
     assert status == 200, (status, body)
     for found in json.loads(body)["PartitionKeyRanges"]:
         continuation = None
         while True:
-            headers = {"x-ms-documentdb-partitionkeyrangeid": found["id"], "x-ms-max-item-count": "7"}
+            headers = {"x-ms-documentdb-partitionkeyrangeid": found["id"], "x-ms-max-item-count": page}
             if continuation:
                 headers["x-ms-continuation"] = continuation
             status, answered, body = ask(connection, f"{container}/docs", headers)

@@ -13,6 +13,9 @@
 //!
 //! **Too large.** A request that the endpoint finds too long (413) is halved until it passes, and the lane keeps to that length.
 //!
+//! **Failures.** A document that failed is sent again later, and how often that is done hangs on what befell it. One that was throttled, or not sent because
+//! of another one's failure, has not failed and is merely put off.
+//!
 //! **Pace.** Before each request the lane is asked for leave, and what the request has cost is booked when it is answered (`pace.rs`).
 
 use crate::connector::cosmos::Encoder;
@@ -21,10 +24,10 @@ use crate::connector::cosmos::bulk::{self, Item};
 use crate::connector::cosmos::client::{Door, Verb};
 use crate::connector::cosmos::sink::Open;
 use crate::connector::sink::{Admission, Lane};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::model::BoxFuture;
 use crate::model::partition_key::{Component, PartitionKey};
-use crate::model::request::{LaneId, Leave, Outcome, Request};
+use crate::model::request::{Failure, LaneId, Leave, Outcome, Request};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -121,11 +124,13 @@ impl Sending<'_> {
         while let Some(part) = parts.pop() {
             let sent = self.part(part.clone(), &mut parts).await;
             if let Err(error) = sent {
-                // What was sent before has its answer, so the failure is only that of the rest.
+                // What was sent before has its answer, so the failure is only that of this part.
                 if is_first {
                     return Err(error);
                 }
-                self.put_off(part.start..self.items.len(), &error);
+                let behind = part.end..self.items.len();
+                part.for_each(|index| self.failed(index, &error));
+                self.put_off(behind);
                 return Ok(());
             }
             is_first = false;
@@ -138,9 +143,7 @@ impl Sending<'_> {
         let mut outcome = self.outcome;
         outcome.rejected.sort_unstable_by_key(|(index, _)| *index);
         outcome.retry.sort_unstable();
-        outcome.retry.dedup();
-        let rejected = &outcome.rejected;
-        outcome.retry.retain(|index| rejected.binary_search_by_key(index, |(place, _)| *place).is_err());
+        outcome.put_off.sort_unstable();
         outcome
     }
 
@@ -235,9 +238,11 @@ impl Sending<'_> {
     async fn points(&mut self, part: Vec<usize>) -> Result<()> {
         let mut tasks = JoinSet::new();
         let is_whole_request = part.len() == self.items.len();
-        let mut left = part.into_iter();
+        let mut left = part.into_iter().peekable();
         let mut failure: Option<Error> = None;
         let mut has_answer = false;
+        // Behind this place nothing had been sent when something was last throttled.
+        let mut throttled_before = usize::MAX;
         loop {
             while failure.is_none() && tasks.len() < POINTS_AT_ONCE {
                 let Some(index) = left.next() else { break };
@@ -246,27 +251,29 @@ impl Sending<'_> {
             let Some(done) = tasks.join_next().await else { break };
             let (index, reply) =
                 done.map_err(|cause| Error::internal(WRITING, "a task failed").caused_by(cause))?;
-            match reply {
+            let error = match reply {
                 Ok(reply) if is_of_the_document(&reply) => {
                     has_answer = true;
+                    match reply.status {
+                        429 => throttled_before = left.peek().copied().unwrap_or(usize::MAX),
+                        _ if reply.is_success() && index >= throttled_before => self.stray(),
+                        _ => {}
+                    }
                     self.outcome.request_units += reply.request_units;
                     self.apply(&(index..index + 1), &[single(&reply)], false).await?;
+                    continue;
                 }
-                Ok(reply) => {
-                    self.outcome.retry.push(index as u32);
-                    failure = failure.or(Some(reply.into_error(WRITING)));
-                }
-                Err(error) => {
-                    self.outcome.retry.push(index as u32);
-                    failure = failure.or(Some(error));
-                }
-            }
+                Ok(reply) => reply.into_error(WRITING),
+                Err(error) => error,
+            };
+            self.failed(index, &error);
+            failure = failure.or(Some(error));
         }
         let Some(error) = failure else { return Ok(()) };
         if is_whole_request && !has_answer {
             return Err(error);
         }
-        self.put_off(left, &error);
+        self.put_off(left);
         Ok(())
     }
 
@@ -287,33 +294,36 @@ impl Sending<'_> {
 
     /// Sorts the documents of a part by their answers.
     async fn apply(&mut self, part: &Range<usize>, answers: &[Answer<'_>], is_atomic: bool) -> Result<()> {
-        let mut is_gone = false;
-        let mut innocent = Vec::new();
-        let before = self.outcome.throttled;
+        let (mut gone, mut innocent) = (Vec::new(), Vec::new());
+        let mut is_throttled = false;
         for (index, answer) in part.clone().zip(answers) {
-            let fate = judge(self.items[index].verb, answer);
-            let place = index as u32;
-            match fate {
+            match judge(self.items[index].verb, answer) {
+                // One after the other: what is written behind what was throttled shows that something was left to spend.
+                Fate::Written if is_throttled => self.stray(),
                 Fate::Written => {}
-                Fate::Rejected(reason) => self.outcome.rejected.push((place, reason)),
-                Fate::Retry => self.outcome.retry.push(place),
+                Fate::Rejected(reason) => self.outcome.rejected.push((index as u32, reason)),
+                Fate::Retry => self.failed(index, &refusal(answer)),
                 Fate::Throttled(wait) => {
+                    is_throttled = true;
                     self.throttled(1, wait);
-                    self.outcome.retry.push(place);
+                    self.put_off([index]);
                 }
-                Fate::Gone => {
-                    is_gone = true;
-                    self.outcome.retry.push(place);
-                }
+                Fate::Gone => gone.push((index, refusal(answer))),
                 Fate::Innocent => innocent.push(index),
-                Fate::Taken => self.taken(index).await?,
+                Fate::Taken => {
+                    if let Err(error) = self.taken(index).await {
+                        self.failed(index, &error);
+                    }
+                }
             }
         }
-        if is_gone {
-            self.lane.open.refresh().await?;
+        if !gone.is_empty() {
+            let refreshed = self.lane.open.refresh().await;
+            gone.iter()
+                .for_each(|(index, error)| self.failed(*index, refreshed.as_ref().err().unwrap_or(error)));
         }
-        if self.outcome.throttled != before || !is_atomic {
-            self.outcome.retry.extend(innocent.iter().map(|index| *index as u32));
+        if is_throttled || !is_atomic {
+            self.put_off(innocent);
             return Ok(());
         }
         // Each alone: in another batch the next of them would hold up the rest again.
@@ -331,8 +341,9 @@ impl Sending<'_> {
                 index as u32,
                 "already there: the container holds another document with this key and id".to_owned(),
             )),
-            // Removed since: it can be tried again. Anything else may pass too.
-            _ => self.outcome.retry.push(index as u32),
+            // Removed since: it can be tried again.
+            404 => self.failed(index, &reply.into_error(WRITING).with_kind(ErrorKind::Conflict)),
+            _ => return Err(reply.into_error(WRITING)),
         }
         Ok(())
     }
@@ -343,7 +354,7 @@ impl Sending<'_> {
         match reply.status {
             429 => {
                 self.throttled(part.len(), reply.retry_after.unwrap_or(UNTOLD_WAIT));
-                self.outcome.retry.extend(part.clone().map(|index| index as u32));
+                self.put_off(part.clone());
                 Ok(())
             }
             410 => {
@@ -363,12 +374,26 @@ impl Sending<'_> {
             .with("lane", self.lane.state.id)
     }
 
-    /// These documents go again, because of `error`, though they were not sent.
-    fn put_off(&mut self, left: impl Iterator<Item = usize>, error: &Error) {
-        if error.kind() == ErrorKind::Throttled {
-            self.throttled(0, error.retry_after().unwrap_or(UNTOLD_WAIT));
+    /// These documents go again, and nothing is wrong with them.
+    fn put_off(&mut self, documents: impl IntoIterator<Item = usize>) {
+        self.outcome.put_off.extend(documents.into_iter().map(|index| index as u32));
+    }
+
+    /// This document goes again, by the rule of what befell it.
+    fn failed(&mut self, index: usize, error: &Error) {
+        match error.kind() {
+            ErrorKind::Throttled => {
+                self.throttled(1, error.retry_after().unwrap_or(UNTOLD_WAIT));
+                return self.put_off([index]);
+            }
+            // The next request finds it closed, and all that is in it gets its place anew.
+            ErrorKind::LaneClosed => return self.put_off([index]),
+            _ => self.outcome.retry.push(index as u32),
         }
-        self.outcome.retry.extend(left.map(|index| index as u32));
+        let gravest = self.outcome.failure.as_ref().map_or(0, |failure| gravity(failure.kind));
+        if gravity(error.kind()) > gravest {
+            self.outcome.failure = Some(Failure { kind: error.kind(), message: error.to_string() });
+        }
     }
 
     /// The service said to wait, and has sent so many documents back.
@@ -376,6 +401,14 @@ impl Sending<'_> {
         let throttled = self.outcome.throttled.get_or_insert_default();
         throttled.documents += documents as u32;
         throttled.wait = throttled.wait.max(wait);
+        throttled.is_stray = false;
+    }
+
+    /// Something was written after all that was throttled so far.
+    fn stray(&mut self) {
+        if let Some(throttled) = &mut self.outcome.throttled {
+            throttled.is_stray = true;
+        }
     }
 
     fn halve(&self, part: &Range<usize>, parts: &mut Vec<Range<usize>>) {
@@ -408,6 +441,24 @@ impl Sending<'_> {
 fn charge(reply: &Reply, answers: &[Answer<'_>]) -> f64 {
     let sum: f64 = answers.iter().map(|answer| answer.request_charge).sum();
     if sum > 0.0 { sum } else { reply.request_units }
+}
+
+/// Of several failures in one request the one is told that is given the most time to pass; before all, what never passes.
+fn gravity(kind: ErrorKind) -> u8 {
+    match kind.retry() {
+        Retry::Never => 3,
+        Retry::Backoff { .. } if kind != ErrorKind::Conflict => 2,
+        _ => 1,
+    }
+}
+
+/// The failure of one operation that may pass.
+fn refusal(answer: &Answer<'_>) -> Error {
+    let body = answer.message.as_ref().map_or_else(Vec::new, |message| message.as_bytes().to_vec());
+    let (status, substatus) = (answer.status_code, answer.sub_status_code);
+    let error = Reply { status, substatus, body, ..Reply::default() }.into_error(WRITING);
+    // The answer grew too long: nothing is wrong with the documents that it left out.
+    if (status, substatus) == (413, 3402) { error.with_kind(ErrorKind::Conflict) } else { error }
 }
 
 /// The answer to a point request as one of many.

@@ -98,6 +98,7 @@ impl Pace {
                     request_units: outcome.request_units,
                     throttled: throttled.documents,
                     retry_after: outcome.throttled.map(|throttled| throttled.wait),
+                    is_stray: throttled.is_stray,
                 };
                 if let Some(throttled) = &mut outcome.throttled {
                     throttled.wait = Duration::ZERO;
@@ -140,12 +141,15 @@ mod tests {
         assert_eq!(leave.documents, 1, "one document tells what documents cost");
         let wait = Duration::from_millis(700);
         let mut outcome = Ok(Outcome {
-            retry: vec![0],
-            throttled: Some(Throttled { documents: 1, wait }),
+            put_off: vec![0],
+            throttled: Some(Throttled { documents: 1, wait, is_stray: false }),
             ..Outcome::default()
         });
         pace.settle(leave, &mut outcome);
-        assert_eq!(outcome.unwrap().throttled, Some(Throttled { documents: 1, wait: Duration::ZERO }));
+        assert_eq!(
+            outcome.unwrap().throttled,
+            Some(Throttled { documents: 1, wait: Duration::ZERO, is_stray: false })
+        );
         let Admission::Wait(at) = pace.admit(0, 10) else { panic!("it was throttled") };
         assert!(at >= Instant::now() + wait);
         tokio::time::advance(at - Instant::now()).await;

@@ -51,7 +51,7 @@ fn request(documents: &[Vec<u8>], partition: u32) -> Request {
 
 fn send(sink: &FileSink, lane: usize, documents: &[Vec<u8>]) {
     let outcome = now(sink.lanes()[lane].send(request(documents, lane as u32))).unwrap();
-    assert!(outcome.rejected.is_empty() && outcome.retry.is_empty());
+    assert!(outcome.rejected.is_empty() && outcome.retry.is_empty() && outcome.put_off.is_empty());
 }
 
 fn checkpoint(sink: &FileSink) -> Checkpoint {

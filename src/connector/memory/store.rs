@@ -219,8 +219,8 @@ impl MemoryStore {
             }
             if let Err(wait) = lane.take(now, cost) {
                 let documents = request.len() as u32 - index;
-                outcome.throttled = Some(Throttled { documents, wait });
-                outcome.retry.extend(index..request.len() as u32);
+                outcome.throttled = Some(Throttled { documents, wait, is_stray: false });
+                outcome.put_off.extend(index..request.len() as u32);
                 break;
             }
             outcome.request_units += cost;

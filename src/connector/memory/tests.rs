@@ -50,14 +50,14 @@ async fn a_lane_gives_its_budget_each_second_and_says_when_to_come_back() {
     });
     prepare(&store).await;
     let outcome = send(&store, 0, numbered(0..10)).await.unwrap();
-    assert_eq!(outcome.retry, (3..10).collect::<Vec<_>>(), "the third overshoots");
+    assert_eq!(outcome.put_off, (3..10).collect::<Vec<_>>(), "the third overshoots");
     let wait = Duration::from_millis(990);
-    assert_eq!(outcome.throttled, Some(Throttled { documents: 7, wait }));
+    assert_eq!(outcome.throttled, Some(Throttled { documents: 7, wait, is_stray: false }));
     assert_eq!(outcome.request_units, 30.0);
 
     tokio::time::sleep(Duration::from_millis(990)).await;
     let outcome = send(&store, 0, numbered(3..10)).await.unwrap();
-    assert_eq!((outcome.retry.len(), store.documents().len()), (5, 5), "five units were owed");
+    assert_eq!((outcome.put_off.len(), store.documents().len()), (5, 5), "five units were owed");
     let ledger = &store.ledgers()[0];
     assert_eq!(ledger.request_units, [30.0, 20.0]);
     assert_eq!((ledger.requests, ledger.throttled, ledger.documents), (2, 2, 5));
@@ -95,7 +95,7 @@ async fn a_split_lane_is_closed_and_its_keys_are_shared_by_two() {
     for id in 0..50 {
         let one = numbered(id..id + 1);
         let lane = sink.route(&one.documents().next().unwrap()).unwrap().lane as usize;
-        assert!(send(&store, lane, one).await.unwrap().retry.is_empty());
+        assert!(send(&store, lane, one).await.unwrap().put_off.is_empty());
         sent[lane] += 1;
     }
     assert!(sent[0] == 0 && sent[1] > 0 && sent[2] > 0, "{sent:?}");
