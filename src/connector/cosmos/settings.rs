@@ -232,10 +232,9 @@ fn place(section: &mut Section, role: Role) -> Option<Place> {
         return Some(Place { account: account?, database: database?, container });
     };
     let [account, in_path, name] = path.split('/').collect::<Vec<_>>()[..] else {
-        section.problem(
-            "container",
-            format!("is {container:?}; must be //ACCOUNT/DATABASE/CONTAINER, or a name"),
-        );
+        let found = if account::may_hold_secret(&container) { "another text" } else { &container };
+        let message = format!("is {found:?}; must be //ACCOUNT/DATABASE/CONTAINER, or a name");
+        section.problem("container", message);
         return None;
     };
     for (name, given) in [("database", &database), ("endpoint", &endpoint)] {
