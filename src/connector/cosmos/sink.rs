@@ -296,7 +296,8 @@ impl Open {
             Verb::Upsert | Verb::Create => None,
             Verb::Replace | Verb::Delete => Some(document.id("id").map_err(lost)?.characters),
         };
-        Ok(Item { verb, key: Key::of(document, &self.definition)?, id, bytes: document.bytes })
+        let key = Key::of(document, &self.definition, self.options.on_lossy_number)?;
+        Ok(Item { verb, key, id, bytes: document.bytes })
     }
 
     /// Where a document goes, or why Cosmos would never take it.
@@ -350,10 +351,10 @@ fn route(
     let field = |name: &str| document.field(name);
     let only = definition.only_value(field);
     let key = match only {
-        Some(raw) => Key::of_value(raw).map(Key::into_partition_key),
-        None => definition.key_by(field),
+        Some(raw) => Key::of_value(raw, options.on_lossy_number),
+        None => Key::by(definition, field, options.on_lossy_number),
     };
-    let key = key.map_err(|error| format!("partition key: {error}"))?;
+    let key = key.map_err(|error| format!("partition key: {error}"))?.into_partition_key();
     limits::key(&key, definition)?;
     if options.mode != Mode::Delete {
         limits::content(document, options.on_lossy_number)?;
