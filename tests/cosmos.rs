@@ -222,6 +222,8 @@ async fn replacing_needs_a_document_and_deleting_does_not() {
     let deleting = TargetOptions { mode: Mode::Delete, ..options(&running, &["/id"]) };
     let done = overwriting(&version(30..70, 3), deleting).await;
     assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (40, 0));
+    let deleting = TargetOptions { mode: Mode::Delete, ..options(&running, &["/id"]) };
+    assert!(CosmosSink::new(deleting).read_back().is_none(), "nothing is left to be verified");
     assert_eq!(held(&running).await, sorted(&version(0..30, 1)));
 }
 

@@ -184,7 +184,9 @@ impl Sink for CosmosSink {
     }
 
     fn read_back(&self) -> Option<Box<dyn Source>> {
-        Some(Box::new(CosmosSource::new(self.options.place.clone())))
+        // Where documents are deleted, none of what was moved is there to be compared.
+        let is_kept = self.options.mode != Mode::Delete;
+        is_kept.then(|| Box::new(CosmosSource::new(self.options.place.clone())) as _)
     }
 
     fn throughput(&self) -> Option<f64> {
