@@ -9,7 +9,7 @@ use crate::connector::cosmos::lane::{CosmosLane, LaneState};
 use crate::connector::cosmos::lanes::{Added, Lanes};
 use crate::connector::cosmos::pace::Pace;
 use crate::connector::cosmos::{
-    Account, CosmosSource, Encoder, Mode, OnLossyNumber, TargetOptions, limits, numbers, system,
+    Account, CosmosSource, Encoder, Mode, OnLossyNumber, TargetOptions, limits, numbers, settings, system,
 };
 use crate::connector::sink::{Lane, Order, Prepare, Sink, SinkCapabilities};
 use crate::connector::source::Source;
@@ -172,7 +172,7 @@ impl Sink for CosmosSink {
     }
 
     fn layout(&self) -> String {
-        format!("{:?} {:?}", self.options.mode, self.options.on_lossy_number)
+        settings::layout(self.options.mode, self.options.on_lossy_number)
     }
 
     fn flush<'a>(&'a self, _checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>> {
