@@ -127,16 +127,18 @@ async fn compare(job: &Job) -> Result<Verification> {
             .with("target", &job.target_name)
             .advise("migrate first, or correct the target"));
     }
-    let refused = refused_by_target(&job.state)?;
-    let max_document = usize::try_from(job.max_document).unwrap_or(usize::MAX);
-    let mut expected = Side::of_source(&*job.source, &*job.sink, &job.chain, refused);
-    expected.read(&*job.source, max_document).await?;
     let Some(target) = job.sink.read_back() else {
         let message = "this target cannot be read back";
         return Err(Error::configuration("reading the target back", message)
             .with("target", &job.target_name)
-            .advise("write to a file or a database where it is to be verified"));
+            .advise(
+                "where it is to be verified, write to a file or a database, and not with mode = \"delete\"",
+            ));
     };
+    let refused = refused_by_target(&job.state)?;
+    let max_document = usize::try_from(job.max_document).unwrap_or(usize::MAX);
+    let mut expected = Side::of_source(&*job.source, &*job.sink, &job.chain, refused);
+    expected.read(&*job.source, max_document).await?;
     target.check().await?;
     let nothing = Chain::empty();
     let mut found = Side::of_target(&*job.sink, &nothing);
