@@ -5,13 +5,12 @@
 //! How many of them a page holds is its own affair: a page that is asked for again may be shorter, so what was passed may end in a later one.
 //! When a physical partition is divided between two runs, the list of partitions is another one, and a resume is refused.
 
+use crate::connector::cosmos::Place;
 use crate::connector::cosmos::client::{Client, Container, Pages, Range};
-use crate::connector::cosmos::{Place, system};
 use crate::connector::source::{Reader, Source, SourceCapabilities};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::BoxFuture;
 use crate::model::batch::{Batch, BatchLimit, Next};
-use crate::model::json::Index;
 use crate::model::partition::{Partition, PartitionId, Position, Stretch};
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::units::{Bytes, Counted};
@@ -194,8 +193,6 @@ struct CosmosReader<P> {
     taken: usize,
     at: u64,
     until: u64,
-    found: Index,
-    held: Vec<u8>,
 }
 
 impl<P: Paged> CosmosReader<P> {
@@ -208,8 +205,6 @@ impl<P: Paged> CosmosReader<P> {
             taken: 0,
             at: stretch.from.at,
             until: stretch.until.as_ref().map_or(u64::MAX, |until| until.at),
-            found: Index::default(),
-            held: Vec::new(),
         }
     }
 
@@ -249,15 +244,13 @@ impl<P: Paged> CosmosReader<P> {
                 break;
             }
             let Some(document) = self.page.as_ref().and_then(|page| page.get(self.taken)) else { break };
-            self.held.clear();
-            system::write_without(document, &mut self.found, &mut self.held);
             let ordinal = (self.at - from) as u32;
-            if self.held.len() > limit.max_document {
-                batch.rejects.push(too_large(self.at, ordinal, self.held.len(), limit.max_document));
-            } else if batch.documents.buffer.len() + self.held.len() <= bytes {
-                batch.documents.push(&self.held, self.at, ordinal);
+            if document.len() > limit.max_document {
+                batch.rejects.push(too_large(self.at, ordinal, document.len(), limit.max_document));
+            } else if batch.documents.buffer.len() + document.len() <= bytes {
+                batch.documents.push(document, self.at, ordinal);
             } else if self.at == from {
-                return Ok(Next::Grow(self.held.len()));
+                return Ok(Next::Grow(document.len()));
             } else {
                 break;
             }
