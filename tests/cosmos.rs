@@ -222,6 +222,8 @@ async fn replacing_needs_a_document_and_deleting_does_not() {
     let deleting = TargetOptions { mode: Mode::Delete, ..options(&running, &["/id"]) };
     let done = overwriting(&version(30..70, 3), deleting).await;
     assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (40, 0));
+    let deleting = TargetOptions { mode: Mode::Delete, ..options(&running, &["/id"]) };
+    assert!(CosmosSink::new(deleting).read_back().is_none(), "nothing is left to be verified");
     assert_eq!(held(&running).await, sorted(&version(0..30, 1)));
 }
 
@@ -359,8 +361,13 @@ async fn a_budget_is_used_and_kept() {
 async fn the_command_line_migrates_and_verifies() {
     let running = endpoint().await;
     let folder = tempfile::tempdir().unwrap();
-    let lines: Vec<String> =
-        (0..500).map(|number| format!(r#"{{"id":"o-{number}","n":{number}.50,"t":"\\u00e9"}}"#)).collect();
+    let lines: Vec<String> = (0..500)
+        .map(|number| {
+            format!(
+                r#"{{"id":"o-{number}","n":{number}.50,"t":"\\u00e9","_rid":"r==","_etag":"\"e\"","_ts":7}}"#
+            )
+        })
+        .collect();
     std::fs::write(folder.path().join("orders.jsonl"), lines.join("\n")).unwrap();
     let target = format!("cosmos://{}/shop/orders?create=true&partition_key=/n", running.address());
     let docferry = async |command: &str, more: &[&str]| {

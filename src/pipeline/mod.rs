@@ -30,7 +30,7 @@ mod pace;
 mod partition_ends;
 mod permits;
 mod read;
-mod retry;
+pub(crate) mod retry;
 mod routing;
 mod schedule;
 mod send;

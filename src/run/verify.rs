@@ -9,18 +9,21 @@
 //! target it is so within a partition, and over the whole source where its order counts (`duplicates = "last"`). Elsewhere several
 //! partitions that hold one (key, id) with different content leave to timing which of them the target keeps: such documents are counted
 //! as ambiguous, and the verdict says so.
+//!
+//! To read takes as long as a run does, so a failure to read that may pass is borne as a run bears it: by the same rule, from the place that
+//! was reached.
 
 use crate::config::job::Job;
-use crate::connector::{Sink, Source};
+use crate::connector::{Reader, Sink, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{BatchLimit, Next};
 use crate::model::document::Document;
 use crate::model::event::{Ending, Event, Summary};
 use crate::model::json;
-use crate::model::partition::{Partition, PartitionIndex, Stretch};
+use crate::model::partition::{Partition, PartitionIndex, Position, Stretch};
 use crate::model::units::{Count, Counted};
 use crate::model::verification::Verification;
-use crate::pipeline::{Stop, StopReason};
+use crate::pipeline::{Stop, StopReason, retry};
 use crate::rejects::refused_by_target;
 use crate::run::local::Local;
 use crate::transform::{Chain, Scratch, Transformed};
@@ -124,16 +127,18 @@ async fn compare(job: &Job) -> Result<Verification> {
             .with("target", &job.target_name)
             .advise("migrate first, or correct the target"));
     }
-    let refused = refused_by_target(&job.state)?;
-    let max_document = usize::try_from(job.max_document).unwrap_or(usize::MAX);
-    let mut expected = Side::of_source(&*job.source, &*job.sink, &job.chain, refused);
-    expected.read(&*job.source, max_document).await?;
     let Some(target) = job.sink.read_back() else {
         let message = "this target cannot be read back";
         return Err(Error::configuration("reading the target back", message)
             .with("target", &job.target_name)
-            .advise("write to a file or a database where it is to be verified"));
+            .advise(
+                "where it is to be verified, write to a file or a database, and not with mode = \"delete\"",
+            ));
     };
+    let refused = refused_by_target(&job.state)?;
+    let max_document = usize::try_from(job.max_document).unwrap_or(usize::MAX);
+    let mut expected = Side::of_source(&*job.source, &*job.sink, &job.chain, refused);
+    expected.read(&*job.source, max_document).await?;
     target.check().await?;
     let nothing = Chain::empty();
     let mut found = Side::of_target(&*job.sink, &nothing);
@@ -154,6 +159,51 @@ async fn compare(job: &Job) -> Result<Verification> {
         dropped: expected.dropped,
         rejected: expected.rejected,
     })
+}
+
+/// A partition that is read from its beginning to its end.
+struct Passage<'a> {
+    source: &'a dyn Source,
+    partition: &'a Partition,
+    /// What was reached.
+    from: Position,
+    reader: Option<Box<dyn Reader>>,
+}
+
+impl<'a> Passage<'a> {
+    fn new(source: &'a dyn Source, partition: &'a Partition) -> Self {
+        Self { source, partition, from: partition.start.clone(), reader: None }
+    }
+
+    /// The reader's answer; failures that may pass are tried again.
+    async fn next(&mut self, limit: BatchLimit) -> Result<Next> {
+        let mut attempts = 0;
+        loop {
+            let error = match self.try_next(limit).await {
+                Ok(next) => return Ok(next),
+                Err(error) => error,
+            };
+            attempts += 1;
+            let retry::Next::After(delay) = retry::next(&error, attempts) else { return Err(error) };
+            self.reader = None;
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn try_next(&mut self, limit: BatchLimit) -> Result<Next> {
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            none => {
+                let stretch = Stretch { from: self.from.clone(), until: None };
+                none.insert(self.source.open(self.partition, stretch).await?)
+            }
+        };
+        let next = reader.next(limit).await?;
+        if let Next::Batch(batch) = &next {
+            self.from = batch.to.clone();
+        }
+        Ok(next)
+    }
 }
 
 /// What is remembered of a (key, id).
@@ -237,12 +287,11 @@ impl<'a> Side<'a> {
 
     async fn read(&mut self, source: &dyn Source, max_document: usize) -> Result<()> {
         for (number, partition) in source.partitions().await?.iter().enumerate() {
-            let stretch = Stretch { from: partition.start.clone(), until: None };
-            let mut reader = source.open(partition, stretch).await?;
+            let mut passage = Passage::new(source, partition);
             let mut limit = BatchLimit { documents: usize::MAX, bytes: BATCH_BYTES, max_document };
             let mut first = partition.start.ordinal;
             loop {
-                match reader.next(limit).await? {
+                match passage.next(limit).await? {
                     Next::End => break,
                     Next::Grow(bytes) => limit.bytes = bytes,
                     Next::Batch(batch) => {
@@ -324,4 +373,35 @@ fn content_hash(bytes: &[u8]) -> u128 {
     let mut compact = Vec::with_capacity(bytes.len());
     json::compact(bytes, &mut compact);
     xxhash_rust::xxh3::xxh3_128(&compact)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::memory::{MemorySource, MemoryStore, Options};
+
+    async fn read(source: &MemorySource) -> Result<(u64, u128)> {
+        let (store, nothing) = (MemoryStore::new(Options::default()), Chain::empty());
+        let sink = store.sink();
+        let mut side = Side::of_source(source, &sink, &nothing, HashSet::new());
+        side.read(source, 1 << 20).await?;
+        Ok(side.total())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_to_read_that_passes_changes_nothing() {
+        let given = || {
+            let shelf = |from: usize| (from..from + 50).map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();
+            MemorySource::given::<String>([shelf(0), shelf(50)])
+        };
+        let undisturbed = read(&given()).await.unwrap();
+        assert_eq!(undisturbed.0, 100);
+        let disturbed = given()
+            .failing_once("0", 0, ErrorKind::Unavailable)
+            .failing_once("1", 20, ErrorKind::Timeout)
+            .failing_once("1", 20, ErrorKind::Unavailable);
+        assert_eq!(read(&disturbed).await.unwrap(), undisturbed);
+        let lost = given().failing_once("1", 20, ErrorKind::Authentication);
+        assert_eq!(read(&lost).await.unwrap_err().kind(), ErrorKind::Authentication);
+    }
 }

@@ -113,7 +113,14 @@ pub(super) fn read(section: &mut Section, role: Role, named: Option<Named<'_>>) 
         }
     };
     let account = Account::Remote { endpoint, key: found.key };
-    if let Some(of_key) = found.key_endpoint.map(|endpoint| Account::Remote { endpoint, key: None })
+    let of_key = match found.key_endpoint.map(|endpoint| address(&endpoint)).transpose() {
+        Ok(of_key) => of_key.map(|endpoint| Account::Remote { endpoint, key: None }),
+        Err(message) => {
+            section.problem("endpoint", format!("AccountEndpoint of the connection string {message}"));
+            return None;
+        }
+    };
+    if let Some(of_key) = of_key
         && of_key.name() != account.name()
     {
         let message = format!("is {}, but the connection string is of {}", account.name(), of_key.name());
@@ -197,6 +204,11 @@ fn variable(section: &mut Section, name: &str) -> Option<Option<String>> {
     }
 }
 
+/// Whether the text may hold a key or a password, put where an address belongs: such a text is never shown.
+pub(super) fn may_hold_secret(text: &str) -> bool {
+    text.contains([';', '=', '@'])
+}
+
 /// The address that is meant: an account's bare name, a host, or an address.
 fn address(named: &str) -> Result<String, String> {
     let is_local = |host: &str| {
@@ -205,7 +217,13 @@ fn address(named: &str) -> Result<String, String> {
     };
     let (scheme, rest) = named.split_once("://").map_or((None, named), |(scheme, rest)| (Some(scheme), rest));
     let host = rest.trim_end_matches('/');
-    if host.is_empty() || host.contains(['/', '@', '?', '#']) || host.contains(char::is_whitespace) {
+    if may_hold_secret(named) {
+        return Err(
+            "is no address; a connection string belongs in COSMOS_CONNECTION_STRING, a key in COSMOS_KEY"
+                .to_owned(),
+        );
+    }
+    if host.is_empty() || host.contains(['/', '?', '#']) || host.contains(char::is_whitespace) {
         return Err(format!(
             "is {named:?}; must be an account's name, or an address such as https://NAME.documents.azure.com"
         ));
@@ -333,6 +351,31 @@ mod tests {
                 .unwrap_err()
                 .contains("COSMOS_KEY_FILE names /no/such")
         );
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_quoted() {
+        let refused = |variable: &str, value: &str| {
+            let refused = account(None, Role::Target, &[(variable, value)]).unwrap_err();
+            assert!(!refused.contains("secret"), "{refused}");
+            refused
+        };
+        for value in [
+            "AccountEndpoint=https://mine.documents.azure.com:443/;AccountKey=secret==;",
+            "https://user:secret@mine.documents.azure.com",
+            "c2VjcmV0secret/==",
+        ] {
+            assert_eq!(
+                refused("COSMOS_ENDPOINT", value),
+                "target.endpoint: environment COSMOS_ENDPOINT is no address; a connection string belongs in COSMOS_CONNECTION_STRING, a key in COSMOS_KEY"
+            );
+            let named = account(Some(value), Role::Target, &[]).unwrap_err();
+            assert!(named.contains("is no address") && !named.contains("secret"), "{named}");
+        }
+        let string = "AccountEndpoint=https://user:secret@a/;AccountKey=secret";
+        refused("COSMOS_CONNECTION_STRING", string);
+        let other = account(Some("mine"), Role::Target, &[("COSMOS_CONNECTION_STRING", string)]).unwrap_err();
+        assert!(other.contains("is no address") && !other.contains("secret"), "{other}");
     }
 
     #[test]

@@ -43,20 +43,34 @@ pub(super) fn note(document: &[u8], key: Option<&[u8]>) -> Option<NonZeroU16> {
 
 impl<'a> Key<'a> {
     /// The key of a document, found again by the note.
-    pub(super) fn of(document: &Document<'a>, definition: &PartitionKeyDefinition) -> Result<Self> {
+    pub(super) fn of(
+        document: &Document<'a>,
+        definition: &PartitionKeyDefinition,
+        on_lossy: OnLossyNumber,
+    ) -> Result<Self> {
         let noted = document.note.and_then(|note| value_at(document.bytes, note.get().into()));
         match noted {
-            Some(raw) => Self::of_value(raw),
-            None => Ok(Self::Any(definition.key_of(document.bytes)?)),
+            Some(raw) => Self::of_value(raw, on_lossy),
+            None => Self::by(definition, |name| field(document.bytes, name), on_lossy),
         }
     }
 
+    /// The key of a document, a field of which is found by `top`.
+    pub(super) fn by(
+        definition: &PartitionKeyDefinition,
+        top: impl Fn(&str) -> Option<&'a [u8]>,
+        on_lossy: OnLossyNumber,
+    ) -> Result<Self> {
+        let components = definition.values(top).map(|raw| component(raw, on_lossy)).collect::<Result<_>>()?;
+        Ok(Self::Any(PartitionKey { components }))
+    }
+
     /// The key that this value is alone.
-    pub(super) fn of_value(raw: &'a [u8]) -> Result<Self> {
+    pub(super) fn of_value(raw: &'a [u8], on_lossy: OnLossyNumber) -> Result<Self> {
         let plain = raw.strip_prefix(b"\"").and_then(|raw| raw.strip_suffix(b"\""));
         match plain.filter(|text| is_plain(text)).and_then(|text| std::str::from_utf8(text).ok()) {
             Some(text) => Ok(Self::Plain(text)),
-            None => Ok(Self::Any(PartitionKey { components: vec![Component::from_json(Some(raw))?] })),
+            None => Ok(Self::Any(PartitionKey { components: vec![component(Some(raw), on_lossy)?] })),
         }
     }
 
@@ -65,6 +79,16 @@ impl<'a> Key<'a> {
             Self::Plain(text) => PartitionKey { components: vec![Component::Text(Cow::Borrowed(text))] },
             Self::Any(key) => key,
         }
+    }
+}
+
+/// A value of a key as it is in the document that is sent, where a lossy number may be a string.
+fn component(raw: Option<&[u8]>, on_lossy: OnLossyNumber) -> Result<Component<'_>> {
+    let is_number = |raw: &&[u8]| matches!(raw, [b'-' | b'0'..=b'9', ..]);
+    let number = raw.filter(is_number).filter(|_| on_lossy == OnLossyNumber::String);
+    match number.and_then(numbers::first_lossy) {
+        Some(text) => Ok(Component::Text(Cow::Borrowed(text))),
+        None => Component::from_json(raw),
     }
 }
 
@@ -162,7 +186,11 @@ mod tests {
     fn a_body_is_the_documents_own_bytes_between_what_the_service_needs() {
         let item = |verb, key, bytes| Item { verb, key, id: Some("i\"1".into()), bytes };
         let items = [
-            item(Verb::Upsert, Key::of_value(br#""a b""#).unwrap(), br#"{"id":"x","n":1.10}"#.as_slice()),
+            item(
+                Verb::Upsert,
+                Key::of_value(br#""a b""#, OnLossyNumber::Reject).unwrap(),
+                br#"{"id":"x","n":1.10}"#.as_slice(),
+            ),
             item(Verb::Create, key(vec![Component::Number(1.5), Component::Undefined]), b"{}"),
             item(Verb::Replace, key(vec![Component::Text("q\"".into())]), br#"{"n":9007199254740993}"#),
             item(Verb::Delete, key(vec![Component::Null]), b"{}"),
@@ -191,7 +219,7 @@ mod tests {
         let found = |bytes: &'static [u8]| {
             let value = definition.only_value(|name| field(bytes, name));
             let document = Document { bytes, note: note(bytes, value), ..Document::default() };
-            let key = Key::of(&document, &definition).unwrap();
+            let key = Key::of(&document, &definition, OnLossyNumber::Reject).unwrap();
             assert_eq!(key.clone().into_partition_key(), definition.key_of(bytes).unwrap());
             key
         };
@@ -208,5 +236,27 @@ mod tests {
         }
         let far: &str = format!(r#"{{"b":"{}","a":{{"k":"far"}}}}"#, "x".repeat(1 << 16)).leak();
         assert!(matches!(found(far.as_bytes()), Key::Any(_)), "a note has sixteen bits");
+    }
+
+    #[test]
+    fn a_key_is_that_of_the_document_as_it_is_sent() {
+        use crate::model::partition_key::{Kind, Version};
+        let definition = |paths: &[&str], kind| {
+            let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+            PartitionKeyDefinition::new(paths, kind, Version::V2).unwrap()
+        };
+        let (one, two) = (definition(&["/k"], Kind::Hash), definition(&["/k", "/n"], Kind::MultiHash));
+        let bytes = br#"{"k":9007199254740993,"n":1e400}"#.as_slice();
+        let header = |definition: &PartitionKeyDefinition, note, on_lossy| {
+            let document = Document { bytes, note, ..Document::default() };
+            Key::of(&document, definition, on_lossy).map(|key| key.into_partition_key().to_header_json())
+        };
+        let noted = note(bytes, one.only_value(|name| field(bytes, name)));
+        for note in [noted, None] {
+            assert_eq!(header(&one, note, OnLossyNumber::String).unwrap(), r#"["9007199254740993"]"#);
+            assert_eq!(header(&one, note, OnLossyNumber::Keep).unwrap(), "[9007199254740992]");
+        }
+        assert_eq!(header(&two, None, OnLossyNumber::String).unwrap(), r#"["9007199254740993","1e400"]"#);
+        assert!(header(&two, None, OnLossyNumber::Keep).is_err());
     }
 }

@@ -14,9 +14,9 @@ use crate::connector::cosmos::account::{Account, Secret};
 use crate::connector::cosmos::answer::Reply;
 use crate::connector::cosmos::container::Shape;
 use crate::connector::cosmos::local::{self, LocalAddress};
-use crate::connector::cosmos::{Priority, TargetOptions};
+use crate::connector::cosmos::{Priority, TargetOptions, system};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::json::{self, Index, Objects};
+use crate::model::json::{Index, Objects};
 use crate::model::partition_key::{Component, Epk, Kind, PartitionKey, PartitionKeyDefinition, Version};
 use azure_data_cosmos_driver::models::{
     AccountReference, ContainerReference, ContinuationToken, CosmosOperation, CosmosRequestHeaders,
@@ -309,7 +309,7 @@ impl Door {
 }
 
 impl Pages {
-    /// The documents of the next page; `None` at the end.
+    /// The documents of the next page, without the service's own fields; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
         let damaged = |cause: CosmosError| failure("reading from Cosmos", &cause);
         let (reference, options) = (self.reference.clone(), self.options.clone());
@@ -317,9 +317,7 @@ impl Pages {
         let Some(page) = Box::pin(page).await.map_err(damaged)? else { return Ok(None) };
         match page.into_body() {
             ResponseBody::NoPayload => Ok(Some(Vec::new())),
-            ResponseBody::Items(documents) => {
-                Ok(Some(documents.iter().map(|document| document.to_vec()).collect()))
-            }
+            ResponseBody::Items(documents) => Ok(Some(documents.iter().map(|item| without(item)).collect())),
             // As the service sent it: the documents lie in an array.
             ResponseBody::Bytes(envelope) => documents_of(&envelope).map(Some).ok_or_else(|| {
                 Error::new(ErrorKind::Unavailable, "reading from Cosmos", "the answer is not understood")
@@ -433,15 +431,22 @@ fn throughput_of(offer: &serde_json::Value) -> Option<f64> {
     autoscale.or_else(|| content.get("offerThroughput"))?.as_f64().filter(|units| *units > 0.0)
 }
 
-/// The documents of a page.
+/// The documents of a page, in one pass over it.
 fn documents_of(envelope: &[u8]) -> Option<Vec<Vec<u8>>> {
-    json::index(envelope, &mut Index::default()).ok()?;
-    let array = json::field(envelope, "Documents")?;
-    let (mut objects, mut fields, mut documents) = (Objects::new(array).ok()?, Vec::new(), Vec::new());
+    let mut objects = Objects::of_field(envelope, "Documents").ok()?;
+    let (mut fields, mut documents) = (Vec::new(), Vec::new());
     while let Some(place) = objects.next(&mut fields).ok()? {
-        documents.push(array[place].to_vec());
+        let mut document = Vec::with_capacity(place.len());
+        system::write_fields(envelope, place, &fields, &mut document);
+        documents.push(document);
     }
     Some(documents)
+}
+
+fn without(item: &[u8]) -> Vec<u8> {
+    let mut document = Vec::with_capacity(item.len());
+    system::write_without(item, &mut Index::default(), &mut document);
+    document
 }
 
 /// A failure of the driver as one of ours.
@@ -458,5 +463,24 @@ impl fmt::Debug for Client {
 impl fmt::Debug for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Container").field(&self.identity()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_holds_documents_without_what_the_service_adds() {
+        let documents = |page: &str| {
+            let text = |document| String::from_utf8(document).unwrap();
+            documents_of(page.as_bytes()).map(|found| found.into_iter().map(text).collect::<Vec<_>>())
+        };
+        let page =
+            r#"{"_rid":"c","Documents":[{"id":"a","n":1.10,"_rid":"r","_ts":1}, {"id":"b" }],"_count":2}"#;
+        assert_eq!(documents(page).unwrap(), [r#"{"id":"a","n":1.10}"#, r#"{"id":"b" }"#]);
+        assert_eq!(documents(r#"{"Documents":[]}"#).unwrap(), [""; 0]);
+        assert_eq!(documents(&page[..page.len() - 1]), None, "cut off");
+        assert_eq!(documents(r#"{"Documents":[1]}"#), None);
     }
 }

@@ -63,6 +63,15 @@ pub enum Mode {
     Delete,
 }
 
+impl Mode {
+    const WORDS: [(&'static str, Self); 4] = [
+        ("upsert", Self::Upsert),
+        ("insert", Self::Insert),
+        ("replace", Self::Replace),
+        ("delete", Self::Delete),
+    ];
+}
+
 /// What becomes of a number that Cosmos would change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLossyNumber {
@@ -73,6 +82,20 @@ pub enum OnLossyNumber {
     Keep,
     /// It is sent as a string.
     String,
+}
+
+impl OnLossyNumber {
+    const WORDS: [(&'static str, Self); 3] =
+        [("reject", Self::Reject), ("keep", Self::Keep), ("string", Self::String)];
+}
+
+/// The settings that decide what a document looks like in the container, in the words in which they are set. A checkpoint holds them.
+pub(super) fn layout(mode: Mode, on_lossy_number: OnLossyNumber) -> String {
+    fn word<T: PartialEq>(words: &[(&'static str, T)], chosen: &T) -> &'static str {
+        words.iter().find(|(_, meant)| meant == chosen).map_or("", |(word, _)| word)
+    }
+    let mode = word(&Mode::WORDS, &mode);
+    format!("mode={mode} on_lossy_number={}", word(&OnLossyNumber::WORDS, &on_lossy_number))
 }
 
 /// How documents are put into requests.
@@ -175,13 +198,7 @@ fn source_from_settings(section: &mut Section) -> Option<Box<dyn Source>> {
 
 fn sink_from_settings(section: &mut Section) -> Option<Box<dyn Sink>> {
     let place = place(section, Role::Target);
-    let modes = [
-        ("upsert", Mode::Upsert),
-        ("insert", Mode::Insert),
-        ("replace", Mode::Replace),
-        ("delete", Mode::Delete),
-    ];
-    let mode = section.choice("mode", &modes, "upsert");
+    let mode = section.choice("mode", &Mode::WORDS, "upsert");
     let create = section.boolean_or("create", false);
     let shape = Shape::read(section);
     let request_documents = section.count_or("request_documents", 1..=REQUEST_DOCUMENTS, REQUEST_DOCUMENTS);
@@ -191,9 +208,7 @@ fn sink_from_settings(section: &mut Section) -> Option<Box<dyn Sink>> {
     let priorities = [("as-account", None), ("high", Some(Priority::High)), ("low", Some(Priority::Low))];
     let priority = section.choice("priority", &priorities, "as-account");
     let bucket = section.count_or("throughput_bucket", 0..=5, 0);
-    let lossy =
-        [("reject", OnLossyNumber::Reject), ("keep", OnLossyNumber::Keep), ("string", OnLossyNumber::String)];
-    let on_lossy_number = section.choice("on_lossy_number", &lossy, "reject");
+    let on_lossy_number = section.choice("on_lossy_number", &OnLossyNumber::WORDS, "reject");
     let encoders = [
         ("auto", Encoder::Auto),
         ("bulk", Encoder::Bulk),
@@ -232,10 +247,9 @@ fn place(section: &mut Section, role: Role) -> Option<Place> {
         return Some(Place { account: account?, database: database?, container });
     };
     let [account, in_path, name] = path.split('/').collect::<Vec<_>>()[..] else {
-        section.problem(
-            "container",
-            format!("is {container:?}; must be //ACCOUNT/DATABASE/CONTAINER, or a name"),
-        );
+        let found = if account::may_hold_secret(&container) { "another text" } else { &container };
+        let message = format!("is {found:?}; must be //ACCOUNT/DATABASE/CONTAINER, or a name");
+        section.problem("container", message);
         return None;
     };
     for (name, given) in [("database", &database), ("endpoint", &endpoint)] {
@@ -252,4 +266,16 @@ fn place(section: &mut Section, role: Role) -> Option<Place> {
 fn is_of_command_line(section: &mut Section, name: &'static str) -> bool {
     let origin = section.raw(name).map(|setting| setting.origin);
     matches!(origin, Some(Origin::Flag(_) | Origin::Environment(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_holds_the_words_of_the_settings() {
+        // A later version must write the same, or nobody's run could be gone on with.
+        assert_eq!(layout(Mode::Upsert, OnLossyNumber::Reject), "mode=upsert on_lossy_number=reject");
+        assert_eq!(layout(Mode::Delete, OnLossyNumber::String), "mode=delete on_lossy_number=string");
+    }
 }

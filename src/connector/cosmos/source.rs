@@ -2,15 +2,15 @@
 //!
 //! A position counts the documents before it, and holds what the service needs to go on: the continuation token of the page that comes next, or
 //! of the one that is being read and how far. The service returns a partition's documents in one order as long as nobody writes to it.
+//! How many of them a page holds is its own affair: a page that is asked for again may be shorter, so what was passed may end in a later one.
 //! When a physical partition is divided between two runs, the list of partitions is another one, and a resume is refused.
 
+use crate::connector::cosmos::Place;
 use crate::connector::cosmos::client::{Client, Container, Pages, Range};
-use crate::connector::cosmos::{Place, system};
 use crate::connector::source::{Reader, Source, SourceCapabilities};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::BoxFuture;
 use crate::model::batch::{Batch, BatchLimit, Next};
-use crate::model::json::Index;
 use crate::model::partition::{Partition, PartitionId, Position, Stretch};
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::units::{Bytes, Counted};
@@ -97,17 +97,7 @@ impl Source for CosmosSource {
                     Some(self.container().await?.pages(range, token.as_deref(), None).await?)
                 }
             };
-            Ok(Box::new(CosmosReader {
-                partition: partition.id.0.clone(),
-                pages,
-                resume,
-                page: Vec::new(),
-                taken: 0,
-                at: stretch.from.at,
-                until: stretch.until.map_or(u64::MAX, |until| until.at),
-                found: Index::default(),
-                held: Vec::new(),
-            }) as _)
+            Ok(Box::new(CosmosReader::new(partition, pages, resume, &stretch)) as _)
         })
     }
 
@@ -159,48 +149,84 @@ impl Resume {
             Resume::Page { token, passed } => format!("{passed} {}", token.as_deref().unwrap_or_default()),
         }
     }
+
+    fn passed(&self) -> usize {
+        match self {
+            Resume::Page { passed, .. } => *passed,
+            Resume::End => 0,
+        }
+    }
+
+    /// The same place, told from the end of a page of so many documents, to which `token` leads.
+    fn behind(&self, documents: usize, token: String) -> Self {
+        Resume::Page { token: Some(token), passed: self.passed().saturating_sub(documents) }
+    }
 }
 
-struct CosmosReader {
+/// What a reader reads: pages, one after the other.
+trait Paged: Send {
+    /// The documents of the next page; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Vec<u8>>>>> + Send;
+
+    /// What leads to the page behind the last one.
+    fn token(&self) -> Result<String>;
+}
+
+impl Paged for Pages {
+    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Vec<u8>>>>> + Send {
+        Pages::next(self)
+    }
+
+    fn token(&self) -> Result<String> {
+        Pages::token(self)
+    }
+}
+
+struct CosmosReader<P> {
     partition: String,
     /// `None` behind the last page.
-    pages: Option<Pages>,
+    pages: Option<P>,
     /// Where a reader that is opened now would go on.
     resume: Resume,
-    /// The page that is being read, and how many of its documents are taken.
-    page: Vec<Vec<u8>>,
+    /// The page that is being read, `None` before the first, and how many of its documents are taken.
+    page: Option<Vec<Vec<u8>>>,
     taken: usize,
     at: u64,
     until: u64,
-    found: Index,
-    held: Vec<u8>,
 }
 
-impl CosmosReader {
+impl<P: Paged> CosmosReader<P> {
+    fn new(partition: &Partition, pages: Option<P>, resume: Resume, stretch: &Stretch) -> Self {
+        Self {
+            partition: partition.id.0.clone(),
+            pages,
+            resume,
+            page: None,
+            taken: 0,
+            at: stretch.from.at,
+            until: stretch.until.as_ref().map_or(u64::MAX, |until| until.at),
+        }
+    }
+
+    /// Whether the page has no document left.
+    fn is_read(&self) -> bool {
+        self.page.as_ref().is_none_or(|page| self.taken == page.len())
+    }
+
     /// Sees to it that the page has a document left; false at the end.
     async fn turn(&mut self) -> Result<bool> {
-        while self.taken == self.page.len() {
+        while self.is_read() {
             let Some(pages) = &mut self.pages else { return Ok(false) };
             // Of the first page it is known where it begins; the others begin where the one before ended.
-            if !self.page.is_empty() {
-                self.resume = Resume::Page { token: Some(pages.token()?), passed: 0 };
+            if let Some(page) = self.page.take() {
+                self.resume = self.resume.behind(page.len(), pages.token()?);
             }
             let Some(page) = pages.next().await? else {
                 (self.pages, self.resume) = (None, Resume::End);
                 return Ok(false);
             };
-            let passed = match &self.resume {
-                Resume::Page { passed, .. } => *passed,
-                Resume::End => 0,
-            };
-            self.taken = passed.min(page.len());
-            self.page = page;
-            if self.page.is_empty() {
-                // Pages may be empty; the next begins behind it.
-                if let Some(pages) = &self.pages {
-                    self.resume = Resume::Page { token: Some(pages.token()?), passed };
-                }
-            }
+            self.taken = self.resume.passed().min(page.len());
+            self.page = Some(page);
         }
         Ok(true)
     }
@@ -211,21 +237,20 @@ impl CosmosReader {
         let bytes = limit.bytes.min(u32::MAX as usize);
         // A batch ends with its page: behind it another request begins.
         while self.at < self.until && self.at - from < limit.documents.max(1) as u64 {
-            if self.at > from && self.taken == self.page.len() {
+            if self.at > from && self.is_read() {
                 break;
             }
             if !self.turn().await? {
                 break;
             }
-            self.held.clear();
-            system::write_without(&self.page[self.taken], &mut self.found, &mut self.held);
+            let Some(document) = self.page.as_ref().and_then(|page| page.get(self.taken)) else { break };
             let ordinal = (self.at - from) as u32;
-            if self.held.len() > limit.max_document {
-                batch.rejects.push(too_large(self.at, ordinal, self.held.len(), limit.max_document));
-            } else if batch.documents.buffer.len() + self.held.len() <= bytes {
-                batch.documents.push(&self.held, self.at, ordinal);
+            if document.len() > limit.max_document {
+                batch.rejects.push(too_large(self.at, ordinal, document.len(), limit.max_document));
+            } else if batch.documents.buffer.len() + document.len() <= bytes {
+                batch.documents.push(document, self.at, ordinal);
             } else if self.at == from {
-                return Ok(Next::Grow(self.held.len()));
+                return Ok(Next::Grow(document.len()));
             } else {
                 break;
             }
@@ -244,7 +269,7 @@ impl CosmosReader {
     }
 }
 
-impl Reader for CosmosReader {
+impl<P: Paged> Reader for CosmosReader<P> {
     fn next(&mut self, limit: BatchLimit) -> BoxFuture<'_, Result<Next>> {
         Box::pin(async move {
             self.read(limit).await.map_err(|error| match error.kind() {
@@ -281,5 +306,73 @@ mod tests {
         }
         assert_eq!(Resume::read(None), Some(page(None, 0)));
         assert_eq!(Resume::read(Some("x")), None);
+    }
+
+    /// Documents 0, 1, 2 ... in pages of the given sizes, the last of which is that of all that follow. A token says what lies before a page.
+    struct Sized {
+        documents: usize,
+        sizes: Vec<usize>,
+        at: usize,
+    }
+
+    impl Paged for Sized {
+        async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
+            if self.at == self.documents {
+                return Ok(None);
+            }
+            let size = if self.sizes.len() > 1 { self.sizes.remove(0) } else { self.sizes[0] };
+            let from = self.at;
+            self.at = self.documents.min(from + size);
+            Ok(Some((from..self.at).map(|number| format!("{{\"n\":{number}}}").into_bytes()).collect()))
+        }
+
+        fn token(&self) -> Result<String> {
+            Ok(self.at.to_string())
+        }
+    }
+
+    /// Reads on from a position, up to so many documents.
+    async fn read(from: Position, sizes: &[usize], most: usize) -> (Vec<String>, Position) {
+        let resume = Resume::read(from.token.as_deref()).unwrap();
+        let start = match &resume {
+            Resume::Page { token, .. } => token.as_ref().map_or(0, |token| token.parse().unwrap()),
+            Resume::End => 10,
+        };
+        let partition =
+            Partition { id: PartitionId("p".to_owned()), start: from.clone(), bytes: None, documents: None };
+        let (mut to, stretch) = (from.clone(), Stretch { from, until: None });
+        let pages = Sized { documents: 10, sizes: sizes.to_vec(), at: start };
+        let mut reader = CosmosReader::new(&partition, Some(pages), resume, &stretch);
+        let mut found = Vec::new();
+        while found.len() < most {
+            let documents = most - found.len();
+            let limit = BatchLimit { documents, bytes: 1 << 20, max_document: 1 << 20 };
+            let Next::Batch(batch) = reader.next(limit).await.unwrap() else { break };
+            for index in 0..batch.documents.len() {
+                found.push(String::from_utf8(batch.documents.bytes(index).to_vec()).unwrap());
+            }
+            to = batch.to;
+        }
+        (found, to)
+    }
+
+    #[tokio::test]
+    async fn pages_of_other_sizes_lead_to_the_same_documents() {
+        let all: Vec<String> = (0..10).map(|number| format!("{{\"n\":{number}}}")).collect();
+        for first in [&[10][..], &[4], &[3, 0, 5], &[0, 2]] {
+            for second in [&[10][..], &[2], &[1], &[1, 0, 2], &[7]] {
+                for stop in 0..=10 {
+                    let (mut found, reached) = read(Position::default(), first, stop).await;
+                    assert_eq!(reached.at, stop as u64);
+                    // Twice, so that a position inside a page that was cut in another way is gone on from too.
+                    let (more, reached) = read(reached, second, 2).await;
+                    found.extend(more);
+                    let (more, reached) = read(reached, first, 99).await;
+                    found.extend(more);
+                    assert_eq!(found, all, "{first:?}, from {stop} on {second:?}");
+                    assert_eq!(reached.at, 10);
+                }
+            }
+        }
     }
 }

@@ -2,15 +2,18 @@
 //!
 //! A batch that arrives as one text is an array of small objects that hold the documents. Each object is scanned once and its
 //! top-level fields are noted, as [`index`](crate::model::json::index) does for one document; the document in it is noted on the same way.
+//! The array may be the value of a field, as in a page of a query; what stands around it is passed over once too.
 
 use crate::model::json::doubles::Doubles;
-use crate::model::json::scan::{Field, Malformed, Scanner};
+use crate::model::json::scan::{Field, Malformed, Scanner, check_text};
 use std::ops::Range;
 
 /// Passes over an array of objects.
 pub struct Objects<'a> {
     scanner: Scanner<'a>,
     is_first: bool,
+    /// The array is the value of a field.
+    is_field: bool,
 }
 
 impl<'a> Objects<'a> {
@@ -25,7 +28,26 @@ impl<'a> Objects<'a> {
             return scanner.fail("not a JSON array");
         }
         scanner.at += 1;
-        Ok(Self { scanner, is_first: true })
+        Ok(Self { scanner, is_first: true, is_field: false })
+    }
+
+    /// Begins to pass over the first array that is a field `name` of the object `bytes`, where nobody writes that name with escapes.
+    pub fn of_field(bytes: &'a [u8], name: &str) -> Result<Self, Malformed> {
+        check_text(bytes)?;
+        let mut scanner = Scanner::new(bytes, 0);
+        scanner.white_space();
+        let mut is_first = true;
+        while scanner.has_field(is_first)? {
+            is_first = false;
+            let start = scanner.at + 1;
+            let (end, _) = scanner.key()?;
+            if &bytes[start..end] == name.as_bytes() && scanner.peek() == Some(b'[') {
+                scanner.at += 1;
+                return Ok(Self { scanner, is_first: true, is_field: true });
+            }
+            scanner.value(0)?;
+        }
+        scanner.fail("the array is missing")
     }
 
     /// The place of the next object, whose fields (as offsets into the whole text) go to `fields`; `None` behind the last.
@@ -63,6 +85,9 @@ impl<'a> Objects<'a> {
         match scanner.peek() {
             Some(b']') => {
                 scanner.at += 1;
+                while self.is_field && scanner.has_field(false)? {
+                    scanner.field()?;
+                }
                 scanner.white_space();
                 let is_end = scanner.at == scanner.bytes.len();
                 return if is_end { Ok(None) } else { scanner.fail("more after the end of the array") };
@@ -88,8 +113,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn objects(text: &str) -> Result<Vec<(String, Vec<String>)>, Malformed> {
+        all(text, Objects::new(text.as_bytes())?)
+    }
+
+    fn all(text: &str, mut objects: Objects<'_>) -> Result<Vec<(String, Vec<String>)>, Malformed> {
         let (mut fields, mut found) = (Vec::new(), Vec::new());
-        let mut objects = Objects::new(text.as_bytes())?;
         while let Some(range) = objects.next(&mut fields)? {
             let value =
                 |field: &Field| String::from_utf8_lossy(field.raw_value(text.as_bytes())).into_owned();
@@ -105,6 +133,20 @@ mod tests {
         let texts: Vec<&str> = found.iter().map(|(text, _)| text.as_str()).collect();
         assert_eq!(texts, ["{\"a\":1, \"b\":{\"c\":[2]}}", "{}"]);
         assert_eq!(found[0].1, ["1", "{\"c\":[2]}"]);
+    }
+
+    #[test]
+    fn the_array_may_be_a_field() {
+        let of_field = |text: &str| all(text, Objects::of_field(text.as_bytes(), "D")?);
+        let found = of_field(r#" { "a":[{}], "D" : [{"x":{"D":[]}}, {}], "n":2 } "#).unwrap();
+        let texts: Vec<&str> = found.iter().map(|(text, _)| text.as_str()).collect();
+        assert_eq!(texts, [r#"{"x":{"D":[]}}"#, "{}"]);
+        assert_eq!(of_field(r#"{"D":[]}"#), Ok(vec![]));
+        for wrong in
+            ["", "[]", "{}", r#"{"D":1}"#, r#"{"D":[]"#, r#"{"D":[],}"#, r#"{"D":[]} 1"#, r#"{"D":[] "n":1}"#]
+        {
+            assert!(of_field(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -134,6 +176,11 @@ mod tests {
                 Ok(())
             });
             prop_assert_eq!(noted.is_ok(), theirs.is_ok(), "{}", text);
+            let page = format!("{{\"n\":[1],\"D\":{text},\"m\":2}}");
+            let of_field = Objects::of_field(page.as_bytes(), "D").and_then(|objects| all(&page, objects));
+            let is_json = serde_json::from_str::<serde_json::Value>(&page).is_ok();
+            prop_assert!(of_field.is_err() || is_json, "{}", page);
+            prop_assert!(of_field.is_ok() || theirs.is_err(), "{}", page);
         }
     }
 }

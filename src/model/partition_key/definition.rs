@@ -63,8 +63,15 @@ impl PartitionKeyDefinition {
 
     /// The same, where `top` finds a field of the document itself.
     pub fn key_by<'a>(&self, top: impl Fn(&str) -> Option<&'a [u8]>) -> Result<PartitionKey<'a>> {
-        let component = |names: &Vec<String>| Component::from_json(value(names, &top));
-        Ok(PartitionKey { components: self.names.iter().map(component).collect::<Result<_>>()? })
+        Ok(PartitionKey { components: self.values(top).map(Component::from_json).collect::<Result<_>>()? })
+    }
+
+    /// The texts of the key's values, `None` where the document has none; `top` finds a field of the document itself.
+    pub fn values<'a>(
+        &self,
+        top: impl Fn(&str) -> Option<&'a [u8]>,
+    ) -> impl Iterator<Item = Option<&'a [u8]>> {
+        self.names.iter().map(move |names| value(names, &top))
     }
 
     /// The text of the value that is the whole key, in a container of one path; `None` also where the document has none.
