@@ -357,6 +357,7 @@ impl<'a> Stage<'a> {
             match result {
                 Ok(()) => {
                     answer.request_units += cost;
+                    answer.charged += 1;
                     self.report.windows[lane][at].taken += 1;
                 }
                 Err(wait) => {
