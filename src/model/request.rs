@@ -100,6 +100,8 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// Request units that it cost, where the target counts them.
     pub request_units: f64,
+    /// How many documents these were charged for: not those that were thrown back, nor those that were never sent.
+    pub charged: u32,
     /// The target said to slow down.
     pub throttled: Option<Throttled>,
 }

@@ -363,6 +363,7 @@ impl<'a> Stage<'a> {
                 Ok(()) => {
                     answer.request_units += cost;
                     answer.is_stray = answer.throttled > 0;
+                    answer.charged += 1;
                     self.report.windows[lane][at].taken += 1;
                 }
                 Err(wait) => {

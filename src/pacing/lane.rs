@@ -127,7 +127,7 @@ impl Lane {
     pub(super) fn answered(&mut self, now: f64, leave: &Leave, answer: &Answer) {
         let throttled = answer.throttled.min(leave.documents);
         self.open_window(now);
-        self.cost.learn(answer.request_units, leave.documents - throttled);
+        self.cost.learn(answer.request_units, answer.charged.min(leave.documents));
         let difference = answer.request_units - leave.expected;
         let first = self.account.settle(leave, difference, throttled > 0 && !answer.is_stray);
         self.follow_round_trip(now - leave.sent.as_secs_f64());

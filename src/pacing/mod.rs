@@ -23,7 +23,7 @@
 //!    (no queue, no permit in between). [`Admission::Wait`] is a time: ask again then, **or when an answer of the lane was
 //!    reported**, whichever is first; answers make room in the window (the rest of a budget, a probe that may double).
 //!    Do not hold slots of the requests in flight meanwhile, but for one that the next request will take.
-//! 3. Every leave comes back exactly once: [`Pacer::answered`] with the charge of the whole response, the number of operations throttled in it (all of them if the
+//! 3. Every leave comes back exactly once: [`Pacer::answered`] with the charge of the whole response, the number of documents that it is for, the number of operations throttled in it (all of them if the
 //!    request as a whole was answered 429) and the longest retry-after; [`Pacer::lost`] if no answer came. Operations that failed otherwise count as
 //!    answered. Throttled documents go back to the head of the lane's queue; the pacer holds the lane until they may be sent.
 //! 4. [`Pacer::request_documents`] is the size to which requests are best cut. A lane that may take requests one by one and cut them itself needs it not.
@@ -60,11 +60,16 @@ use std::time::Duration;
 /// The least wait that is told: a time that is still in the future however it is rounded.
 const TICK: f64 = 1e-6;
 
+/// A time that a clock can still be set to. Nobody lives to see it, but whatever was charged, a wait must be a time.
+const LONGEST_WAIT: f64 = 1e9;
+
 /// What became of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Answer {
     /// What the whole response charged.
     pub request_units: f64,
+    /// Documents that it charged for. Those that were throttled or never sent cost nothing, and say nothing about what a document costs.
+    pub charged: u32,
     /// Operations that were throttled.
     pub throttled: u32,
     /// How long the target asked to wait; the longest, if operations differ.
@@ -120,9 +125,8 @@ impl Pacer {
         let lane_state = &mut self.lanes[lane as usize];
         let earliest = lane_state.earliest(at, self.cap.earliest(at));
         if earliest > at {
-            return Admission::Wait(
-                now.max(Duration::from_secs_f64(earliest)) + Duration::from_secs_f64(TICK),
-            );
+            let earliest = Duration::from_secs_f64(earliest.min(at + LONGEST_WAIT));
+            return Admission::Wait(now.max(earliest) + Duration::from_secs_f64(TICK));
         }
         let fits = documents.min(self.cap.fits(lane_state.mean_cost()));
         let leave = Leave { lane, ..lane_state.send(now, fits) };
@@ -138,8 +142,12 @@ impl Pacer {
     }
 
     /// A request was answered.
-    pub fn answered(&mut self, now: Duration, leave: Leave, answer: Answer) {
+    pub fn answered(&mut self, now: Duration, leave: Leave, mut answer: Answer) {
         let at = now.as_secs_f64();
+        if !(answer.request_units.is_finite() && answer.request_units >= 0.0) {
+            // No charge; one that is added up would spoil every sum after it.
+            (answer.request_units, answer.charged) = (leave.expected, 0);
+        }
         self.cap.earliest(at);
         self.cap.spend(answer.request_units - leave.expected);
         self.lanes[leave.lane as usize].answered(at, &leave, &answer);

@@ -65,13 +65,14 @@ impl Play {
                 let leave = if oldest { self.in_flight.remove(0) } else { self.in_flight.pop().unwrap() };
                 let throttled = (f64::from(leave.documents) * throttled).ceil() as u32;
                 let retry_after = wait.map(Duration::from_millis).filter(|_| throttled > 0);
-                let request_units = charge * f64::from(leave.documents - throttled);
+                let charged = leave.documents - throttled;
+                let request_units = charge * f64::from(charged);
                 let held = &mut self.held[leave.lane as usize];
                 *held = (*held).max(self.now + retry_after.unwrap_or_default());
                 self.pacer.answered(
                     self.now,
                     leave,
-                    Answer { request_units, throttled, retry_after, is_stray: false },
+                    Answer { request_units, charged, throttled, retry_after, is_stray: false },
                 );
             }
             Step::Lose => {
@@ -139,7 +140,7 @@ proptest! {
         let mut pacer = Pacer::new(None);
         let lane = pacer.open(Duration::ZERO, Some(budget));
         let Admission::Send(first) = pacer.admit(Duration::ZERO, lane, 1) else { panic!("the first document passes") };
-        let answer = Answer { request_units: cost, ..Answer::default() };
+        let answer = Answer { request_units: cost, charged: 1, ..Answer::default() };
         pacer.answered(Duration::from_millis(1), first, answer);
         let mut now = Duration::from_millis(1);
         let mut windows = vec![cost];
@@ -177,7 +178,8 @@ proptest! {
             while in_flight.len() > answered_after {
                 let leave: Leave = in_flight.remove(0);
                 let request_units = cost * f64::from(leave.documents);
-                pacer.answered(now, leave, Answer { request_units, ..Answer::default() });
+                let charged = leave.documents;
+                pacer.answered(now, leave, Answer { request_units, charged, ..Answer::default() });
             }
         }
         let ten = Duration::from_secs(10);

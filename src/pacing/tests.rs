@@ -197,7 +197,11 @@ fn a_lane_that_splits_hands_down_half_of_its_budget() {
     let Admission::Send(leave) = pacer.admit(Duration::from_secs(5), parent, 10) else {
         panic!("it may send")
     };
-    pacer.answered(Duration::from_secs(6), leave, Answer { request_units: 7.0, ..Answer::default() });
+    pacer.answered(
+        Duration::from_secs(6),
+        leave,
+        Answer { request_units: 7.0, charged: 1, ..Answer::default() },
+    );
 }
 
 #[test]
@@ -251,7 +255,7 @@ fn requests_are_sized_for_the_window_and_for_the_cap() {
     let Admission::Send(first) = pacer.admit(Duration::ZERO, lane, 100) else { panic!("it may send") };
     assert_eq!(first.documents, 1, "one document tells what documents cost");
     let millisecond = Duration::from_millis(1);
-    pacer.answered(millisecond, first, Answer { request_units: 7.0, ..Answer::default() });
+    pacer.answered(millisecond, first, Answer { request_units: 7.0, charged: 1, ..Answer::default() });
     assert_eq!(pacer.request_documents(lane), 71);
     pacer.set_cap(millisecond, Some(1_400.0));
     assert_eq!(pacer.request_documents(lane), 20, "a tenth of a second of the cap");
@@ -272,6 +276,37 @@ fn a_throttled_lane_waits_as_long_as_it_was_told() {
 }
 
 #[test]
+fn a_charge_that_is_no_number_spoils_nothing() {
+    for request_units in [f64::INFINITY, f64::NAN, -5.0, 1e300] {
+        let mut pacer = Pacer::new(Some(1_000.0));
+        let lane = pacer.open(Duration::ZERO, Some(10_000.0));
+        let Admission::Send(leave) = pacer.admit(Duration::ZERO, lane, 1) else { panic!("it may send") };
+        let now = Duration::from_secs(1);
+        pacer.answered(now, leave, Answer { request_units, charged: 1, ..Answer::default() });
+        match pacer.admit(now, lane, 100) {
+            Admission::Send(next) => assert!(next.expected.is_finite() && request_units != 1e300),
+            Admission::Wait(_) => assert_eq!(request_units, 1e300),
+        }
+        assert!(pacer.budget(lane).is_some_and(f64::is_finite));
+    }
+}
+
+/// As when most of a request was put off: what was written says what documents cost, the rest says nothing.
+#[test]
+fn only_what_was_charged_for_tells_what_documents_cost() {
+    let mut pacer = Pacer::new(None);
+    let lane = pacer.open(Duration::ZERO, Some(10_000.0));
+    let mut now = Duration::ZERO;
+    for charged in [1, 16, 16, 16, 0] {
+        let Admission::Send(leave) = pacer.admit(now, lane, 100) else { panic!("it may send") };
+        now += Duration::from_millis(200);
+        let request_units = 7.0 * f64::from(charged);
+        pacer.answered(now, leave, Answer { request_units, charged, ..Answer::default() });
+    }
+    assert_eq!(pacer.request_documents(lane), 71);
+}
+
+#[test]
 fn what_a_request_makes_no_use_of_is_given_back() {
     let mut pacer = Pacer::new(Some(1_000.0));
     let lane = pacer.open(Duration::ZERO, Some(1_000.0));
@@ -281,7 +316,7 @@ fn what_a_request_makes_no_use_of_is_given_back() {
         Admission::Wait(until) => panic!("it may send, not at {until:?}"),
     };
     let first = send(&mut pacer, 0);
-    pacer.answered(at(5), first, Answer { request_units: 10.0, ..Answer::default() });
+    pacer.answered(at(5), first, Answer { request_units: 10.0, charged: 1, ..Answer::default() });
     let whole = send(&mut pacer, 500);
     assert_eq!((whole.documents, whole.expected), (10, 100.0));
     assert_eq!(pacer.shorten(whole, 0), None);

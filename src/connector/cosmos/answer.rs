@@ -14,6 +14,23 @@ use std::time::Duration;
 /// The longest message of the service that is passed on: what follows is identifiers of its own.
 const MESSAGE: usize = 300;
 
+/// The most request units that an answer is believed to have cost. The service lets no request cost a hundredth of it; what says more is damaged,
+/// and would stop a lane for hours.
+const DEAREST: f64 = 1e6;
+
+/// The longest wait that is obeyed; the service asks for a second, and for a few where a debt is paid off.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// A charge as it was told, or nothing where it is none.
+pub(super) fn believed(charge: f64) -> f64 {
+    if (0.0..=DEAREST).contains(&charge) { charge } else { 0.0 }
+}
+
+/// A wait as it was told, within reason.
+pub(super) fn obeyed(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds).min(LONGEST_WAIT)
+}
+
 /// An answer to a request, or what the driver says where there was none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reply {
@@ -111,7 +128,7 @@ impl<'a> Answer<'a> {
             match field.raw_name(body) {
                 b"statusCode" => answer.status_code = number(value)?,
                 b"subStatusCode" => answer.sub_status_code = number(value)?,
-                b"requestCharge" => answer.request_charge = number(value)?,
+                b"requestCharge" => answer.request_charge = believed(number(value)?),
                 b"retryAfterMilliseconds" => answer.retry_after_milliseconds = number::<f64>(value)? as u64,
                 b"message" => {
                     let text = value.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
@@ -166,7 +183,7 @@ pub(super) fn judge(verb: Verb, answer: &Answer<'_>) -> Fate {
         (409, _) if verb == Verb::Create => Fate::Taken,
         (429, _) => Fate::Throttled(match answer.retry_after_milliseconds {
             0 => UNTOLD_WAIT,
-            milliseconds => Duration::from_millis(milliseconds),
+            milliseconds => obeyed(milliseconds),
         }),
         (410, _) => Fate::Gone,
         (424, _) => Fate::Innocent,
@@ -220,6 +237,18 @@ mod tests {
         assert!(
             matches!(judged(Verb::Replace, r#"{"statusCode":404}"#), Fate::Rejected(reason) if reason.starts_with("not there"))
         );
+    }
+
+    #[test]
+    fn a_charge_or_a_wait_beyond_reason_is_not_believed() {
+        for charge in ["1e400", "-1", "1e9", "NaN", "-inf"] {
+            let body = format!(r#"[{{"statusCode":200,"requestCharge":{charge}}}]"#);
+            let told = answers(body.as_bytes(), 1).map(|told| told[0].request_charge);
+            assert!(told.is_none_or(|told| told == 0.0), "{charge}: {told:?}");
+        }
+        let endless = r#"{"statusCode":429,"retryAfterMilliseconds":1e300}"#;
+        assert_eq!(one(endless), Fate::Throttled(LONGEST_WAIT));
+        assert_eq!(believed(f64::NAN), 0.0);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! of a bulk request is booked under the first partition, which would be blamed for all.
 
 use crate::connector::cosmos::account::{Account, Secret};
-use crate::connector::cosmos::answer::Reply;
+use crate::connector::cosmos::answer::{Reply, believed, obeyed};
 use crate::connector::cosmos::container::Shape;
 use crate::connector::cosmos::local::{self, LocalAddress};
 use crate::connector::cosmos::{Priority, TargetOptions, system};
@@ -410,8 +410,8 @@ fn numbers(status: azure_data_cosmos_driver::CosmosStatus) -> (u16, u16) {
 
 fn answered(headers: &CosmosResponseHeaders) -> Reply {
     Reply {
-        request_units: headers.request_charge.map_or(0.0, |charge| charge.value()),
-        retry_after: headers.retry_after_ms.map(Duration::from_millis),
+        request_units: headers.request_charge.map_or(0.0, |charge| believed(charge.value())),
+        retry_after: headers.retry_after_ms.map(obeyed),
         is_from_service: true,
         ..Reply::default()
     }

@@ -19,7 +19,7 @@
 //! **Pace.** Before each request the lane is asked for leave, and what the request has cost is booked when it is answered (`pace.rs`).
 
 use crate::connector::cosmos::Encoder;
-use crate::connector::cosmos::answer::{Answer, Fate, Reply, UNTOLD_WAIT, answers, judge};
+use crate::connector::cosmos::answer::{Answer, Fate, Reply, UNTOLD_WAIT, answers, believed, judge};
 use crate::connector::cosmos::bulk::{self, Item};
 use crate::connector::cosmos::client::{Door, Verb};
 use crate::connector::cosmos::sink::Open;
@@ -30,11 +30,12 @@ use crate::model::partition_key::{Component, PartitionKey};
 use crate::model::request::{Failure, LaneId, Leave, Outcome, Request};
 use std::borrow::Cow;
 use std::fmt;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// Documents of one request that are on their way at once when each goes on its own: enough to hide the latency, and few beside what other requests
 /// have under way.
@@ -96,7 +97,8 @@ impl CosmosLane {
     async fn sent(&self, request: &Request) -> Result<Outcome> {
         let items =
             request.documents().map(|document| self.open.item(&document)).collect::<Result<Vec<_>>>()?;
-        let mut sending = Sending { lane: self, items, outcome: Outcome::default() };
+        let mut sending =
+            Sending { lane: self, items, outcome: Outcome::default(), taken: Vec::new(), gone: Vec::new() };
         sending.run().await?;
         Ok(sending.outcome())
     }
@@ -107,6 +109,10 @@ struct Sending<'a> {
     lane: &'a CosmosLane,
     items: Vec<Item<'a>>,
     outcome: Outcome,
+    /// Documents that were to be inserted and found their place taken.
+    taken: Vec<usize>,
+    /// Documents whose place is with another physical partition now, with what was said.
+    gone: Vec<(usize, Error)>,
 }
 
 /// How a part is sent.
@@ -122,6 +128,11 @@ impl Sending<'_> {
         let mut parts = self.cut(0..self.items.len());
         let mut is_first = true;
         while let Some(part) = parts.pop() {
+            if self.outcome.throttled.is_some() {
+                // It would be thrown back like the part before.
+                self.put_off(part);
+                continue;
+            }
             let sent = self.part(part.clone(), &mut parts).await;
             if let Err(error) = sent {
                 // What was sent before has its answer, so the failure is only that of this part.
@@ -153,10 +164,32 @@ impl Sending<'_> {
             return Err(self.closed());
         }
         match self.way(&part) {
-            Way::Points => self.points(part.collect()).await,
-            Way::Batch => self.batch(part).await,
-            Way::Bulk => self.bulk(part, parts).await,
+            Way::Points => self.points(part.collect()).await?,
+            Way::Batch => self.batch(part).await?,
+            Way::Bulk => self.bulk(part, parts).await?,
         }
+        self.follow_up().await
+    }
+
+    /// What several answers may ask for, once for all of them.
+    async fn follow_up(&mut self) -> Result<()> {
+        let gone = mem::take(&mut self.gone);
+        if !gone.is_empty() {
+            let refreshed = self.lane.open.refresh().await;
+            gone.iter()
+                .for_each(|(index, error)| self.failed(*index, refreshed.as_ref().err().unwrap_or(error)));
+        }
+        let taken = mem::take(&mut self.taken);
+        for some in taken.chunks(POINTS_AT_ONCE) {
+            let mut tasks: JoinSet<_> = some.iter().map(|index| self.held(*index)).collect();
+            while let Some(done) = tasks.join_next().await {
+                let (index, reply) = joined(done)?;
+                if let Err(error) = reply.and_then(|reply| self.compare(index, reply)) {
+                    self.failed(index, &error);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn way(&self, part: &Range<usize>) -> Way {
@@ -167,7 +200,7 @@ impl Sending<'_> {
             Encoder::Point => Way::Points,
             Encoder::Auto | Encoder::Batch if has_one_key() => Way::Batch,
             Encoder::Batch => Way::Points,
-            Encoder::Auto if self.lane.open.bulk.is_broken() => Way::Points,
+            Encoder::Auto | Encoder::Bulk if self.lane.open.bulk.is_broken() => Way::Points,
             Encoder::Auto | Encoder::Bulk => Way::Bulk,
         }
     }
@@ -179,8 +212,9 @@ impl Sending<'_> {
         if reply.is_success() {
             if let Some(answers) = answers(&reply.body, part.len()) {
                 open.bulk.proved();
-                self.outcome.request_units += charge(&reply, &answers);
-                return self.apply(&part, &answers, false).await;
+                let innocent = self.apply(&part, &reply, &answers);
+                self.put_off(innocent);
+                return Ok(());
             }
             if open.bulk.is_proven() {
                 return Err(Error::new(
@@ -215,8 +249,15 @@ impl Sending<'_> {
             open.container.batch(&self.items[part.start].key.clone().into_partition_key(), body).await?;
         if reply.is_success() {
             if let Some(answers) = answers(&reply.body, part.len()) {
-                self.outcome.request_units += charge(&reply, &answers);
-                return self.apply(&part, &answers, true).await;
+                let innocent = self.apply(&part, &reply, &answers);
+                if let Some(throttled) = self.outcome.throttled {
+                    // All or none: what one was told, all were.
+                    self.throttled(innocent.len(), throttled.wait);
+                    self.put_off(innocent);
+                    return Ok(());
+                }
+                // Each alone: in another batch the next of them would hold up the rest again.
+                return self.points(innocent).await;
             }
             return Err(Error::new(
                 ErrorKind::Unavailable,
@@ -234,46 +275,41 @@ impl Sending<'_> {
         }
     }
 
-    /// Each document in a request of its own.
+    /// Each document in a request of its own. Whatever befalls one, those on their way are waited for: a write that is cut off may still be done, and
+    /// then after a newer version.
     async fn points(&mut self, part: Vec<usize>) -> Result<()> {
-        let mut tasks = JoinSet::new();
         let is_whole_request = part.len() == self.items.len();
-        let mut left = part.into_iter().peekable();
-        let mut failure: Option<Error> = None;
-        let mut has_answer = false;
-        // Behind this place nothing had been sent when something was last throttled.
-        let mut throttled_before = usize::MAX;
+        let (mut tasks, mut left) = (JoinSet::new(), part.into_iter());
+        let (mut failure, mut has_answer, mut is_lost) = (None, false, false);
         loop {
-            while failure.is_none() && tasks.len() < POINTS_AT_ONCE {
+            // Into a failure or a throttle nothing more is sent.
+            while failure.is_none() && self.outcome.throttled.is_none() && tasks.len() < POINTS_AT_ONCE {
                 let Some(index) = left.next() else { break };
                 tasks.spawn(self.point(index));
             }
             let Some(done) = tasks.join_next().await else { break };
-            let (index, reply) =
-                done.map_err(|cause| Error::internal(WRITING, "a task failed").caused_by(cause))?;
-            let error = match reply {
-                Ok(reply) if is_of_the_document(&reply) => {
+            match joined(done) {
+                Ok((index, Ok(reply))) if is_of_the_document(&reply) => {
                     has_answer = true;
-                    match reply.status {
-                        429 => throttled_before = left.peek().copied().unwrap_or(usize::MAX),
-                        _ if reply.is_success() && index >= throttled_before => self.stray(),
-                        _ => {}
-                    }
-                    self.outcome.request_units += reply.request_units;
-                    self.apply(&(index..index + 1), &[single(&reply)], false).await?;
-                    continue;
+                    let innocent = self.apply(&(index..index + 1), &reply, &[single(&reply)]);
+                    self.put_off(innocent);
                 }
-                Ok(reply) => reply.into_error(WRITING),
-                Err(error) => error,
-            };
-            self.failed(index, &error);
-            failure = failure.or(Some(error));
+                Ok((index, reply)) => {
+                    let error = reply.map_or_else(|error| error, |reply| reply.into_error(WRITING));
+                    self.failed(index, &error);
+                    failure = failure.or(Some(error));
+                }
+                Err(error) => {
+                    // Which document it was is not known.
+                    is_lost = true;
+                    failure = failure.or(Some(error));
+                }
+            }
         }
-        let Some(error) = failure else { return Ok(()) };
-        if is_whole_request && !has_answer {
-            return Err(error);
+        match failure {
+            Some(error) if is_lost || is_whole_request && !has_answer => return Err(error),
+            _ => self.put_off(left),
         }
-        self.put_off(left);
         Ok(())
     }
 
@@ -292,9 +328,12 @@ impl Sending<'_> {
         }
     }
 
-    /// Sorts the documents of a part by their answers.
-    async fn apply(&mut self, part: &Range<usize>, answers: &[Answer<'_>], is_atomic: bool) -> Result<()> {
-        let (mut gone, mut innocent) = (Vec::new(), Vec::new());
+    /// Sorts the documents of a part by their answers, and books what they cost. Returns those that only shared another one's fate.
+    fn apply(&mut self, part: &Range<usize>, reply: &Reply, answers: &[Answer<'_>]) -> Vec<usize> {
+        let (units, charged) = charge(reply, answers);
+        self.outcome.request_units += units;
+        self.outcome.charged += charged;
+        let mut innocent = Vec::new();
         let mut is_throttled = false;
         for (index, answer) in part.clone().zip(answers) {
             match judge(self.items[index].verb, answer) {
@@ -308,35 +347,31 @@ impl Sending<'_> {
                     self.throttled(1, wait);
                     self.put_off([index]);
                 }
-                Fate::Gone => gone.push((index, refusal(answer))),
+                Fate::Gone => self.gone.push((index, refusal(answer))),
                 Fate::Innocent => innocent.push(index),
-                Fate::Taken => {
-                    if let Err(error) = self.taken(index).await {
-                        self.failed(index, &error);
-                    }
-                }
+                Fate::Taken => self.taken.push(index),
             }
         }
-        if !gone.is_empty() {
-            let refreshed = self.lane.open.refresh().await;
-            gone.iter()
-                .for_each(|(index, error)| self.failed(*index, refreshed.as_ref().err().unwrap_or(error)));
+        innocent
+    }
+
+    /// Reads what the container holds in the document's place.
+    fn held(&self, index: usize) -> impl Future<Output = (usize, Result<Reply>)> + Send + 'static {
+        let (open, item) = (Arc::clone(&self.lane.open), &self.items[index]);
+        let (key, id) = (owned(&item.key.clone().into_partition_key()), item.id());
+        async move {
+            match id {
+                Ok(id) => (index, open.container.read(&key, id).await),
+                Err(error) => (index, Err(error)),
+            }
         }
-        if is_throttled || !is_atomic {
-            self.put_off(innocent);
-            return Ok(());
-        }
-        // Each alone: in another batch the next of them would hold up the rest again.
-        Box::pin(self.points(innocent)).await
     }
 
     /// An insert found its place taken: by an equal document, which an earlier try has left, or by another one.
-    async fn taken(&mut self, index: usize) -> Result<()> {
-        let (open, item) = (&self.lane.open, &self.items[index]);
-        let reply = open.container.read(&item.key.clone().into_partition_key(), item.id()?).await?;
+    fn compare(&mut self, index: usize, reply: Reply) -> Result<()> {
         self.outcome.request_units += reply.request_units;
         match reply.status {
-            200 if open.is_equal(item.bytes, &reply.body) => {}
+            200 if self.lane.open.is_equal(self.items[index].bytes, &reply.body) => {}
             200 => self.outcome.rejected.push((
                 index as u32,
                 "already there: the container holds another document with this key and id".to_owned(),
@@ -437,10 +472,22 @@ impl Sending<'_> {
     }
 }
 
-/// What a request cost: what its answers say, or where they are silent its own header.
-fn charge(reply: &Reply, answers: &[Answer<'_>]) -> f64 {
+/// What a request cost and for how many documents: what its answers say, or where they are silent its own header. What was thrown back or has failed
+/// on the way may be charged for too, but does not tell what a document costs.
+fn charge(reply: &Reply, answers: &[Answer<'_>]) -> (f64, u32) {
     let sum: f64 = answers.iter().map(|answer| answer.request_charge).sum();
-    if sum > 0.0 { sum } else { reply.request_units }
+    let is_told = sum > 0.0;
+    let counts = |answer: &&Answer<'_>| {
+        let is_done = !matches!(answer.status_code, 408 | 410 | 424 | 429 | 449 | 500..);
+        is_done && (answer.request_charge > 0.0 || !is_told)
+    };
+    let charged = answers.iter().filter(counts).count() as u32;
+    (if is_told { believed(sum) } else { reply.request_units }, charged)
+}
+
+/// What a task came to.
+fn joined<T>(done: Result<T, JoinError>) -> Result<T> {
+    done.map_err(|cause| Error::internal(WRITING, "a task failed").caused_by(cause))
 }
 
 /// Of several failures in one request the one is told that is given the most time to pass; before all, what never passes.
@@ -474,13 +521,16 @@ fn single(reply: &Reply) -> Answer<'static> {
 
 /// Whether the answer to a point request is about the document, and not about the account, the container or the way there.
 fn is_of_the_document(reply: &Reply) -> bool {
+    if !reply.is_from_service {
+        // The driver's own words: whatever they are, the service has not judged the document.
+        return false;
+    }
     match (reply.status, reply.substatus) {
         // A key of which 20 GB are stored is full.
         (403, 1014) => true,
         (401 | 403, _) => false,
         // With a substatus it is the container that is missing.
         (404, substatus) => substatus == 0,
-        (408 | 500 | 502 | 503 | 504, _) => reply.is_from_service,
         _ => true,
     }
 }
@@ -494,4 +544,33 @@ fn owned(key: &PartitionKey<'_>) -> PartitionKey<'static> {
         Component::Number(number) => Component::Number(*number),
     };
     PartitionKey { components: key.components.iter().map(own).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status_code: u16, request_charge: f64) -> Answer<'static> {
+        Answer { status_code, request_charge, ..Answer::default() }
+    }
+
+    #[test]
+    fn a_charge_is_for_the_documents_that_were_done() {
+        let reply = Reply { request_units: 9.0, ..Reply::default() };
+        let told = [answer(201, 6.0), answer(429, 0.5), answer(449, 0.0), answer(409, 2.0), answer(503, 0.0)];
+        assert_eq!(charge(&reply, &told), (8.5, 2));
+        assert_eq!(charge(&reply, &[answer(201, 0.0), answer(424, 0.0), answer(429, 0.0)]), (9.0, 1));
+    }
+
+    #[test]
+    fn what_the_service_has_not_said_is_not_of_the_document() {
+        let reply = |status, substatus, is_from_service| {
+            is_of_the_document(&Reply { status, substatus, is_from_service, ..Reply::default() })
+        };
+        for (status, substatus) in [(400, 0), (403, 1014), (404, 0), (409, 0), (429, 3200), (503, 0)] {
+            assert!(reply(status, substatus, true), "{status}");
+            assert!(!reply(status, substatus, false), "{status}");
+        }
+        assert!(!reply(401, 0, true) && !reply(403, 0, true) && !reply(404, 1003, true));
+    }
 }

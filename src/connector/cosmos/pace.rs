@@ -5,7 +5,7 @@
 //! see it) a lane begins without, and finds out.
 
 use crate::connector::sink::Admission;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::request::{LaneId, Leave, Outcome};
 use crate::pacing::{self, Answer, Pacer};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -96,6 +96,7 @@ impl Pace {
                 let throttled = outcome.throttled.unwrap_or_default();
                 let answer = Answer {
                     request_units: outcome.request_units,
+                    charged: outcome.charged,
                     throttled: throttled.documents,
                     retry_after: outcome.throttled.map(|throttled| throttled.wait),
                     is_stray: throttled.is_stray,
@@ -104,6 +105,10 @@ impl Pace {
                     throttled.wait = Duration::ZERO;
                 }
                 self.pacer().answered(self.now(), leave, answer);
+            }
+            // The physical partition was divided: nothing was done, and whatever becomes of the documents has a leave of its own.
+            Err(error) if error.kind() == ErrorKind::LaneClosed => {
+                let _void = self.pacer().shorten(leave, 0);
             }
             // What it has cost, if anything, nobody knows.
             Err(_) => self.pacer().lost(self.now(), leave),
@@ -114,7 +119,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::model::request::Throttled;
 
     #[test]
@@ -131,6 +135,17 @@ mod tests {
         assert_eq!(MaxRu::Units(500.0).cap(None).unwrap(), 500.0);
         assert_eq!(MaxRu::Share(0.8).cap(Some(1000.0)).unwrap(), 800.0);
         assert_eq!(MaxRu::Share(0.8).cap(None).unwrap_err().kind(), ErrorKind::Configuration);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_found_its_lane_closed_was_not_spent() {
+        let pace = Pace::new(Some(100.0));
+        pace.open(Some(1_000.0));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let Admission::Send(leave) = pace.admit(0, 1) else { panic!("it may send") };
+        assert!(matches!(pace.admit(0, 1), Admission::Wait(_)), "the cap's bucket is empty");
+        pace.settle(leave, &mut Err(Error::new(ErrorKind::LaneClosed, "writing", "divided")));
+        assert!(matches!(pace.admit(0, 1), Admission::Send(_)));
     }
 
     #[tokio::test(start_paused = true)]
