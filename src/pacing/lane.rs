@@ -129,10 +129,11 @@ impl Lane {
         self.open_window(now);
         self.cost.learn(answer.request_units, answer.charged.min(leave.documents));
         let difference = answer.request_units - leave.expected;
-        let first = self.account.settle(leave, difference, throttled > 0 && !answer.is_stray);
+        let is_end = self.is_end(leave, answer, throttled);
+        let first = self.account.settle(leave, difference, is_end);
         self.follow_round_trip(now - leave.sent.as_secs_f64());
-        if throttled == 0 && leave.probe {
-            self.prober.taken(leave.documents);
+        if leave.probe && (throttled == 0 || answer.is_stray) {
+            self.prober.taken(leave.documents - throttled);
         }
         if let (true, Some(wait)) = (throttled > 0, answer.retry_after) {
             self.gate = self.gate.max(now + wait.as_secs_f64());
@@ -141,6 +142,26 @@ impl Lane {
             }
         }
         self.learn_budget(leave.window);
+    }
+
+    /// Whether what was throttled says that the window's budget is used up. It does not where the service took something after it. Nor, at first, where it
+    /// asks for a wait that does not end when the window does, or where less than the estimate can fall at once is spent: that is chance, or another
+    /// client's doing, and to wait as told is enough. Too many of these in one window are no chance.
+    fn is_end(&mut self, leave: &Leave, answer: &Answer, throttled: u32) -> bool {
+        let is_throttled = throttled > 0 && !answer.is_stray;
+        let Some(budget) = self.budget else { return is_throttled };
+        let edge = answer.retry_after.map(|wait| leave.sent.as_secs_f64() + wait.as_secs_f64());
+        let is_spent = self.account.level_of(leave.window) >= budget * LARGEST_FALL;
+        if is_throttled && is_spent && edge.is_none_or(|edge| self.phase.fits(edge)) {
+            return true;
+        }
+        let strays = if is_throttled { throttled } else { 0 };
+        let (is_first, too_many) = self.account.stray(leave.window, strays, leave.documents);
+        match edge.filter(|_| is_first) {
+            // The windows may lie elsewhere by now.
+            Some(edge) => self.phase.observe(edge) == Learnt::Anew && is_spent || too_many,
+            None => is_throttled && too_many,
+        }
     }
 
     /// A request was lost: whether it was charged is unknown, and taken for granted.

@@ -75,7 +75,7 @@ impl Phase {
             return Learnt::Anew;
         }
         let off = distance(edge, self.mean);
-        if off.abs() > STRAY_GUARDS * self.guard() + STRAY_LEAST {
+        if off.abs() > self.reach() {
             let agrees = distance(edge, self.stray).abs() < STRAY_LEAST;
             self.strays = if self.strays > 0 && agrees { self.strays + 1 } else { 1 };
             self.stray = edge;
@@ -91,6 +91,16 @@ impl Phase {
         self.mean = (self.mean + off * MEAN_WEIGHT.max(1.0 / f64::from(self.seen))).rem_euclid(WINDOW);
         self.deviation += (off.abs() - self.deviation) * DEVIATION_WEIGHT;
         Learnt::Little
+    }
+
+    /// Whether an edge lies where windows are believed to end; none can be told apart while the phase is unknown.
+    pub(super) fn fits(&self, edge: f64) -> bool {
+        self.seen == 0 || distance(edge, self.mean).abs() <= self.reach()
+    }
+
+    /// How far from the mean an edge is no stray.
+    fn reach(&self) -> f64 {
+        STRAY_GUARDS * self.guard() + STRAY_LEAST
     }
 
     fn anchor(&mut self, edge: f64) {

@@ -23,11 +23,23 @@ pub(super) struct Tally {
     pub(super) probing: u32,
     /// Something was throttled: the budget is used up.
     pub(super) throttled: bool,
+    /// Documents that were answered, and of these the ones that were throttled without a sign that the window was used up.
+    answered: u32,
+    strays: u32,
+    /// The answers that these came in.
+    stray_answers: u32,
     /// The window's bounds were moved while it lasted: its level says nothing.
     pub(super) torn: bool,
     /// Debt at its start, fixed when the next window opens.
     debt: f64,
 }
+
+/// The share of a window's operations that may be throttled by chance: more than any fault of a service is seen to make, and far less than what comes
+/// back from a budget that is used up.
+const STRAYS: f64 = 0.1;
+
+/// And in so many answers at least: one request that is thrown back as a whole is a large share of the window that it begins.
+const STRAY_ANSWERS: u32 = 3;
 
 /// The account of a lane: the window that is open and the one before it.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +82,11 @@ impl Account {
         self.debt() + self.current.spent
     }
 
+    /// The level of a window that is still kept.
+    pub(super) fn level_of(&self, number: u64) -> f64 {
+        if number == self.current.number { self.level() } else { self.previous.debt + self.previous.spent }
+    }
+
     /// What was spent in the window before the current one.
     pub(super) fn spent_before(&self) -> f64 {
         self.previous.spent
@@ -102,6 +119,18 @@ impl Account {
         let first = throttled && !tally.throttled;
         tally.throttled |= throttled;
         first
+    }
+
+    /// `throttled` of the `documents` of a request were throttled, though nothing else says that the budget is used up. Returns whether they are the first such
+    /// of their window, and whether they are too many there to be chance.
+    pub(super) fn stray(&mut self, number: u64, throttled: u32, documents: u32) -> (bool, bool) {
+        let Some(tally) = self.tally(number) else { return (false, false) };
+        let is_first = tally.strays == 0 && throttled > 0;
+        tally.answered += documents;
+        tally.strays += throttled;
+        tally.stray_answers += u32::from(throttled > 0);
+        let is_large = f64::from(tally.strays) > STRAYS * f64::from(tally.answered);
+        (is_first, is_large && tally.stray_answers >= STRAY_ANSWERS)
     }
 
     /// The level of a window whose every request is answered, and whether something was throttled in it.
