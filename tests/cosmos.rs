@@ -8,16 +8,19 @@ use docferry::connector::cosmos::{
     Account, CosmosSink, CosmosSource, Encoder, Mode, OnLossyNumber, Place, Secret, Shape, TargetOptions,
 };
 use docferry::connector::memory::MemorySource;
-use docferry::connector::{Sink, Source};
+use docferry::connector::{Prepare, Sink, Source, Start};
 use docferry::emulator::{Emulator, Faults, Options, Running, WELL_KNOWN_KEY};
 use docferry::model::batch::{BatchLimit, Next};
+use docferry::model::document::Documents;
 use docferry::model::partition::Stretch;
+use docferry::model::request::{Request, Segment};
 use docferry::model::units::MIB;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// More than any test here spends.
@@ -86,8 +89,11 @@ fn mixed(count: usize) -> Vec<String> {
 async fn many_keys_of_one_physical_partition_go_in_one_request() {
     let running = endpoint().await;
     let documents = mixed(10_000);
-    let done = migrate(&documents, options(&running, &["/customer"])).await;
+    let (behind, seen) = before(&running, true).await;
+    let done = migrate(&documents, through(behind, options(&running, &["/customer"]))).await;
     assert_eq!(done.ended.counters.written, 10_000);
+    // A lane begins with a document that tells what documents cost, and what is left over may be one.
+    assert!(seen.bulk.load(Relaxed) >= 100 && seen.points.load(Relaxed) < 50, "{seen:?}");
     // A hundred documents a request, and what is left over in each of four partitions when a batch ends.
     assert!(done.meter.answered.get() < 300, "{} requests", done.meter.answered.get());
     let ledger = running.ledger().containers.remove(0);
@@ -171,13 +177,19 @@ async fn nothing_is_lost_or_changed_by_faults() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_encoder_leaves_the_same() {
-    for (encoder, requests) in [(Encoder::Bulk, 0..100), (Encoder::Batch, 0..100), (Encoder::Point, 0..100)] {
+    // Each document has a key of its own, so there is nothing to make batches of.
+    for (encoder, bulk, points) in
+        [(Encoder::Bulk, 5..50, 0..50), (Encoder::Batch, 0..1, 500..501), (Encoder::Point, 0..1, 500..501)]
+    {
         let running = endpoint().await;
         let documents = mixed(500);
-        let options = TargetOptions { encoder, ..options(&running, &["/customer"]) };
+        let (behind, seen) = before(&running, true).await;
+        let options = TargetOptions { encoder, ..through(behind, options(&running, &["/customer"])) };
         let done = migrate(&documents, options).await;
         assert_eq!(done.ended.counters.written, 500, "{encoder:?}");
-        assert!(requests.contains(&done.meter.answered.get()), "{encoder:?}: {}", done.meter.answered.get());
+        assert!(done.meter.answered.get() < 100, "{encoder:?}: {}", done.meter.answered.get());
+        assert!(bulk.contains(&seen.bulk.load(Relaxed)), "{encoder:?}: {seen:?}");
+        assert!(points.contains(&seen.points.load(Relaxed)), "{encoder:?}: {seen:?}");
         assert_eq!(held(&running).await, sorted(&documents), "{encoder:?}");
     }
 }
@@ -289,28 +301,92 @@ async fn a_lossy_number_is_kept_or_becomes_a_string_if_that_is_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_without_bulk_gets_each_document_on_its_own() {
-    let running = endpoint().await;
-    let mut options = options(&running, &["/customer"]);
-    let behind = without_bulk(running.address()).await;
-    options.place.account =
-        Account::Remote { endpoint: format!("http://{behind}/"), key: Some(Secret::new(WELL_KNOWN_KEY)) };
-    let sink = Arc::new(CosmosSink::new(options));
-    let documents = mixed(500);
-    let trial = Trial::new(MemorySource::given([documents.clone()]), Arc::clone(&sink) as Arc<dyn Sink>);
-    let done = trial.start().await.end(LIMIT).await;
-    assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (500, 0));
-    assert_eq!(held(&running).await, sorted(&documents));
-    assert_eq!(sink.notice(), None, "the pipeline has asked for it and said it");
+    for encoder in [Encoder::Auto, Encoder::Bulk] {
+        let running = endpoint().await;
+        let (behind, seen) = before(&running, false).await;
+        let options = TargetOptions {
+            encoder,
+            request_documents: 10,
+            ..through(behind, options(&running, &["/customer"]))
+        };
+        let sink = Arc::new(CosmosSink::new(options));
+        let documents = mixed(500);
+        let trial = Trial::new(MemorySource::given([documents.clone()]), Arc::clone(&sink) as Arc<dyn Sink>);
+        let done = trial.start().await.end(LIMIT).await;
+        assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (500, 0));
+        // So many requests are under way at most when the first answer comes, of fifty in all.
+        let tried = seen.bulk.load(Relaxed);
+        assert!((1..=16).contains(&tried), "{encoder:?}: {tried} were tried");
+        assert_eq!(held(&running).await, sorted(&documents));
+        assert_eq!(sink.notice(), None, "the pipeline has asked for it and said it");
+    }
 }
 
-/// An endpoint before another one, which answers bulk requests as one who has never heard of them.
-async fn without_bulk(behind: SocketAddr) -> SocketAddr {
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_on_their_own_are_not_sent_into_a_throttle() {
+    let running = Emulator::start(Options { throughput: UNLIMITED, partitions: 1, ..Options::default() })
+        .await
+        .unwrap();
+    let sink =
+        CosmosSink::new(TargetOptions { encoder: Encoder::Point, ..options(&running, &["/customer"]) });
+    let prepare = Prepare {
+        job: "job",
+        run: "run",
+        partitions: &[],
+        start: Start::Fresh,
+        previous: None,
+        overwrite: false,
+    };
+    sink.prepare(prepare).await.unwrap();
+    let request = || {
+        let mut documents = Documents::default();
+        mixed(100).iter().for_each(|document| documents.push(document.as_bytes(), 0, 0));
+        let segment = Segment { documents: Arc::new(documents), partition: 0, range: 0..100 };
+        Request { segments: vec![segment], leave: None }
+    };
+    let lane = sink.lanes().remove(0);
+    running.set_faults(Faults { throttle: 1.0, ..Faults::default() });
+    let outcome = lane.send(request()).await.unwrap();
+    assert_eq!((outcome.retry.len(), outcome.charged), (100, 0));
+    let thrown_back = outcome.throttled.unwrap().documents;
+    assert!((1..=16).contains(&thrown_back), "no more than were under way at once: {thrown_back}");
+
+    running.set_faults(Faults::default());
+    let outcome = lane.send(request()).await.unwrap();
+    assert_eq!((outcome.retry.len(), outcome.charged, outcome.throttled), (0, 100, None));
+}
+
+/// What goes by an address before the endpoint.
+#[derive(Debug, Default)]
+struct Seen {
+    bulk: AtomicUsize,
+    points: AtomicUsize,
+}
+
+fn through(behind: SocketAddr, mut options: TargetOptions) -> TargetOptions {
+    options.place.account =
+        Account::Remote { endpoint: format!("http://{behind}/"), key: Some(Secret::new(WELL_KNOWN_KEY)) };
+    options
+}
+
+/// An endpoint before another one. Where it does not know bulk requests, it answers them as one who has never heard of them.
+async fn before(running: &Running, knows_bulk: bool) -> (SocketAddr, Arc<Seen>) {
+    let behind = running.address();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap();
+    let seen = Arc::new(Seen::default());
+    let counted = Arc::clone(&seen);
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let service = hyper::service::service_fn(move |request| pass_on(request, behind, own));
+            let counted = Arc::clone(&counted);
+            let service = hyper::service::service_fn(move |request: http::Request<_>| {
+                let is_bulk = is(&request, "x-ms-cosmos-batch-atomic", "false");
+                counted.bulk.fetch_add(usize::from(is_bulk), Relaxed);
+                let is_point = is(&request, "x-ms-documentdb-is-upsert", "true");
+                counted.points.fetch_add(usize::from(is_point && !is_bulk), Relaxed);
+                pass_on(request, behind, own, knows_bulk || !is_bulk)
+            });
             tokio::spawn(async move {
                 let server = auto::Builder::new(TokioExecutor::new());
                 // A client that goes away is no failure of the test.
@@ -318,15 +394,20 @@ async fn without_bulk(behind: SocketAddr) -> SocketAddr {
             });
         }
     });
-    own
+    (own, seen)
+}
+
+fn is(request: &http::Request<hyper::body::Incoming>, name: &str, value: &str) -> bool {
+    request.headers().get(name).is_some_and(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
 }
 
 async fn pass_on(
     mut request: http::Request<hyper::body::Incoming>,
     behind: SocketAddr,
     own: SocketAddr,
+    is_known: bool,
 ) -> Result<http::Response<Full<Bytes>>, hyper::Error> {
-    if request.headers().get("x-ms-cosmos-batch-atomic").is_some_and(|atomic| atomic == "false") {
+    if !is_known {
         return Ok(http::Response::new(Full::new(Bytes::from_static(b"{}"))));
     }
     // Whatever the client speaks, here it is HTTP/1.1.
@@ -353,7 +434,15 @@ async fn a_budget_is_used_and_kept() {
     let documents = mixed(3_000);
     let done = migrate(&documents, options(&running, &["/customer"])).await;
     assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (3_000, 0));
-    assert!(done.meter.throttled.get() > 0);
+    let ledger = running.ledger().containers.remove(0);
+    assert!(ledger.throttled() < 450, "{} operations of 3 000 were thrown back", ledger.throttled());
+    for partition in &ledger.partitions {
+        // In the first two there is the look into the partition and the beginning; the last is as full as it happens to be.
+        let [_, _, between @ .., last] = &partition.windows[..] else { panic!("{partition:?}") };
+        let used: f64 = between.iter().map(|window| window.request_units).sum();
+        let budget = 1_000.0 * (last.window - between[0].window) as f64;
+        assert!(used >= 0.6 * budget, "{used} of {budget}: {partition:?}");
+    }
     assert_eq!(held(&running).await, sorted(&documents));
 }
 

@@ -146,6 +146,35 @@ fn number<T: FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// What a request cost and for how many documents: what its answers say, or where they are silent its own header. What was thrown back or has failed
+/// on the way may be charged for too, but does not tell what a document costs.
+pub(super) fn charge(reply: &Reply, answers: &[Answer<'_>]) -> (f64, u32) {
+    let sum: f64 = answers.iter().map(|answer| answer.request_charge).sum();
+    let is_told = sum > 0.0;
+    let counts = |answer: &&Answer<'_>| {
+        let is_done = !matches!(answer.status_code, 408 | 410 | 424 | 429 | 449 | 500..);
+        is_done && (answer.request_charge > 0.0 || !is_told)
+    };
+    let charged = answers.iter().filter(counts).count() as u32;
+    (if is_told { believed(sum) } else { reply.request_units }, charged)
+}
+
+/// Whether the answer to a point request is about the document, and not about the account, the container or the way there.
+pub(super) fn is_of_the_document(reply: &Reply) -> bool {
+    if !reply.is_from_service {
+        // The driver's own words: whatever they are, the service has not judged the document.
+        return false;
+    }
+    match (reply.status, reply.substatus) {
+        // A key of which 20 GB are stored is full.
+        (403, 1014) => true,
+        (401 | 403, _) => false,
+        // With a substatus it is the container that is missing.
+        (404, substatus) => substatus == 0,
+        _ => true,
+    }
+}
+
 /// What follows for a document.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Fate {
@@ -287,5 +316,30 @@ mod tests {
         for (status, kind) in kinds {
             assert_eq!(failed(status, "").kind(), kind);
         }
+    }
+
+    fn charged(status_code: u16, request_charge: f64) -> Answer<'static> {
+        Answer { status_code, request_charge, ..Answer::default() }
+    }
+
+    #[test]
+    fn a_charge_is_for_the_documents_that_were_done() {
+        let reply = Reply { request_units: 9.0, ..Reply::default() };
+        let told =
+            [charged(201, 6.0), charged(429, 0.5), charged(449, 0.0), charged(409, 2.0), charged(503, 0.0)];
+        assert_eq!(charge(&reply, &told), (8.5, 2));
+        assert_eq!(charge(&reply, &[charged(201, 0.0), charged(424, 0.0), charged(429, 0.0)]), (9.0, 1));
+    }
+
+    #[test]
+    fn what_the_service_has_not_said_is_not_of_the_document() {
+        let reply = |status, substatus, is_from_service| {
+            is_of_the_document(&Reply { status, substatus, is_from_service, ..Reply::default() })
+        };
+        for (status, substatus) in [(400, 0), (403, 1014), (404, 0), (409, 0), (429, 3200), (503, 0)] {
+            assert!(reply(status, substatus, true), "{status}");
+            assert!(!reply(status, substatus, false), "{status}");
+        }
+        assert!(!reply(401, 0, true) && !reply(403, 0, true) && !reply(404, 1003, true));
     }
 }

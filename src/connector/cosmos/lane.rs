@@ -19,7 +19,9 @@
 //! **Pace.** Before each request the lane is asked for leave, and what the request has cost is booked when it is answered (`pace.rs`).
 
 use crate::connector::cosmos::Encoder;
-use crate::connector::cosmos::answer::{Answer, Fate, Reply, UNTOLD_WAIT, answers, believed, judge};
+use crate::connector::cosmos::answer::{
+    Answer, Fate, Reply, UNTOLD_WAIT, answers, charge, is_of_the_document, judge,
+};
 use crate::connector::cosmos::bulk::{self, Item};
 use crate::connector::cosmos::client::{Door, Verb};
 use crate::connector::cosmos::sink::Open;
@@ -472,19 +474,6 @@ impl Sending<'_> {
     }
 }
 
-/// What a request cost and for how many documents: what its answers say, or where they are silent its own header. What was thrown back or has failed
-/// on the way may be charged for too, but does not tell what a document costs.
-fn charge(reply: &Reply, answers: &[Answer<'_>]) -> (f64, u32) {
-    let sum: f64 = answers.iter().map(|answer| answer.request_charge).sum();
-    let is_told = sum > 0.0;
-    let counts = |answer: &&Answer<'_>| {
-        let is_done = !matches!(answer.status_code, 408 | 410 | 424 | 429 | 449 | 500..);
-        is_done && (answer.request_charge > 0.0 || !is_told)
-    };
-    let charged = answers.iter().filter(counts).count() as u32;
-    (if is_told { believed(sum) } else { reply.request_units }, charged)
-}
-
 /// What a task came to.
 fn joined<T>(done: Result<T, JoinError>) -> Result<T> {
     done.map_err(|cause| Error::internal(WRITING, "a task failed").caused_by(cause))
@@ -519,22 +508,6 @@ fn single(reply: &Reply) -> Answer<'static> {
     }
 }
 
-/// Whether the answer to a point request is about the document, and not about the account, the container or the way there.
-fn is_of_the_document(reply: &Reply) -> bool {
-    if !reply.is_from_service {
-        // The driver's own words: whatever they are, the service has not judged the document.
-        return false;
-    }
-    match (reply.status, reply.substatus) {
-        // A key of which 20 GB are stored is full.
-        (403, 1014) => true,
-        (401 | 403, _) => false,
-        // With a substatus it is the container that is missing.
-        (404, substatus) => substatus == 0,
-        _ => true,
-    }
-}
-
 fn owned(key: &PartitionKey<'_>) -> PartitionKey<'static> {
     let own = |component: &Component<'_>| match component {
         Component::Text(text) => Component::Text(Cow::Owned(text.clone().into_owned())),
@@ -544,33 +517,4 @@ fn owned(key: &PartitionKey<'_>) -> PartitionKey<'static> {
         Component::Number(number) => Component::Number(*number),
     };
     PartitionKey { components: key.components.iter().map(own).collect() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status_code: u16, request_charge: f64) -> Answer<'static> {
-        Answer { status_code, request_charge, ..Answer::default() }
-    }
-
-    #[test]
-    fn a_charge_is_for_the_documents_that_were_done() {
-        let reply = Reply { request_units: 9.0, ..Reply::default() };
-        let told = [answer(201, 6.0), answer(429, 0.5), answer(449, 0.0), answer(409, 2.0), answer(503, 0.0)];
-        assert_eq!(charge(&reply, &told), (8.5, 2));
-        assert_eq!(charge(&reply, &[answer(201, 0.0), answer(424, 0.0), answer(429, 0.0)]), (9.0, 1));
-    }
-
-    #[test]
-    fn what_the_service_has_not_said_is_not_of_the_document() {
-        let reply = |status, substatus, is_from_service| {
-            is_of_the_document(&Reply { status, substatus, is_from_service, ..Reply::default() })
-        };
-        for (status, substatus) in [(400, 0), (403, 1014), (404, 0), (409, 0), (429, 3200), (503, 0)] {
-            assert!(reply(status, substatus, true), "{status}");
-            assert!(!reply(status, substatus, false), "{status}");
-        }
-        assert!(!reply(401, 0, true) && !reply(403, 0, true) && !reply(404, 1003, true));
-    }
 }
