@@ -22,6 +22,9 @@ mod cosmos_keys;
 #[cfg(test)]
 mod emulator;
 #[cfg(test)]
+#[cfg(all(unix, feature = "cosmos"))]
+mod faults;
+#[cfg(test)]
 mod fetched;
 #[cfg(test)]
 mod fidelity;
@@ -59,6 +62,8 @@ mod resume;
 #[cfg(test)]
 #[cfg(unix)]
 mod signals;
+#[cfg(test)]
+mod single_documents;
 #[cfg(test)]
 #[cfg(all(unix, feature = "cosmos"))]
 mod smoke;

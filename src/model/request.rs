@@ -120,7 +120,8 @@ pub struct Failure {
 pub struct Throttled {
     /// How many were sent in vain.
     pub documents: u32,
-    /// The lane sends nothing before this has passed. Zero of a lane that keeps account: it says so when it is asked.
+    /// The lane sends nothing before this has passed; where [`is_stray`](Self::is_stray), only the documents that were put off. Zero of a lane that keeps
+    /// account: it says so when it is asked.
     pub wait: Duration,
     /// Something was written after that: whatever the reason was, it is not that a budget was used up.
     pub is_stray: bool,

@@ -47,7 +47,7 @@ pub(super) struct Scene {
     pub(super) dear: f64,
     /// Seconds in which there is no work.
     pub(super) pause: Range<u64>,
-    /// The share of operations that are throttled for a reason of their own, for 10 ms.
+    /// The share of operations that are throttled for a reason of their own, for 300 ms.
     pub(super) stray: f64,
     /// The service refills continuously instead of in windows: what the pacer does not expect.
     pub(super) continuous: bool,
@@ -330,7 +330,7 @@ impl<'a> Stage<'a> {
                 self.in_flight -= 1;
                 self.given[lane] -= f64::from(answer.throttled);
                 self.ask_at[lane] = 0;
-                if let Some(wait) = answer.retry_after {
+                if let Some(wait) = answer.retry_after.filter(|_| !answer.is_stray) {
                     self.held_until[lane] = self.held_until[lane].max(self.now + wait.as_nanos() as u64);
                 }
                 self.pacer.answered(Duration::from_nanos(self.now), leave, answer);
@@ -353,7 +353,7 @@ impl<'a> Stage<'a> {
             let dear = if self.chance.f64() < self.scene.dear { 10.0 } else { 1.0 };
             let cost = mean * dear * (1.0 + noise * (2.0 * self.chance.f64() - 1.0));
             let result = if self.scene.stray > 0.0 && self.chance.f64() < self.scene.stray {
-                Err(0.01)
+                Err(0.3)
             } else if self.scene.continuous {
                 account.take_continuously(now, cost)
             } else {

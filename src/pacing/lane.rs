@@ -135,7 +135,7 @@ impl Lane {
         if leave.probe && (throttled == 0 || answer.is_stray) {
             self.prober.taken(leave.documents - throttled);
         }
-        if let (true, Some(wait)) = (throttled > 0, answer.retry_after) {
+        if let (true, Some(wait)) = (throttled > 0 && !answer.is_stray, answer.retry_after) {
             self.gate = self.gate.max(now + wait.as_secs_f64());
             if first {
                 self.learn_edge(now, leave.sent.as_secs_f64() + wait.as_secs_f64());

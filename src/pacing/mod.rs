@@ -74,7 +74,7 @@ pub struct Answer {
     pub throttled: u32,
     /// How long the target asked to wait; the longest, if operations differ.
     pub retry_after: Option<Duration>,
-    /// Operations after the throttled ones were taken, so the budget was not used up: a reason to wait, and no count of the budget.
+    /// Operations after the throttled ones were taken, so the budget was not used up: the lane need not wait, only they.
     pub is_stray: bool,
 }
 

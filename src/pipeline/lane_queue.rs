@@ -142,7 +142,12 @@ impl LaneQueue {
         }
         let gate = self.gate.filter(|gate| *gate > now);
         let due = |ready: &Ready| ready.not_before.is_none_or(|at| at <= now);
-        let first_due = self.ready.iter().position(due).filter(|at| *at == 0 || !cut.serial);
+        // What has waited for its own time goes before what merely comes back, of which there may be more without end.
+        let waited = |ready: &Ready| ready.not_before.is_some_and(|at| at <= now);
+        let first_due = match cut.serial {
+            true => self.ready.front().is_some_and(due).then_some(0),
+            false => self.ready.iter().position(waited).or_else(|| self.ready.iter().position(due)),
+        };
         let is_blocked = cut.serial && first_due.is_none() && !self.ready.is_empty();
         if gate.is_some() || is_blocked || (first_due.is_none() && self.fresh.is_empty()) {
             let has_work = !self.fresh.is_empty() || !self.ready.is_empty();

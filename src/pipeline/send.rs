@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::model::reject::{Reject, RejectedBy};
-use crate::model::request::{Failure, LaneId, Outcome};
+use crate::model::request::{Failure, LaneId, Outcome, Throttled};
 use crate::pipeline::account::{Results, Ticket};
 use crate::pipeline::chunk::{Again, Flight, Piece};
 use crate::pipeline::permits::Permit;
@@ -62,14 +62,16 @@ impl Shared {
         let settlements = self.settlements(&flight, outcome);
         let retry =
             (!retry.is_empty()).then(|| self.back_off(retry, outcome.failure.as_ref(), flight.attempts));
-        // Their turn comes when the gate opens; that is not a failure.
+        // Their turn comes when the lane's gate opens, or alone when they were told to wait alone; that is not a failure.
+        let is_stray = |throttled: &Throttled| throttled.is_stray;
+        let stray = outcome.throttled.filter(is_stray);
         let put_off = (!put_off.is_empty()).then(|| Again {
             pieces: put_off,
             attempts: flight.attempts,
-            delay: Duration::ZERO,
+            delay: stray.map_or(Duration::ZERO, |throttled| throttled.wait),
         });
         let again = retry.into_iter().chain(put_off);
-        let gate = outcome.throttled.map(|throttled| throttled.wait);
+        let gate = outcome.throttled.filter(|throttled| !is_stray(throttled)).map(|throttled| throttled.wait);
         self.go_on(self.routing.landed(flight.lane, &done, again, gate));
         for (ticket, documents, results) in settlements {
             self.settle(&ticket, documents, results);

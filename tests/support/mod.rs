@@ -129,7 +129,18 @@ impl Trial {
 impl Running {
     /// Waits for the end, at most `limit`; every document must have met its end.
     pub(crate) async fn end(self, limit: Duration) -> Done {
-        let Self { meter, began, run, .. } = self;
+        let (meter, began) = (Arc::clone(&self.meter), self.began);
+        let ended = self.ended(limit).await;
+        let took = began.elapsed();
+        assert!(ended.stopped.is_none(), "{:?}", ended.stopped);
+        assert_eq!(ended.counters.accounted(), ended.counters.read);
+        assert_eq!(meter.credits.get(), 0, "credits were not given back");
+        Done { ended, meter, took }
+    }
+
+    /// Waits for the end, whatever it is, at most `limit`.
+    pub(crate) async fn ended(self, limit: Duration) -> Ended {
+        let Self { meter, run, .. } = self;
         let Ok(ended) = tokio::time::timeout(limit, run).await else {
             let (read, accounted) = (meter.read.get(), meter.accounted.get());
             panic!(
@@ -137,11 +148,7 @@ impl Running {
                 meter.credits.get()
             );
         };
-        let (ended, took) = (ended.unwrap(), began.elapsed());
-        assert!(ended.stopped.is_none(), "{:?}", ended.stopped);
-        assert_eq!(ended.counters.accounted(), ended.counters.read);
-        assert_eq!(meter.credits.get(), 0, "credits were not given back");
-        Done { ended, meter, took }
+        ended.unwrap()
     }
 }
 

@@ -47,6 +47,10 @@ impl MaxRu {
     }
 }
 
+/// How long documents wait at most that were throttled though their window had something left: what they are told is when it ends, and as long as they wait
+/// no checkpoint holds the documents that were read with them.
+const STRAY_WAIT: Duration = Duration::from_millis(100);
+
 /// The account of one container.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -102,7 +106,8 @@ impl Pace {
                     is_stray: throttled.is_stray,
                 };
                 if let Some(throttled) = &mut outcome.throttled {
-                    throttled.wait = Duration::ZERO;
+                    throttled.wait =
+                        if throttled.is_stray { throttled.wait.min(STRAY_WAIT) } else { Duration::ZERO };
                 }
                 self.pacer().answered(self.now(), leave, answer);
             }
