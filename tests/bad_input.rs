@@ -169,7 +169,7 @@ fn a_document_beyond_the_limit_is_rejected_while_it_passes() {
     let ran = place.docferry("migrate --from in.jsonl --to out.jsonl");
     insta::assert_snapshot!(ran.messages(), @r#"
     exit code 65
-    starting job file-out.jsonl: file:in.jsonl -> file:out.jsonl, 300.0 MiB in 5 partitions
+    starting job file-out.jsonl: file:in.jsonl -> file:out.jsonl, 300.0 MiB in 38 partitions
     rejected 1 document (read: larger than max_document (16777216 bytes)), at in.jsonl, line 2, byte 11
     failed: job file-out.jsonl
     error: 1 of 3 documents rejected, --max-rejects allows 0
@@ -353,7 +353,7 @@ fn a_resume_of_what_has_changed_names_what_differs() {
     place.write("in.jsonl", source.replacen("7.50", "8.50", 1));
     insta::assert_snapshot!(place.docferry(resume).messages(), @r#"
     exit code 78
-    error: resuming the job: the job has changed since its checkpoint: the source was in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 67108864 bytes; the source is in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 67108864 bytes
+    error: resuming the job: the job has changed since its checkpoint: the source was in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 1048576 bytes; the source is in.jsonl, 1006348 bytes, hash [hash], json-lines, compression none, cut every 1048576 bytes
       try: undo the change, or begin anew with --restart
     "#);
     place.write("in.jsonl", &source);

@@ -347,13 +347,14 @@ async fn documents_on_their_own_are_not_sent_into_a_throttle() {
     let lane = sink.lanes().remove(0);
     running.set_faults(Faults { throttle: 1.0, ..Faults::default() });
     let outcome = lane.send(request()).await.unwrap();
-    assert_eq!((outcome.retry.len(), outcome.charged), (100, 0));
+    assert_eq!((outcome.put_off.len(), outcome.retry.len(), outcome.charged), (100, 0, 0));
     let thrown_back = outcome.throttled.unwrap().documents;
     assert!((1..=16).contains(&thrown_back), "no more than were under way at once: {thrown_back}");
 
     running.set_faults(Faults::default());
     let outcome = lane.send(request()).await.unwrap();
-    assert_eq!((outcome.retry.len(), outcome.charged, outcome.throttled), (0, 100, None));
+    assert!(outcome.put_off.is_empty() && outcome.retry.is_empty());
+    assert_eq!((outcome.charged, outcome.throttled), (100, None));
 }
 
 /// What goes by an address before the endpoint.

@@ -53,6 +53,17 @@ fn endpoint<T>(
         entries.push(((*name).to_owned(), setting));
     }
     let connector = connector(strategy, table, &entries)?;
+    let known = if table == "source" { connector.source_settings } else { connector.target_settings };
+    for (name, given) in flags.settings {
+        if !known.iter().any(|(known, _)| known == name) {
+            let message = format!("connector {:?} counts no request units; leave it out", connector.name);
+            note(
+                strategy,
+                Problem { origin: given.origin.clone(), path: format!("{table}.{name}"), message },
+            );
+            return None;
+        }
+    }
     let Some(make) = make(connector) else {
         strategy.problem(table, format!("connector {:?} cannot be {verb}", connector.name));
         return None;

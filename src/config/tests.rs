@@ -208,6 +208,13 @@ cooldown = "soon"
 }
 
 #[test]
+fn a_flag_for_the_target_means_nothing_to_one_that_does_not_know_it() {
+    let target = vec![("max_ru", Given::flag("--max-ru", "500"))];
+    let error = resolve(&Asked { target, ..endpoints() }, &cores(1)).unwrap_err();
+    insta::assert_snapshot!(error, @r#"reading the settings: flag --max-ru: target.max_ru: connector "null" counts no request units; leave it out"#);
+}
+
+#[test]
 fn what_is_asked_for_must_be_there() {
     let error = resolve(&Asked { to: flag("--to", "null:"), ..Asked::default() }, &cores(1)).unwrap_err();
     assert_eq!((error.kind(), error.kind().exit_code()), (ErrorKind::Usage, 64));

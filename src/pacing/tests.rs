@@ -224,7 +224,7 @@ fn an_operation_that_is_throttled_among_others_says_nothing_of_the_budget() {
         let stray = |seed| Scene { stray: 0.02, known, ..Scene::even(4, 10_000.0, seed) };
         for report in play(&format!("4 x 10 000, one in 50 sent away, known: {known}"), stray) {
             let (used, throttled) = steady(&report);
-            assert!(used >= 0.9 && throttled <= 0.03, "{used} {throttled}");
+            assert!(used >= 0.8 && throttled <= 0.05, "{used} {throttled}");
         }
     }
 }

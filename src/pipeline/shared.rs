@@ -30,6 +30,9 @@ use tokio::time::Instant;
 /// How fast the estimate of the growth in transform follows what is seen.
 const GROWTH_WEIGHT: f64 = 0.2;
 
+/// Of failures that are tried again one is told in this time; the summary counts them all.
+const RETRIES_TOLD_EVERY: Duration = Duration::from_secs(1);
+
 /// Partitions opened to find one hungry lane: neighbours in a source often lead to the same lane.
 const OPEN_PER_LANE: usize = 8;
 
@@ -73,6 +76,8 @@ pub(crate) struct Shared {
     growth: Mutex<Growth>,
     pace: Mutex<Pace>,
     damage: Mutex<Option<Error>>,
+    /// When a failed request was last told of.
+    retry_told: Mutex<Option<Instant>>,
     durable: Mutex<Counters>,
 }
 
@@ -153,6 +158,7 @@ impl Shared {
             growth: Mutex::new(Growth { held: 1.0, text: 1.0 }),
             pace: Mutex::new(Pace::new(options.max_rate, limit)),
             damage: Mutex::new(None),
+            retry_told: Mutex::new(None),
             durable: Mutex::new(durable),
             source,
             sink,
@@ -220,7 +226,15 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
+    /// Tells of one failed request, and no more of others for a while: when a target goes away all of them fail at once.
     pub(crate) fn event_retrying(&self, error: &Error, attempts: u32, delay: Duration) {
+        let now = Instant::now();
+        let mut told = locked(&self.retry_told);
+        if told.is_some_and(|at| now < at + RETRIES_TOLD_EVERY) {
+            return;
+        }
+        *told = Some(now);
+        drop(told);
         self.event(Event::Retrying { error: error.to_string(), attempts, delay });
     }
 

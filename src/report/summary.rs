@@ -146,12 +146,17 @@ fn requests(summary: &Summary) -> Vec<(&'static str, String)> {
     rows
 }
 
+/// A shorter run spends parts of more seconds than it takes, and its share of a budget says nothing.
+const STEADY: Duration = Duration::from_secs(5);
+
 /// What was spent, of how much, and how much of the work was in vain.
 fn request_units(summary: &Summary) -> String {
     let spent = summary.request_units;
     let rate = spent / summary.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
     let mut text = format!("{}, {}/s", Count(spent.round() as u64), Count(rate.round() as u64));
-    if let Some(throughput) = summary.throughput.filter(|throughput| *throughput > 0.0) {
+    if let Some(throughput) =
+        summary.throughput.filter(|throughput| *throughput > 0.0 && summary.elapsed >= STEADY)
+    {
         let allowed = Count(throughput.round() as u64);
         let _ = write!(text, " of {allowed}/s ({:.0}%)", 100.0 * rate / throughput);
     }

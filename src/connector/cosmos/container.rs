@@ -41,6 +41,12 @@ impl Shape {
         if ttl.fract() != 0.0 {
             section.problem("ttl", format!("must be a whole number, found {ttl}"));
         }
+        if partition_key.iter().any(|path| path.contains(',')) {
+            let message =
+                "holds a comma; several paths are a list, or in a URI partition_key=/a&partition_key=/b";
+            section.problem("partition_key", message);
+            return None;
+        }
         if let Err(error) = define(&partition_key)
             && !partition_key.is_empty()
         {
@@ -160,6 +166,7 @@ mod tests {
     fn what_is_wrong_is_said() {
         let said = |name, value| shape(&[(name, value)]).1.join("; ");
         assert!(said("partition_key", text("tenant")).contains("is not a path such as /a/b"));
+        assert!(said("partition_key", text("/a,/b")).starts_with("target.partition_key: holds a comma; "));
         assert_eq!(said("vector_policy", text("[1]")), "target.vector_policy: must be a JSON object");
         let both = shape(&[("throughput", Given::Integer(400)), ("autoscale", Given::Integer(4000))]).1;
         assert_eq!(both, ["target.autoscale: stands beside throughput; give one of the two"]);
