@@ -156,7 +156,16 @@ impl Sending<'_> {
         let mut outcome = self.outcome;
         outcome.rejected.sort_unstable_by_key(|(index, _)| *index);
         outcome.retry.sort_unstable();
+        outcome.retry.dedup();
         outcome.put_off.sort_unstable();
+        outcome.put_off.dedup();
+        // A part that failed after some of it was answered is in more than one.
+        let (rejected, retry, put_off) = (&outcome.rejected, &mut outcome.retry, &mut outcome.put_off);
+        retry.retain(|index| rejected.binary_search_by_key(index, |(place, _)| *place).is_err());
+        put_off.retain(|index| {
+            rejected.binary_search_by_key(index, |(place, _)| *place).is_err()
+                && retry.binary_search(index).is_err()
+        });
         outcome
     }
 
