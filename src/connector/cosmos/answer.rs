@@ -4,12 +4,15 @@
 //! also fail as a whole. The rules are in two tables here, [`judge`] for one document and [`Reply::into_error`] for a request.
 
 use crate::connector::cosmos::client::Verb;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Retry};
 use crate::model::json::{Field, Objects, unescape};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::str::FromStr;
 use std::time::Duration;
+
+/// What failed, in an error.
+pub(super) const WRITING: &str = "writing to Cosmos";
 
 /// The longest message of the service that is passed on: what follows is identifiers of its own.
 const MESSAGE: usize = 300;
@@ -220,6 +223,24 @@ pub(super) fn judge(verb: Verb, answer: &Answer<'_>) -> Fate {
         (408 | 449 | 500 | 502 | 503 | 504, _) | (413, 3402) => Fate::Retry,
         _ => Fate::Rejected(message()),
     }
+}
+
+/// Of several failures in one request the one is told that is given the most time to pass; before all, what never passes.
+pub(super) fn gravity(kind: ErrorKind) -> u8 {
+    match kind.retry() {
+        Retry::Never => 3,
+        Retry::Backoff { .. } if kind != ErrorKind::Conflict => 2,
+        _ => 1,
+    }
+}
+
+/// The failure of one operation that may pass.
+pub(super) fn refusal(answer: &Answer<'_>) -> Error {
+    let body = answer.message.as_ref().map_or_else(Vec::new, |message| message.as_bytes().to_vec());
+    let (status, substatus) = (answer.status_code, answer.sub_status_code);
+    let error = Reply { status, substatus, body, ..Reply::default() }.into_error(WRITING);
+    // The answer grew too long: nothing is wrong with the documents that it left out.
+    if (status, substatus) == (413, 3402) { error.with_kind(ErrorKind::Conflict) } else { error }
 }
 
 /// The first line of a text, without what only the service's staff can use.

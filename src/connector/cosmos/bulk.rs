@@ -170,6 +170,18 @@ fn is_plain(text: &[u8]) -> bool {
         .fold(true, |plain, byte| plain & (b' '..=b'~').contains(byte) & (*byte != b'"') & (*byte != b'\\'))
 }
 
+/// The key, independent of its document.
+pub(super) fn owned(key: &PartitionKey<'_>) -> PartitionKey<'static> {
+    let own = |component: &Component<'_>| match component {
+        Component::Text(text) => Component::Text(Cow::Owned(text.clone().into_owned())),
+        Component::Undefined => Component::Undefined,
+        Component::Null => Component::Null,
+        Component::Bool(flag) => Component::Bool(*flag),
+        Component::Number(number) => Component::Number(*number),
+    };
+    PartitionKey { components: key.components.iter().map(own).collect() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

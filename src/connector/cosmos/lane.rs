@@ -20,15 +20,14 @@
 
 use crate::connector::cosmos::Encoder;
 use crate::connector::cosmos::answer::{
-    Answer, Fate, Reply, UNTOLD_WAIT, answers, charge, is_of_the_document, judge,
+    Answer, Fate, Reply, UNTOLD_WAIT, WRITING, answers, charge, gravity, is_of_the_document, judge, refusal,
 };
 use crate::connector::cosmos::bulk::{self, Item};
 use crate::connector::cosmos::client::{Door, Verb};
 use crate::connector::cosmos::sink::Open;
 use crate::connector::sink::{Admission, Lane};
-use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::BoxFuture;
-use crate::model::partition_key::{Component, PartitionKey};
 use crate::model::request::{Failure, LaneId, Leave, Outcome, Request};
 use std::borrow::Cow;
 use std::fmt;
@@ -42,8 +41,6 @@ use tokio::task::{JoinError, JoinSet};
 /// Documents of one request that are on their way at once when each goes on its own: enough to hide the latency, and few beside what other requests
 /// have under way.
 const POINTS_AT_ONCE: usize = 16;
-
-const WRITING: &str = "writing to Cosmos";
 
 /// What lives as long as the lane.
 pub(super) struct LaneState {
@@ -326,7 +323,7 @@ impl Sending<'_> {
 
     fn point(&self, index: usize) -> impl Future<Output = (usize, Result<Reply>)> + Send + 'static {
         let (open, item) = (Arc::clone(&self.lane.open), &self.items[index]);
-        let (verb, key, id) = (item.verb, owned(&item.key.clone().into_partition_key()), item.id());
+        let (verb, key, id) = (item.verb, bulk::owned(&item.key.clone().into_partition_key()), item.id());
         let mut body = Vec::with_capacity(item.bytes.len());
         if verb != Verb::Delete {
             bulk::write_document(item.bytes, open.options.on_lossy_number, &mut body);
@@ -369,7 +366,7 @@ impl Sending<'_> {
     /// Reads what the container holds in the document's place.
     fn held(&self, index: usize) -> impl Future<Output = (usize, Result<Reply>)> + Send + 'static {
         let (open, item) = (Arc::clone(&self.lane.open), &self.items[index]);
-        let (key, id) = (owned(&item.key.clone().into_partition_key()), item.id());
+        let (key, id) = (bulk::owned(&item.key.clone().into_partition_key()), item.id());
         async move {
             match id {
                 Ok(id) => (index, open.container.read(&key, id).await),
@@ -488,24 +485,6 @@ fn joined<T>(done: Result<T, JoinError>) -> Result<T> {
     done.map_err(|cause| Error::internal(WRITING, "a task failed").caused_by(cause))
 }
 
-/// Of several failures in one request the one is told that is given the most time to pass; before all, what never passes.
-fn gravity(kind: ErrorKind) -> u8 {
-    match kind.retry() {
-        Retry::Never => 3,
-        Retry::Backoff { .. } if kind != ErrorKind::Conflict => 2,
-        _ => 1,
-    }
-}
-
-/// The failure of one operation that may pass.
-fn refusal(answer: &Answer<'_>) -> Error {
-    let body = answer.message.as_ref().map_or_else(Vec::new, |message| message.as_bytes().to_vec());
-    let (status, substatus) = (answer.status_code, answer.sub_status_code);
-    let error = Reply { status, substatus, body, ..Reply::default() }.into_error(WRITING);
-    // The answer grew too long: nothing is wrong with the documents that it left out.
-    if (status, substatus) == (413, 3402) { error.with_kind(ErrorKind::Conflict) } else { error }
-}
-
 /// The answer to a point request as one of many.
 fn single(reply: &Reply) -> Answer<'static> {
     Answer {
@@ -515,15 +494,4 @@ fn single(reply: &Reply) -> Answer<'static> {
         retry_after_milliseconds: reply.retry_after.map_or(0, |after| after.as_millis() as u64),
         message: Some(Cow::Owned(reply.message())),
     }
-}
-
-fn owned(key: &PartitionKey<'_>) -> PartitionKey<'static> {
-    let own = |component: &Component<'_>| match component {
-        Component::Text(text) => Component::Text(Cow::Owned(text.clone().into_owned())),
-        Component::Undefined => Component::Undefined,
-        Component::Null => Component::Null,
-        Component::Bool(flag) => Component::Bool(*flag),
-        Component::Number(number) => Component::Number(*number),
-    };
-    PartitionKey { components: key.components.iter().map(own).collect() }
 }
