@@ -6,6 +6,7 @@ use crate::emulator::client::{Client, Endpoint};
 use crate::place::{Place, Ran, skip};
 use docferry::emulator::{Options, WELL_KNOWN_KEY};
 use serde_json::Value;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -239,6 +240,21 @@ fn a_strategy_and_a_variable_that_differ_are_refused_and_a_flag_wins() {
     let won = run(&format!("migrate --from in.jsonl --to cosmos://{address}/shop/orders?create=true"));
     assert_eq!(won.code, 0, "{}", won.err);
     assert_eq!(trial.documents(), 1);
+}
+
+#[test]
+fn an_account_that_does_not_answer_is_named_with_the_reason() {
+    let trial = Trial::new();
+    trial.place.write("one.jsonl", r#"{"id":"a","customer":"b"}"#);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Whoever calls is hung up on.
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let ran = trial.docferry(&format!("migrate --from one.jsonl --to cosmos://{address}/shop/orders"));
+    assert_eq!(ran.code, 75, "{}", ran.err);
+    assert!(ran.err.contains("connecting to Cosmos: no answer: "), "{}", ran.err);
+    assert!(ran.err.contains(&format!("endpoint: http://{address}/")), "{}", ran.err);
+    assert!(!ran.err.contains("AccountProperties"), "{}", ran.err);
 }
 
 #[test]

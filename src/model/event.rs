@@ -109,7 +109,7 @@ pub struct Progress {
     pub counters: Counters,
     /// Documents accounted for per second, over the last few seconds.
     pub documents_per_second: f64,
-    /// Bytes read per second, over the last few seconds.
+    /// Their bytes as read, per second.
     pub bytes_per_second: f64,
     /// Share of the source that is read, where it can be told.
     pub share: Option<f64>,

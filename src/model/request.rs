@@ -123,6 +123,6 @@ pub struct Throttled {
     /// The lane sends nothing before this has passed; where [`is_stray`](Self::is_stray), only the documents that were put off. Zero of a lane that keeps
     /// account: it says so when it is asked.
     pub wait: Duration,
-    /// Something was written after that: whatever the reason was, it is not that a budget was used up.
+    /// Whatever the reason was, it is not that a budget was used up: something was written after that, or the lane's account says so.
     pub is_stray: bool,
 }

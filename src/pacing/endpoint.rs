@@ -330,10 +330,10 @@ impl<'a> Stage<'a> {
                 self.in_flight -= 1;
                 self.given[lane] -= f64::from(answer.throttled);
                 self.ask_at[lane] = 0;
-                if let Some(wait) = answer.retry_after.filter(|_| !answer.is_stray) {
+                let waits = self.pacer.answered(Duration::from_nanos(self.now), leave, answer);
+                if let Some(wait) = answer.retry_after.filter(|_| waits) {
                     self.held_until[lane] = self.held_until[lane].max(self.now + wait.as_nanos() as u64);
                 }
-                self.pacer.answered(Duration::from_nanos(self.now), leave, answer);
             }
             Event::Wake => {}
             Event::Step(factor) => {

@@ -123,44 +123,49 @@ impl Lane {
         self.budget.map_or(MOST, |budget| self.cost.request(budget))
     }
 
-    /// A request was answered.
-    pub(super) fn answered(&mut self, now: f64, leave: &Leave, answer: &Answer) {
+    /// A request was answered. Returns whether the lane waits for what was throttled; if not, only those documents need to.
+    pub(super) fn answered(&mut self, now: f64, leave: &Leave, answer: &Answer) -> bool {
         let throttled = answer.throttled.min(leave.documents);
         self.open_window(now);
         self.cost.learn(answer.request_units, answer.charged.min(leave.documents));
         let difference = answer.request_units - leave.expected;
-        let is_end = self.is_end(leave, answer, throttled);
-        let first = self.account.settle(leave, difference, is_end);
+        let sign = self.sign(leave, answer, throttled);
+        let first = self.account.settle(leave, difference, sign == Sign::End);
         self.follow_round_trip(now - leave.sent.as_secs_f64());
         if leave.probe && (throttled == 0 || answer.is_stray) {
             self.prober.taken(leave.documents - throttled);
         }
-        if let (true, Some(wait)) = (throttled > 0 && !answer.is_stray, answer.retry_after) {
+        if let (Sign::End | Sign::Doubtful, Some(wait)) = (sign, answer.retry_after) {
             self.gate = self.gate.max(now + wait.as_secs_f64());
             if first {
                 self.learn_edge(now, leave.sent.as_secs_f64() + wait.as_secs_f64());
             }
         }
         self.learn_budget(leave.window);
+        sign != Sign::Chance
     }
 
-    /// Whether what was throttled says that the window's budget is used up. It does not where the service took something after it. Nor, at first, where it
-    /// asks for a wait that does not end when the window does, or where less than the estimate can fall at once is spent: that is chance, or another
-    /// client's doing, and to wait as told is enough. Too many of these in one window are no chance.
-    fn is_end(&mut self, leave: &Leave, answer: &Answer, throttled: u32) -> bool {
+    /// What an answer says of the window's budget. It is not used up where the service took something after what it threw back. Nor, at first, where it
+    /// asks for a wait that does not end when the window does, or where less than the estimate can fall at once is spent: to wait as told
+    /// is enough. Too many of these in one window are no chance.
+    fn sign(&mut self, leave: &Leave, answer: &Answer, throttled: u32) -> Sign {
         let is_throttled = throttled > 0 && !answer.is_stray;
-        let Some(budget) = self.budget else { return is_throttled };
+        let Some(budget) = self.budget else { return if is_throttled { Sign::End } else { Sign::Chance } };
         let edge = answer.retry_after.map(|wait| leave.sent.as_secs_f64() + wait.as_secs_f64());
         let is_spent = self.account.level_of(leave.window) >= budget * LARGEST_FALL;
         if is_throttled && is_spent && edge.is_none_or(|edge| self.phase.fits(edge)) {
-            return true;
+            return Sign::End;
         }
         let strays = if is_throttled { throttled } else { 0 };
         let (is_first, too_many) = self.account.stray(leave.window, strays, leave.documents);
-        match edge.filter(|_| is_first) {
-            // The windows may lie elsewhere by now.
-            Some(edge) => self.phase.observe(edge) == Learnt::Anew && is_spent || too_many,
-            None => is_throttled && too_many,
+        // The windows may lie elsewhere by now.
+        let has_moved =
+            edge.filter(|_| is_first).is_some_and(|edge| self.phase.observe(edge) == Learnt::Anew);
+        match is_throttled {
+            false => Sign::Chance,
+            true if too_many || has_moved && is_spent => Sign::End,
+            true if is_spent => Sign::Doubtful,
+            true => Sign::Chance,
         }
     }
 
@@ -270,6 +275,17 @@ impl Lane {
         let debt = (level - budget * (window + 1.0)).max(0.0);
         from.max(next + window + SPAN * debt / budget)
     }
+}
+
+/// What an answer says of its window's budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// It is used up.
+    End,
+    /// It may be used up: to be safe nothing more is sent, and nothing is learnt.
+    Doubtful,
+    /// Nothing: most of it is left, and what was thrown back was so by chance or by another client's doing.
+    Chance,
 }
 
 /// What a lane may still send in its window.

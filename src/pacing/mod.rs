@@ -141,8 +141,8 @@ impl Pacer {
         (documents > 0).then_some(shorter)
     }
 
-    /// A request was answered.
-    pub fn answered(&mut self, now: Duration, leave: Leave, mut answer: Answer) {
+    /// A request was answered. Returns whether its lane waits for what was throttled; if not, only those documents need to.
+    pub fn answered(&mut self, now: Duration, leave: Leave, mut answer: Answer) -> bool {
         let at = now.as_secs_f64();
         if !(answer.request_units.is_finite() && answer.request_units >= 0.0) {
             // No charge; one that is added up would spoil every sum after it.
@@ -150,7 +150,7 @@ impl Pacer {
         }
         self.cap.earliest(at);
         self.cap.spend(answer.request_units - leave.expected);
-        self.lanes[leave.lane as usize].answered(at, &leave, &answer);
+        self.lanes[leave.lane as usize].answered(at, &leave, &answer)
     }
 
     /// No answer came. What it may have cost stays spent.

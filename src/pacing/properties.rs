@@ -67,13 +67,11 @@ impl Play {
                 let retry_after = wait.map(Duration::from_millis).filter(|_| throttled > 0);
                 let charged = leave.documents - throttled;
                 let request_units = charge * f64::from(charged);
-                let held = &mut self.held[leave.lane as usize];
-                *held = (*held).max(self.now + retry_after.unwrap_or_default());
-                self.pacer.answered(
-                    self.now,
-                    leave,
-                    Answer { request_units, charged, throttled, retry_after, is_stray: false },
-                );
+                let answer = Answer { request_units, charged, throttled, retry_after, is_stray: false };
+                if self.pacer.answered(self.now, leave, answer) {
+                    let held = &mut self.held[leave.lane as usize];
+                    *held = (*held).max(self.now + retry_after.unwrap_or_default());
+                }
             }
             Step::Lose => {
                 let leave = self.in_flight.remove(0);

@@ -224,7 +224,7 @@ fn an_operation_that_is_throttled_among_others_says_nothing_of_the_budget() {
         let stray = |seed| Scene { stray: 0.02, known, ..Scene::even(4, 10_000.0, seed) };
         for report in play(&format!("4 x 10 000, one in 50 sent away, known: {known}"), stray) {
             let (used, throttled) = steady(&report);
-            assert!(used >= 0.8 && throttled <= 0.05, "{used} {throttled}");
+            assert!(used >= 0.9 && throttled <= 0.06, "{used} {throttled}");
         }
     }
 }
@@ -264,15 +264,42 @@ fn requests_are_sized_for_the_window_and_for_the_cap() {
 #[test]
 fn a_throttled_lane_waits_as_long_as_it_was_told() {
     let mut pacer = Pacer::new(None);
-    let lane = pacer.open(Duration::ZERO, Some(10_000.0));
+    let lane = pacer.open(Duration::ZERO, None);
     let Admission::Send(leave) = pacer.admit(Duration::ZERO, lane, 1) else { panic!("it may send") };
     let told = Some(Duration::from_millis(2_300));
     let answer = Answer { throttled: 1, retry_after: told, ..Answer::default() };
-    pacer.answered(Duration::from_millis(5), leave, answer);
+    assert!(pacer.answered(Duration::from_millis(5), leave, answer));
     let Admission::Wait(until) = pacer.admit(Duration::from_millis(6), lane, 1) else {
         panic!("it was throttled")
     };
     assert!(until >= Duration::from_millis(2_305) && until < Duration::from_millis(2_400), "{until:?}");
+}
+
+#[test]
+fn what_is_thrown_back_while_most_of_a_window_is_left_holds_up_no_lane_until_it_is_no_chance() {
+    let mut pacer = Pacer::new(None);
+    let lane = pacer.open(Duration::ZERO, Some(10_000.0));
+    let mut now = Duration::ZERO;
+    let mut send = |pacer: &mut Pacer, answer: fn(u32) -> Answer| {
+        now += Duration::from_millis(5);
+        let Admission::Send(leave) = pacer.admit(now, lane, 10) else { panic!("it may send") };
+        pacer.answered(now, leave, answer(leave.documents))
+    };
+    let written = |documents| Answer {
+        request_units: 7.0 * f64::from(documents),
+        charged: documents,
+        ..Answer::default()
+    };
+    let thrown_back = |documents| Answer {
+        throttled: documents,
+        retry_after: Some(Duration::from_millis(900)),
+        ..Answer::default()
+    };
+    assert!(!send(&mut pacer, written));
+    assert!(!send(&mut pacer, thrown_back));
+    assert!(!send(&mut pacer, thrown_back));
+    assert!(send(&mut pacer, thrown_back), "three requests, and nearly all of the window's documents");
+    assert!(matches!(pacer.admit(now, lane, 10), Admission::Wait(_)));
 }
 
 #[test]

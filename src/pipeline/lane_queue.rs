@@ -1,8 +1,9 @@
 //! One lane's queue: what waits, in the order in which it is sent, and how a request is cut from it.
 //!
 //! What comes back to be sent again, or has waited for its turn, goes before everything fresh. A request is filled until the next document
-//! would make it too large; what has failed before goes alone, so that it fails alone. Last of all, when nothing else holds a request up, the lane
-//! itself is asked for leave: one that keeps account of a budget says how many documents it has room for, or when it will have.
+//! would make it too large; what has failed before goes only with what has failed as often, so that fresh documents do not share its fate. Last of
+//! all, when nothing else holds a request up, the lane itself is asked for leave: one that keeps account of a budget says how many
+//! documents it has room for, or when it will have.
 
 use crate::connector::{Admission, Lane};
 use crate::model::request::{LaneId, Leave};
@@ -64,6 +65,12 @@ pub(super) struct Ready {
     /// How often they have failed.
     pub(super) attempts: u32,
     pub(super) not_before: Option<Instant>,
+}
+
+impl Ready {
+    fn is_due(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|at| at <= now)
+    }
 }
 
 impl LaneQueue {
@@ -141,29 +148,24 @@ impl LaneQueue {
             return Err(None);
         }
         let gate = self.gate.filter(|gate| *gate > now);
-        let due = |ready: &Ready| ready.not_before.is_none_or(|at| at <= now);
-        // What has waited for its own time goes before what merely comes back, of which there may be more without end.
-        let waited = |ready: &Ready| ready.not_before.is_some_and(|at| at <= now);
-        let first_due = match cut.serial {
-            true => self.ready.front().is_some_and(due).then_some(0),
-            false => self.ready.iter().position(waited).or_else(|| self.ready.iter().position(due)),
-        };
+        let first_due = self.first_due(None, cut.serial, now);
         let is_blocked = cut.serial && first_due.is_none() && !self.ready.is_empty();
         if gate.is_some() || is_blocked || (first_due.is_none() && self.fresh.is_empty()) {
             let has_work = !self.fresh.is_empty() || !self.ready.is_empty();
             let next_due = self.ready.iter().filter_map(|ready| ready.not_before).min();
             return Err(gate.filter(|_| has_work).or(next_due));
         }
-        let leave = self.leave(first_due, cut.documents, target, now).map_err(Some)?;
+        let attempts = first_due.map_or(0, |at| self.ready[at].attempts);
+        let leave = self.leave(attempts, cut, target, now).map_err(Some)?;
         let most = leave.map_or(cut.documents, |leave| cut.documents.min(leave.documents as usize));
         let cut = &Cut { documents: most, ..*cut };
         let mut load = Load::default();
-        let mut attempts = 0;
-        if let Some(ready) = first_due.and_then(|at| self.ready.remove(at)) {
-            attempts = ready.attempts;
-            self.load_ready(ready, cut, &mut load);
+        while let Some(at) = self.first_due(Some(attempts), cut.serial, now) {
+            let ready = self.ready.remove(at);
+            if !ready.is_some_and(|ready| self.load_ready(ready, cut, &mut load)) {
+                break;
+            }
         }
-        // What has failed before goes alone, so that it fails alone.
         if attempts == 0 {
             self.load_fresh(lane, cut, owners, &mut load);
         }
@@ -180,11 +182,22 @@ impl LaneQueue {
         Ok(Taken { pieces: load.pieces, attempts, leave })
     }
 
-    /// Asks for leave to send what is next; `None` of a lane that keeps no account. `Err`: not before this time.
+    /// The place of what may be sent before everything else; `attempts`: of what has failed so often.
+    fn first_due(&self, attempts: Option<u32>, serial: bool, now: Instant) -> Option<usize> {
+        let due = |ready: &Ready| attempts.is_none_or(|wanted| ready.attempts == wanted) && ready.is_due(now);
+        if serial {
+            return self.ready.front().is_some_and(due).then_some(0);
+        }
+        // What has waited for its own time goes before what merely comes back, of which there may be more without end.
+        let waited = |ready: &Ready| ready.not_before.is_some() && due(ready);
+        self.ready.iter().position(waited).or_else(|| self.ready.iter().position(due))
+    }
+
+    /// Asks for leave to send what is next and has failed so often; `None` of a lane that keeps no account. `Err`: not before this time.
     fn leave(
         &mut self,
-        first_due: Option<usize>,
-        most: usize,
+        attempts: u32,
+        cut: &Cut,
         target: Option<&dyn Lane>,
         now: Instant,
     ) -> Result<Option<Leave>, Instant> {
@@ -192,10 +205,10 @@ impl LaneQueue {
         if let Some(at) = self.asked.filter(|at| *at > now) {
             return Err(at);
         }
-        let first = first_due.map(|at| &self.ready[at]);
-        let with_fresh = first.is_none_or(|ready| ready.attempts == 0);
-        let ready = first.into_iter().flat_map(|ready| &ready.pieces);
-        let fresh = self.fresh.iter().take(if with_fresh { usize::MAX } else { 0 });
+        let most = cut.documents;
+        let ready = self.ready.iter().filter(|ready| ready.attempts == attempts && ready.is_due(now));
+        let ready = ready.flat_map(|ready| &ready.pieces);
+        let fresh = self.fresh.iter().take(if attempts == 0 { usize::MAX } else { 0 });
         let mut waiting = 0;
         for piece in ready.chain(fresh) {
             waiting += piece.range.len();
@@ -213,8 +226,8 @@ impl LaneQueue {
         }
     }
 
-    /// Takes documents that own their (key, id) already.
-    fn load_ready(&mut self, mut ready: Ready, cut: &Cut, load: &mut Load) {
+    /// Takes documents that own their (key, id) already; false if not all of them fit.
+    fn load_ready(&mut self, mut ready: Ready, cut: &Cut, load: &mut Load) -> bool {
         let mut rest = Vec::new();
         for piece in ready.pieces.drain(..) {
             match load.fits(&piece, cut) {
@@ -228,9 +241,11 @@ impl LaneQueue {
                 }
             }
         }
-        if !rest.is_empty() {
+        let fits = rest.is_empty();
+        if !fits {
             self.ready.push_front(Ready { pieces: rest, ..ready });
         }
+        fits
     }
 
     /// Takes documents that were never sent; those whose (key, id) is owned step aside.

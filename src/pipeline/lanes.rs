@@ -347,6 +347,27 @@ mod tests {
     }
 
     #[test]
+    fn what_has_failed_as_often_goes_again_together_and_with_nothing_fresh() {
+        let now = Instant::now();
+        let mut lanes = lanes(1, CUT, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        let flights: Vec<Flight> = (0..3).map(|_| lanes.cut(MANY, &[], now).unwrap()).collect();
+        let delay = Duration::from_millis(50);
+        for (flight, attempts) in flights.iter().zip([1, 2, 1]) {
+            let failed = vec![flight.pieces[0].single(flight.pieces[0].range.start)];
+            let done = flight.pieces[0].range.start + 1..flight.pieces[0].range.end;
+            let done = Piece { chunk: Arc::clone(&flight.pieces[0].chunk), range: done };
+            lanes.landed(0, &[done], Some(Again { pieces: failed, attempts, delay }), None, now);
+        }
+        let again = |lanes: &mut Lanes| {
+            let flight = lanes.cut(MANY, &[], now + delay).unwrap();
+            (places(&flight.pieces), flight.attempts)
+        };
+        assert_eq!(again(&mut lanes), (vec![7, 1], 1));
+        assert_eq!(again(&mut lanes), (vec![4], 2));
+        assert_eq!(again(&mut lanes), (vec![10], 0));
+    }
+
+    #[test]
     fn a_later_document_with_the_same_id_waits_aside_until_the_first_has_met_its_end() {
         let now = Instant::now();
         let mut lanes = lanes(1, CUT, &[1, 1, 2, 1, 3]);

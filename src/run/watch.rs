@@ -112,7 +112,7 @@ impl<C: Fn() -> Counters> Watch<C> {
         let knobs = *self.knobs.borrow();
         let now = Instant::now();
         let bytes_read = self.meter.bytes_read.get();
-        self.recent.push_back((now, counters.accounted(), bytes_read));
+        self.recent.push_back((now, counters.accounted(), counters.bytes_read));
         if self.recent.len() > AVERAGED {
             self.recent.pop_front();
         }

@@ -31,6 +31,7 @@ use azure_data_cosmos_driver::options::{
 use azure_data_cosmos_driver::{
     CosmosDriver, CosmosDriverRuntime, CosmosError, DriverOptions, OperationPlan,
 };
+use std::error::Error as _;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -398,10 +399,15 @@ fn refused(cause: &CosmosError) -> Reply {
     reply.is_from_service = cause.response().is_some();
     match cause.response() {
         Some(response) => reply.body = bytes(response.clone()),
-        // One line: what it is, not where in the driver it came about.
-        None => reply.body = cause.to_string().into_bytes(),
+        None => reply.body = innermost(cause).into_bytes(),
     }
     reply
+}
+
+/// Why there was no answer, on one line: the innermost cause ("Connection refused"), not where in the driver it came about.
+fn innermost(cause: &CosmosError) -> String {
+    let causes = std::iter::successors(cause.source(), |&deeper| deeper.source());
+    causes.last().map_or_else(|| cause.to_string(), |innermost| format!("no answer: {innermost}"))
 }
 
 fn numbers(status: azure_data_cosmos_driver::CosmosStatus) -> (u16, u16) {

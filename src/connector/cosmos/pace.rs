@@ -105,11 +105,15 @@ impl Pace {
                     retry_after: outcome.throttled.map(|throttled| throttled.wait),
                     is_stray: throttled.is_stray,
                 };
+                let lane_waits = self.pacer().answered(self.now(), leave, answer);
                 if let Some(throttled) = &mut outcome.throttled {
-                    throttled.wait =
-                        if throttled.is_stray { throttled.wait.min(STRAY_WAIT) } else { Duration::ZERO };
+                    throttled.wait = match (lane_waits, throttled.is_stray) {
+                        (true, _) => Duration::ZERO,
+                        (false, true) => throttled.wait.min(STRAY_WAIT),
+                        (false, false) => throttled.wait,
+                    };
+                    throttled.is_stray = !lane_waits;
                 }
-                self.pacer().answered(self.now(), leave, answer);
             }
             // The physical partition was divided: nothing was done, and whatever becomes of the documents has a leave of its own.
             Err(error) if error.kind() == ErrorKind::LaneClosed => {
@@ -156,7 +160,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_throttled_lane_waits_by_its_account_and_not_by_the_outcome() {
         let pace = Pace::new(None);
-        pace.open(Some(400.0));
+        pace.open(None);
         let Admission::Send(leave) = pace.admit(0, 10) else { panic!("it may send") };
         assert_eq!(leave.documents, 1, "one document tells what documents cost");
         let wait = Duration::from_millis(700);
@@ -173,6 +177,22 @@ mod tests {
         let Admission::Wait(at) = pace.admit(0, 10) else { panic!("it was throttled") };
         assert!(at >= Instant::now() + wait);
         tokio::time::advance(at - Instant::now()).await;
+        assert!(matches!(pace.admit(0, 10), Admission::Send(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_thrown_back_by_chance_waits_alone_and_as_told() {
+        let pace = Pace::new(None);
+        pace.open(Some(10_000.0));
+        let Admission::Send(leave) = pace.admit(0, 10) else { panic!("it may send") };
+        let wait = Duration::from_millis(700);
+        let mut outcome = Ok(Outcome {
+            put_off: vec![0],
+            throttled: Some(Throttled { documents: 1, wait, is_stray: false }),
+            ..Outcome::default()
+        });
+        pace.settle(leave, &mut outcome);
+        assert_eq!(outcome.unwrap().throttled, Some(Throttled { documents: 1, wait, is_stray: true }));
         assert!(matches!(pace.admit(0, 10), Admission::Send(_)));
     }
 }
