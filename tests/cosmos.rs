@@ -89,7 +89,7 @@ fn mixed(count: usize) -> Vec<String> {
 async fn many_keys_of_one_physical_partition_go_in_one_request() {
     let running = endpoint().await;
     let documents = mixed(10_000);
-    let (behind, seen) = before(&running, true).await;
+    let (behind, seen) = before(&running, |_, _| None).await;
     let done = migrate(&documents, through(behind, options(&running, &["/customer"]))).await;
     assert_eq!(done.ended.counters.written, 10_000);
     // A lane begins with a document that tells what documents cost, and what is left over may be one.
@@ -183,7 +183,7 @@ async fn every_encoder_leaves_the_same() {
     {
         let running = endpoint().await;
         let documents = mixed(500);
-        let (behind, seen) = before(&running, true).await;
+        let (behind, seen) = before(&running, |_, _| None).await;
         let options = TargetOptions { encoder, ..through(behind, options(&running, &["/customer"])) };
         let done = migrate(&documents, options).await;
         assert_eq!(done.ended.counters.written, 500, "{encoder:?}");
@@ -303,7 +303,7 @@ async fn a_lossy_number_is_kept_or_becomes_a_string_if_that_is_asked_for() {
 async fn an_endpoint_without_bulk_gets_each_document_on_its_own() {
     for encoder in [Encoder::Auto, Encoder::Bulk] {
         let running = endpoint().await;
-        let (behind, seen) = before(&running, false).await;
+        let (behind, seen) = before(&running, knows_no_bulk).await;
         let options = TargetOptions {
             encoder,
             request_documents: 10,
@@ -370,8 +370,22 @@ fn through(behind: SocketAddr, mut options: TargetOptions) -> TargetOptions {
     options
 }
 
-/// An endpoint before another one. Where it does not know bulk requests, it answers them as one who has never heard of them.
-async fn before(running: &Running, knows_bulk: bool) -> (SocketAddr, Arc<Seen>) {
+/// What an endpoint that stands before another one answers by itself.
+type Rule = fn(&http::request::Parts, &[u8]) -> Option<(u16, &'static str)>;
+
+/// To bulk requests, as one who has never heard of them.
+fn knows_no_bulk(request: &http::request::Parts, _: &[u8]) -> Option<(u16, &'static str)> {
+    is(request, "x-ms-cosmos-batch-atomic", "false").then_some((200, "{}"))
+}
+
+/// To new documents with a value that must be unique and is not.
+fn finds_a_value_taken(request: &http::request::Parts, body: &[u8]) -> Option<(u16, &'static str)> {
+    let is_new = request.method == "POST" && body.windows(7).any(|text| text == b"twofold");
+    is_new.then_some((409, r#"{"code":"Conflict","message":"Unique index constraint violation."}"#))
+}
+
+/// An endpoint before another one.
+async fn before(running: &Running, rule: Rule) -> (SocketAddr, Arc<Seen>) {
     let behind = running.address();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap();
@@ -382,11 +396,7 @@ async fn before(running: &Running, knows_bulk: bool) -> (SocketAddr, Arc<Seen>) 
             let (stream, _) = listener.accept().await.unwrap();
             let counted = Arc::clone(&counted);
             let service = hyper::service::service_fn(move |request: http::Request<_>| {
-                let is_bulk = is(&request, "x-ms-cosmos-batch-atomic", "false");
-                counted.bulk.fetch_add(usize::from(is_bulk), Relaxed);
-                let is_point = is(&request, "x-ms-documentdb-is-upsert", "true");
-                counted.points.fetch_add(usize::from(is_point && !is_bulk), Relaxed);
-                pass_on(request, behind, own, knows_bulk || !is_bulk)
+                pass_on(request, behind, own, rule, Arc::clone(&counted))
             });
             tokio::spawn(async move {
                 let server = auto::Builder::new(TokioExecutor::new());
@@ -398,23 +408,33 @@ async fn before(running: &Running, knows_bulk: bool) -> (SocketAddr, Arc<Seen>) 
     (own, seen)
 }
 
-fn is(request: &http::Request<hyper::body::Incoming>, name: &str, value: &str) -> bool {
-    request.headers().get(name).is_some_and(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+fn is(request: &http::request::Parts, name: &str, value: &str) -> bool {
+    request.headers.get(name).is_some_and(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
 }
 
 async fn pass_on(
-    mut request: http::Request<hyper::body::Incoming>,
+    request: http::Request<hyper::body::Incoming>,
     behind: SocketAddr,
     own: SocketAddr,
-    is_known: bool,
+    rule: Rule,
+    counted: Arc<Seen>,
 ) -> Result<http::Response<Full<Bytes>>, hyper::Error> {
-    if !is_known {
-        return Ok(http::Response::new(Full::new(Bytes::from_static(b"{}"))));
+    let (mut head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let is_bulk = is(&head, "x-ms-cosmos-batch-atomic", "false");
+    counted.bulk.fetch_add(usize::from(is_bulk), Relaxed);
+    let is_point = is(&head, "x-ms-documentdb-is-upsert", "true");
+    counted.points.fetch_add(usize::from(is_point && !is_bulk), Relaxed);
+    if let Some((status, text)) = rule(&head, &body) {
+        let mut response = http::Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+        *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+        return Ok(response);
     }
     // Whatever the client speaks, here it is HTTP/1.1.
-    *request.version_mut() = http::Version::HTTP_11;
-    *request.uri_mut() = request.uri().path_and_query().unwrap().as_str().parse().unwrap();
-    request.headers_mut().insert("host", behind.to_string().parse().unwrap());
+    head.version = http::Version::HTTP_11;
+    head.uri = head.uri.path_and_query().unwrap().as_str().parse().unwrap();
+    head.headers.insert("host", behind.to_string().parse().unwrap());
+    let request = http::Request::from_parts(head, Full::new(body));
     let stream = tokio::net::TcpStream::connect(behind).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
@@ -426,6 +446,24 @@ async fn pass_on(
     (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);
     response.headers_mut().remove("content-length");
     Ok(response)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_insert_that_is_refused_though_its_place_is_free_is_a_dead_letter() {
+    let running = endpoint().await;
+    let (address, _) = before(&running, finds_a_value_taken).await;
+    let mut documents = mixed(40);
+    migrate(&documents[..20], options(&running, &["/customer"])).await;
+    documents.push(r#"{"id":"other","customer":"c","value":"twofold"}"#.to_owned());
+    let inserting = TargetOptions {
+        mode: Mode::Insert,
+        encoder: Encoder::Point,
+        create: false,
+        ..options(&running, &["/customer"])
+    };
+    let done = overwriting(&documents, through(address, inserting)).await;
+    assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (40, 1));
+    assert_eq!(held(&running).await, sorted(&documents[..40]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

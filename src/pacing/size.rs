@@ -23,22 +23,38 @@ const FEWEST: f64 = 20.0;
 /// The service takes at most this many operations in a batch.
 pub(super) const MOST: u32 = 100;
 
+/// So many answers that charge nothing for what they wrote are believed: the target counts no request units, as Microsoft's emulator in its
+/// container does not.
+const UNPAID: u32 = 3;
+
+/// What a document costs there: as good as nothing, and something that can be divided by.
+const FREE: f64 = 1e-6;
+
 /// The cost of a lane's documents, in request units.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
     mean: f64,
     variance: f64,
     seen: f64,
+    /// Answers that charged nothing, before the first that did.
+    unpaid: u32,
 }
 
 impl Cost {
     pub(super) fn new() -> Self {
-        Self { mean: FIRST_GUESS, variance: 0.0, seen: 0.0 }
+        Self { mean: FIRST_GUESS, variance: 0.0, seen: 0.0, unpaid: 0 }
     }
 
     /// An answer charged `charge` for `documents` that were written.
     pub(super) fn learn(&mut self, charge: f64, documents: u32) {
-        if documents == 0 || !charge.is_finite() || charge <= 0.0 {
+        if documents == 0 || !charge.is_finite() || charge < 0.0 {
+            return;
+        }
+        if charge == 0.0 {
+            self.unpaid = self.unpaid.saturating_add(1);
+            if self.seen == 0.0 && self.unpaid >= UNPAID {
+                self.mean = FREE;
+            }
             return;
         }
         let count = f64::from(documents);
@@ -52,9 +68,9 @@ impl Cost {
         self.seen += count;
     }
 
-    /// Whether there has been an answer.
+    /// Whether there has been an answer that tells, or enough of those that charge nothing.
     pub(super) fn is_known(&self) -> bool {
-        self.seen > 0.0
+        self.seen > 0.0 || self.unpaid >= UNPAID
     }
 
     /// What `documents` are expected to cost.
@@ -120,7 +136,22 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_charges_nothing_teaches_nothing() {
+    fn answers_that_charge_nothing_are_believed_when_there_are_several_and_until_one_does() {
+        let mut cost = Cost::new();
+        (0..UNPAID).for_each(|_| {
+            assert!(!cost.is_known());
+            cost.learn(0.0, 1);
+        });
+        assert!(cost.is_known());
+        assert_eq!(cost.request(400.0), MOST);
+        cost.learn(7.0, 1);
+        assert_eq!(cost.mean(), 7.0);
+        (0..UNPAID).for_each(|_| cost.learn(0.0, 100));
+        assert_eq!(cost.mean(), 7.0, "who has charged once does count");
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_of_its_documents_teaches_nothing() {
         let mut cost = Cost::new();
         [(0.0, 5), (f64::NAN, 5), (3.0, 0)].into_iter().for_each(|(charge, n)| cost.learn(charge, n));
         assert!(!cost.is_known());

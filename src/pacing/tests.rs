@@ -355,6 +355,25 @@ fn what_a_request_makes_no_use_of_is_given_back() {
     assert!(matches!(pacer.admit(at(500), lane, 10), Admission::Wait(_)));
 }
 
+/// As Microsoft's emulator in its container is.
+#[test]
+fn a_target_that_charges_nothing_is_not_held_back() {
+    for (cap, budget) in [(None, Some(10_000.0)), (None, None), (Some(1_000.0), Some(10_000.0))] {
+        let mut pacer = Pacer::new(cap);
+        let lane = pacer.open(Duration::ZERO, budget);
+        let mut now = Duration::from_secs(1);
+        let mut sent = 0;
+        for _ in 0..300 {
+            now += Duration::from_millis(1);
+            if let Admission::Send(leave) = pacer.admit(now, lane, 100) {
+                sent += leave.documents;
+                pacer.answered(now, leave, Answer { charged: leave.documents, ..Answer::default() });
+            }
+        }
+        assert!(sent > 20_000, "{sent} with a cap of {cap:?} and a budget of {budget:?}");
+    }
+}
+
 /// What the hot path works on owns no memory outside of itself, so it cannot allocate.
 #[test]
 fn lanes_and_the_cap_own_no_memory() {

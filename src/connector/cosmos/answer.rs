@@ -72,7 +72,7 @@ impl Reply {
             401 => ErrorKind::Authentication,
             403 => ErrorKind::Authentication,
             408 => ErrorKind::Timeout,
-            410 | 500 | 502 | 503 | 504 => ErrorKind::Unavailable,
+            410 | 500..=599 => ErrorKind::Unavailable,
             429 => ErrorKind::Throttled,
             449 => ErrorKind::Conflict,
             _ => ErrorKind::Configuration,
@@ -106,6 +106,8 @@ pub(super) struct Answer<'a> {
     pub(super) request_charge: f64,
     pub(super) retry_after_milliseconds: u64,
     pub(super) message: Option<Cow<'a, str>>,
+    /// The document that was read.
+    pub(super) resource_body: Option<&'a [u8]>,
 }
 
 /// The answers to `count` operations, if the body is such.
@@ -133,6 +135,7 @@ impl<'a> Answer<'a> {
                 b"subStatusCode" => answer.sub_status_code = number(value)?,
                 b"requestCharge" => answer.request_charge = believed(number(value)?),
                 b"retryAfterMilliseconds" => answer.retry_after_milliseconds = number::<f64>(value)? as u64,
+                b"resourceBody" => answer.resource_body = Some(value),
                 b"message" => {
                     let text = value.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
                     answer.message = text.map(unescape);
@@ -169,7 +172,6 @@ pub(super) fn is_of_the_document(reply: &Reply) -> bool {
         return false;
     }
     match (reply.status, reply.substatus) {
-        // A key of which 20 GB are stored is full.
         (403, 1014) => true,
         (401 | 403, _) => false,
         // With a substatus it is the container that is missing.
@@ -219,9 +221,12 @@ pub(super) fn judge(verb: Verb, answer: &Answer<'_>) -> Fate {
         }),
         (410, _) => Fate::Gone,
         (424, _) => Fate::Innocent,
-        // 413/3402: the answer grew too long, and the rest of the operations were not done.
-        (408 | 449 | 500 | 502 | 503 | 504, _) | (413, 3402) => Fate::Retry,
-        _ => Fate::Rejected(message()),
+        // The answer grew too long, and the rest of the operations were not done.
+        (413, 3402) => Fate::Retry,
+        // What only another document would change; 403/1014: a key of which 20 GB are stored is full.
+        (400 | 409 | 412 | 413 | 422, _) | (403, 1014) => Fate::Rejected(message()),
+        // What is not about the document ends in no dead letter: it passes, or it ends the run.
+        _ => Fate::Retry,
     }
 }
 
@@ -276,6 +281,14 @@ mod tests {
             assert_eq!(one(&format!(r#"{{"statusCode":{status}}}"#)), Fate::Retry);
         }
         assert_eq!(one(r#"{"statusCode":413,"subStatusCode":3402}"#), Fate::Retry);
+        let (passing, lasting) = ([507, 520, 599], [301, 401, 403, 404, 407]);
+        for status in passing.into_iter().chain(lasting) {
+            let text = format!(r#"[{{"statusCode":{status}}}]"#);
+            let answer = &answers(text.as_bytes(), 1).unwrap()[0];
+            assert_eq!(judge(Verb::Upsert, answer), Fate::Retry, "{status}: no document is to blame");
+            let ends_the_run = refusal(answer).kind().retry() == Retry::Never;
+            assert_eq!(ends_the_run, lasting.contains(&status), "{status}");
+        }
         assert_eq!(one(r#"{"statusCode":413}"#), Fate::Rejected("refused by Cosmos (413)".to_owned()));
         assert_eq!(one(r#"{"statusCode":410,"subStatusCode":1002}"#), Fate::Gone);
         assert_eq!(one(r#"{"statusCode":424}"#), Fate::Innocent);
@@ -313,6 +326,7 @@ mod tests {
         let first = &told[0];
         assert_eq!((first.status_code, first.sub_status_code, first.request_charge), (429, 3200, 1.5));
         assert_eq!((first.retry_after_milliseconds, first.message.as_deref()), (12, Some("aA")));
+        assert_eq!(first.resource_body, Some(br#"{"statusCode":1}"#.as_slice()));
         assert_eq!((told[1].status_code, &told[1].message), (201, &None));
     }
 

@@ -143,6 +143,21 @@ pub(super) fn body(items: &[Item<'_>], keyed: bool, on_lossy: OnLossyNumber) -> 
     out
 }
 
+/// The body of a bulk request that reads what the container holds in the places of these documents.
+pub(super) fn reads<'a>(items: impl Iterator<Item = &'a Item<'a>>) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    for item in items {
+        out.push(if out.is_empty() { b'[' } else { b',' });
+        out.extend_from_slice(br#"{"operationType":"Read","id":"#);
+        write_string(&mut out, &item.id()?);
+        out.extend_from_slice(br#","partitionKey":"#);
+        write_key(&item.key, &mut out);
+        out.push(b'}');
+    }
+    out.push(b']');
+    Ok(out)
+}
+
 /// Appends a document as it is to be sent.
 pub(super) fn write_document(document: &[u8], on_lossy: OnLossyNumber, out: &mut Vec<u8>) {
     if on_lossy == OnLossyNumber::String && numbers::first_lossy(document).is_some() {
@@ -221,6 +236,20 @@ mod tests {
             r#"[{"operationType":"Upsert","resourceBody":{"id":"x","n":1.10}}]"#
         );
         serde_json::from_str::<serde_json::Value>(&written(&items, true)).unwrap();
+        let documents = [br#"{"id":"x"}"#.as_slice(), br#"{"id":"y\""}"#];
+        let [first, second] = documents.map(|bytes| Item {
+            verb: Verb::Create,
+            key: Key::of_value(b"1", OnLossyNumber::Reject).unwrap(),
+            id: None,
+            bytes,
+        });
+        assert_eq!(
+            String::from_utf8(reads([&first, &second].into_iter()).unwrap()).unwrap(),
+            concat!(
+                r#"[{"operationType":"Read","id":"x","partitionKey":"[1]"},"#,
+                r#"{"operationType":"Read","id":"y\"","partitionKey":"[1]"}]"#,
+            )
+        );
     }
 
     #[test]

@@ -40,7 +40,7 @@ use tokio::task::{JoinError, JoinSet};
 
 /// Documents of one request that are on their way at once when each goes on its own: enough to hide the latency, and few beside what other requests
 /// have under way.
-const POINTS_AT_ONCE: usize = 16;
+pub(super) const POINTS_AT_ONCE: usize = 16;
 
 /// What lives as long as the lane.
 pub(super) struct LaneState {
@@ -96,22 +96,30 @@ impl CosmosLane {
     async fn sent(&self, request: &Request) -> Result<Outcome> {
         let items =
             request.documents().map(|document| self.open.item(&document)).collect::<Result<Vec<_>>>()?;
-        let mut sending =
-            Sending { lane: self, items, outcome: Outcome::default(), taken: Vec::new(), gone: Vec::new() };
+        let mut sending = Sending {
+            lane: self,
+            items,
+            outcome: Outcome::default(),
+            taken: Vec::new(),
+            gone: Vec::new(),
+            vanished: Vec::new(),
+        };
         sending.run().await?;
         Ok(sending.outcome())
     }
 }
 
 /// One request, being sent in parts.
-struct Sending<'a> {
-    lane: &'a CosmosLane,
-    items: Vec<Item<'a>>,
-    outcome: Outcome,
+pub(super) struct Sending<'a> {
+    pub(super) lane: &'a CosmosLane,
+    pub(super) items: Vec<Item<'a>>,
+    pub(super) outcome: Outcome,
     /// Documents that were to be inserted and found their place taken.
-    taken: Vec<usize>,
+    pub(super) taken: Vec<usize>,
     /// Documents whose place is with another physical partition now, with what was said.
-    gone: Vec<(usize, Error)>,
+    pub(super) gone: Vec<(usize, Error)>,
+    /// Documents that found their place taken and then free.
+    pub(super) vanished: Vec<usize>,
 }
 
 /// How a part is sent.
@@ -127,7 +135,7 @@ impl Sending<'_> {
         let mut parts = self.cut(0..self.items.len());
         let mut is_first = true;
         while let Some(part) = parts.pop() {
-            if self.outcome.throttled.is_some() {
+            if self.outcome.throttled.is_some_and(|throttled| !throttled.is_stray) {
                 // It would be thrown back like the part before.
                 self.put_off(part);
                 continue;
@@ -173,7 +181,7 @@ impl Sending<'_> {
         }
         match self.way(&part) {
             Way::Points => self.points(part.collect()).await?,
-            Way::Batch => self.batch(part).await?,
+            Way::Batch => self.batch(part, parts).await?,
             Way::Bulk => self.bulk(part, parts).await?,
         }
         self.follow_up().await
@@ -187,17 +195,7 @@ impl Sending<'_> {
             gone.iter()
                 .for_each(|(index, error)| self.failed(*index, refreshed.as_ref().err().unwrap_or(error)));
         }
-        let taken = mem::take(&mut self.taken);
-        for some in taken.chunks(POINTS_AT_ONCE) {
-            let mut tasks: JoinSet<_> = some.iter().map(|index| self.held(*index)).collect();
-            while let Some(done) = tasks.join_next().await {
-                let (index, reply) = joined(done)?;
-                if let Err(error) = reply.and_then(|reply| self.compare(index, reply)) {
-                    self.failed(index, &error);
-                }
-            }
-        }
-        Ok(())
+        self.settle_taken().await
     }
 
     fn way(&self, part: &Range<usize>) -> Way {
@@ -221,7 +219,7 @@ impl Sending<'_> {
             if let Some(answers) = answers(&reply.body, part.len()) {
                 open.bulk.proved();
                 let innocent = self.apply(&part, &reply, &answers);
-                self.put_off(innocent);
+                self.unasked(innocent);
                 return Ok(());
             }
             if open.bulk.is_proven() {
@@ -243,14 +241,14 @@ impl Sending<'_> {
                 self.points(part.collect()).await
             }
             413 => {
-                self.halve(&part, parts);
+                self.halve(&part, &reply, parts);
                 Ok(())
             }
-            _ => self.whole(&part, reply).await,
+            _ => self.whole(part, reply).await,
         }
     }
 
-    async fn batch(&mut self, part: Range<usize>) -> Result<()> {
+    async fn batch(&mut self, part: Range<usize>, parts: &mut Vec<Range<usize>>) -> Result<()> {
         let open = &self.lane.open;
         let body = bulk::body(&self.items[part.clone()], false, open.options.on_lossy_number);
         let reply =
@@ -274,12 +272,16 @@ impl Sending<'_> {
             ));
         }
         match reply.status {
-            400 | 413 => {
+            400 => {
                 // Alone, each document has its own answer.
                 self.outcome.request_units += reply.request_units;
                 self.points(part.collect()).await
             }
-            _ => self.whole(&part, reply).await,
+            413 => {
+                self.halve(&part, &reply, parts);
+                Ok(())
+            }
+            _ => self.whole(part, reply).await,
         }
     }
 
@@ -300,7 +302,7 @@ impl Sending<'_> {
                 Ok((index, Ok(reply))) if is_of_the_document(&reply) => {
                     has_answer = true;
                     let innocent = self.apply(&(index..index + 1), &reply, &[single(&reply)]);
-                    self.put_off(innocent);
+                    self.unasked(innocent);
                 }
                 Ok((index, reply)) => {
                     let error = reply.map_or_else(|error| error, |reply| reply.into_error(WRITING));
@@ -321,7 +323,10 @@ impl Sending<'_> {
         Ok(())
     }
 
-    fn point(&self, index: usize) -> impl Future<Output = (usize, Result<Reply>)> + Send + 'static {
+    pub(super) fn point(
+        &self,
+        index: usize,
+    ) -> impl Future<Output = (usize, Result<Reply>)> + Send + 'static {
         let (open, item) = (Arc::clone(&self.lane.open), &self.items[index]);
         let (verb, key, id) = (item.verb, bulk::owned(&item.key.clone().into_partition_key()), item.id());
         let mut body = Vec::with_capacity(item.bytes.len());
@@ -337,7 +342,7 @@ impl Sending<'_> {
     }
 
     /// Sorts the documents of a part by their answers, and books what they cost. Returns those that only shared another one's fate.
-    fn apply(&mut self, part: &Range<usize>, reply: &Reply, answers: &[Answer<'_>]) -> Vec<usize> {
+    pub(super) fn apply(&mut self, part: &Range<usize>, reply: &Reply, answers: &[Answer<'_>]) -> Vec<usize> {
         let (units, charged) = charge(reply, answers);
         self.outcome.request_units += units;
         self.outcome.charged += charged;
@@ -363,41 +368,17 @@ impl Sending<'_> {
         innocent
     }
 
-    /// Reads what the container holds in the document's place.
-    fn held(&self, index: usize) -> impl Future<Output = (usize, Result<Reply>)> + Send + 'static {
-        let (open, item) = (Arc::clone(&self.lane.open), &self.items[index]);
-        let (key, id) = (bulk::owned(&item.key.clone().into_partition_key()), item.id());
-        async move {
-            match id {
-                Ok(id) => (index, open.container.read(&key, id).await),
-                Err(error) => (index, Err(error)),
-            }
-        }
-    }
-
-    /// An insert found its place taken: by an equal document, which an earlier try has left, or by another one.
-    fn compare(&mut self, index: usize, reply: Reply) -> Result<()> {
-        self.outcome.request_units += reply.request_units;
-        match reply.status {
-            200 if self.lane.open.is_equal(self.items[index].bytes, &reply.body) => {}
-            200 => self.outcome.rejected.push((
-                index as u32,
-                "already there: the container holds another document with this key and id".to_owned(),
-            )),
-            // Removed since: it can be tried again.
-            404 => self.failed(index, &reply.into_error(WRITING).with_kind(ErrorKind::Conflict)),
-            _ => return Err(reply.into_error(WRITING)),
-        }
-        Ok(())
-    }
-
     /// The whole part failed.
-    async fn whole(&mut self, part: &Range<usize>, reply: Reply) -> Result<()> {
+    pub(super) async fn whole(
+        &mut self,
+        part: impl ExactSizeIterator<Item = usize>,
+        reply: Reply,
+    ) -> Result<()> {
         self.outcome.request_units += reply.request_units;
         match reply.status {
             429 => {
                 self.throttled(part.len(), reply.retry_after.unwrap_or(UNTOLD_WAIT));
-                self.put_off(part.clone());
+                self.put_off(part);
                 Ok(())
             }
             410 => {
@@ -422,8 +403,14 @@ impl Sending<'_> {
         self.outcome.put_off.extend(documents.into_iter().map(|index| index as u32));
     }
 
+    /// These documents were called innocent of a failure that they share with none: that is one of their own.
+    pub(super) fn unasked(&mut self, innocent: Vec<usize>) {
+        let error = Error::new(ErrorKind::Conflict, WRITING, "424 outside of a batch: nothing was done");
+        innocent.into_iter().for_each(|index| self.failed(index, &error));
+    }
+
     /// This document goes again, by the rule of what befell it.
-    fn failed(&mut self, index: usize, error: &Error) {
+    pub(super) fn failed(&mut self, index: usize, error: &Error) {
         match error.kind() {
             ErrorKind::Throttled => {
                 self.throttled(1, error.retry_after().unwrap_or(UNTOLD_WAIT));
@@ -454,7 +441,9 @@ impl Sending<'_> {
         }
     }
 
-    fn halve(&self, part: &Range<usize>, parts: &mut Vec<Range<usize>>) {
+    /// It was too large for one request.
+    fn halve(&mut self, part: &Range<usize>, reply: &Reply, parts: &mut Vec<Range<usize>>) {
+        self.outcome.request_units += reply.request_units;
         let bytes: usize = self.items[part.clone()].iter().map(|item| item.bytes.len()).sum();
         self.lane.state.limit.fetch_min(bytes / 2, Relaxed);
         let middle = part.start + part.len() / 2;
@@ -481,17 +470,18 @@ impl Sending<'_> {
 }
 
 /// What a task came to.
-fn joined<T>(done: Result<T, JoinError>) -> Result<T> {
+pub(super) fn joined<T>(done: Result<T, JoinError>) -> Result<T> {
     done.map_err(|cause| Error::internal(WRITING, "a task failed").caused_by(cause))
 }
 
 /// The answer to a point request as one of many.
-fn single(reply: &Reply) -> Answer<'static> {
+pub(super) fn single(reply: &Reply) -> Answer<'static> {
     Answer {
         status_code: reply.status,
         sub_status_code: reply.substatus,
         request_charge: reply.request_units,
         retry_after_milliseconds: reply.retry_after.map_or(0, |after| after.as_millis() as u64),
         message: Some(Cow::Owned(reply.message())),
+        resource_body: None,
     }
 }

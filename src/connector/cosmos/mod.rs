@@ -13,6 +13,7 @@ mod answer;
 mod bulk;
 mod client;
 mod container;
+mod insert;
 mod lane;
 mod lanes;
 mod limits;
