@@ -203,6 +203,10 @@ class Endpoint(pace.Endpoint):
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 
+    def faults(self):
+        with urllib.request.urlopen(self.endpoint.rstrip("/") + "/_faults") as answer:
+            return json.load(answer)
+
     def connect(self):
         return http.client.HTTPConnection(self.address.hostname, self.address.port, timeout=60)
 
@@ -339,6 +343,14 @@ def failing_run(place, endpoint, expected, scene, options, rng):
     return 1, run.read + kill.run_to_end(place.command(options.binary, "--resume")).read
 
 
+def not_in_force(endpoint, scene, splits):
+    """What of a scene the endpoint did not play."""
+    said = endpoint.faults()
+    # Those of a failing run were withdrawn when it had ended.
+    forgotten = [] if scene.always else [name for name, value in scene.faults.items() if said[name] != value]
+    return [f"not in force: {name}" for name in forgotten] + (["nothing was split"] if splits and not splits.done else [])
+
+
 def judge(name, encoder, folder, expected, calm, options):
     """One scene with one encoder; returns what was wrong."""
     scene, rng = SCENES[name], random.Random(options.seed)
@@ -356,8 +368,9 @@ def judge(name, encoder, folder, expected, calm, options):
         took = time.monotonic() - begun
         if splits:
             splits.end()
+        wrong = not_in_force(endpoint, scene, splits)
         wanted = expected.first if scene.mode == "insert" else expected.last
-        wrong = differences(endpoint, wanted, rng)
+        wrong += differences(endpoint, wanted, rng)
     finally:
         endpoint.kill()
     counters, summary = calm.summary()["counters"], place.summary()

@@ -87,6 +87,8 @@ if [[ -n ${COSMOS_ENDPOINT:-} ]]; then
     is_local=false
 else
     is_local=true
+    # Whatever the environment says of another account must not be written to.
+    while read -r name; do unset "$name"; done < <(compgen -v | grep COSMOS)
     start_endpoint 1
 fi
 container=smoke-$(date +%s)-$$
