@@ -34,12 +34,12 @@ pub(super) struct Tally {
     debt: f64,
 }
 
-/// The share of a window's operations that may be throttled by chance: more than any fault of a service is seen to make, and far less than what comes
-/// back from a budget that is used up.
-const STRAYS: f64 = 0.1;
+/// The share of a window's operations that may be throttled by chance: more than any fault of a service is seen to make, also where a window has few
+/// operations, and less than what comes back from a budget that is used up.
+const STRAYS: f64 = 0.25;
 
 /// And in so many answers at least: one request that is thrown back as a whole is a large share of the window that it begins.
-const STRAY_ANSWERS: u32 = 3;
+const STRAY_ANSWERS: u32 = 4;
 
 /// The account of a lane: the window that is open and the one before it.
 #[derive(Clone, Copy, Debug)]

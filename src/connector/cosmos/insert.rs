@@ -42,19 +42,24 @@ impl Sending<'_> {
         }
         let body = bulk::reads(taken.iter().map(|index| &self.items[*index]))?;
         let reply = self.lane.state.door.send(body).await;
-        if reply.status == 429 {
+        let told = if reply.is_success() { answers(&reply.body, taken.len()) } else { None };
+        let Some(told) = told else {
+            if matches!(reply.status, 200..300 | 400 | 404 | 405) {
+                // It knows no such request.
+                return Ok(taken);
+            }
             self.whole(taken.into_iter(), reply).await?;
             return Ok(Vec::new());
-        }
-        let told = if reply.is_success() { answers(&reply.body, taken.len()) } else { None };
-        let Some(told) = told else { return Ok(taken) };
+        };
         self.outcome.request_units += charge(&reply, &told).0;
         let mut unread = Vec::new();
         for (index, answer) in taken.into_iter().zip(told) {
             match (answer.status_code, answer.resource_body) {
-                (429, _) => self.failed(index, &refusal(&answer)),
                 (200, Some(held)) => self.compare_with(index, held),
-                _ => unread.push(index),
+                (404, _) => self.vanished.push(index),
+                // Too much for one answer, or not understood.
+                (200 | 400 | 413, _) => unread.push(index),
+                _ => self.failed(index, &refusal(&answer)),
             }
         }
         Ok(unread)

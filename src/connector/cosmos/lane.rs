@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   one document                     point     its limits are the service's own, not those of a request
-//!   several with one key             batch     all or nothing; what was innocent of a failure goes again alone
+//!   several with one key             batch     all or nothing; what was innocent of a failure goes again in bulk
 //!   several keys                     bulk      each document on its own
 //!   several, and bulk is not to be had: point, many at a time
 //! ```
@@ -103,6 +103,7 @@ impl CosmosLane {
             taken: Vec::new(),
             gone: Vec::new(),
             vanished: Vec::new(),
+            is_apart: false,
         };
         sending.run().await?;
         Ok(sending.outcome())
@@ -120,6 +121,8 @@ pub(super) struct Sending<'a> {
     pub(super) gone: Vec<(usize, Error)>,
     /// Documents that found their place taken and then free.
     pub(super) vanished: Vec<usize>,
+    /// A batch has failed: what is left of it stands each for itself.
+    is_apart: bool,
 }
 
 /// How a part is sent.
@@ -204,7 +207,7 @@ impl Sending<'_> {
         match self.lane.open.encoder() {
             _ if items.len() == 1 => Way::Points,
             Encoder::Point => Way::Points,
-            Encoder::Auto | Encoder::Batch if has_one_key() => Way::Batch,
+            Encoder::Auto | Encoder::Batch if !self.is_apart && has_one_key() => Way::Batch,
             Encoder::Batch => Way::Points,
             Encoder::Auto | Encoder::Bulk if self.lane.open.bulk.is_broken() => Way::Points,
             Encoder::Auto | Encoder::Bulk => Way::Bulk,
@@ -262,8 +265,12 @@ impl Sending<'_> {
                     self.put_off(innocent);
                     return Ok(());
                 }
-                // Each alone: in another batch the next of them would hold up the rest again.
-                return self.points(innocent).await;
+                // In another batch the next that fails would hold up the rest again.
+                self.is_apart = true;
+                let runs: Vec<_> = innocent.chunk_by(|one, next| one + 1 == *next).collect();
+                // The last is taken first.
+                parts.extend(runs.iter().rev().map(|run| run[0]..run[0] + run.len()));
+                return Ok(());
             }
             return Err(Error::new(
                 ErrorKind::Unavailable,
