@@ -11,6 +11,7 @@
 //! ```
 
 mod answer;
+mod appended;
 mod auth;
 mod batch;
 pub mod budget;
