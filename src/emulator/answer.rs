@@ -126,7 +126,11 @@ impl From<Refusal> for Answer {
             }
             Refusal::Gone => Self::gone(),
             Refusal::Throttled(wait) => Self::throttled(wait),
-            Refusal::Unwritten => Self::failure(503, "The data folder of the emulator cannot be written."),
+            Refusal::Unwritten(cause) => {
+                let message =
+                    format!("Nothing was done: the data folder of the emulator cannot be written ({cause}).");
+                Self::failure(503, &message)
+            }
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The databases and containers of the account, and the log of how they came to be.
 //!
-//! With `--data` every change here is one line of JSON in `catalog.jsonl`, written before it is answered; at the start the lines are read
-//! again, in their order, and each container then reads its own log.
+//! With `--data` every change here is one line of JSON in `catalog.jsonl`, written before it is done; at the start the lines are read
+//! again, in their order, and each container then reads its own log. A line that cannot be written leaves nothing, neither in the file nor here, and
+//! neither does one whose change cannot be done: a container without its log, above all, is not there at all.
 
+use super::appended::Appended;
 use super::container::{Blueprint, Container, Offer, Split};
 use super::stored::{now, resource_bytes, resource_id};
 use crate::error::{Error, ErrorKind, Result};
@@ -10,8 +12,8 @@ use crate::model::partition_key::{Epk, Kind, PartitionKeyDefinition, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::OpenOptions;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,7 +41,7 @@ pub(super) struct Database {
 #[derive(Debug)]
 struct Keeping {
     folder: PathBuf,
-    file: File,
+    file: Appended,
 }
 
 /// A change of the catalog, as it is written.
@@ -98,25 +100,22 @@ impl Catalog {
             Error::io(OPENING, cause).with_kind(ErrorKind::Configuration).with("path", path.display())
         };
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(failed)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(failed)?;
         file.try_lock().map_err(|_| {
             Error::new(ErrorKind::Held, OPENING, "another emulator uses this folder")
                 .with("path", folder.display())
         })?;
-        let text = std::fs::read_to_string(&path).map_err(failed)?;
-        // A line without its end was being written when the process was killed, and nobody was told of it.
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        file.set_len(whole as u64).map_err(failed)?;
-        for (number, line) in text[..whole].lines().enumerate() {
-            let change = serde_json::from_str(line).map_err(|cause| {
-                Error::configuration(OPENING, "the catalog is damaged")
-                    .with("path", path.display())
-                    .with("line", number + 1)
-                    .caused_by(cause)
-            })?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        // A line without its end was being written when the process was killed, and nobody was told of it. It may end within a character.
+        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+        let whole = bytes.len() as u64;
+        file.set_len(whole).map_err(failed)?;
+        for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let change = serde_json::from_slice(line).map_err(|cause| damaged(&path, number + 1, cause))?;
             catalog.apply(&change)?;
         }
-        let keeping = Keeping { folder: folder.to_owned(), file };
+        let keeping = Keeping { folder: folder.to_owned(), file: Appended::new(file, whole) };
         for container in catalog.databases.values().flat_map(|database| database.containers.values()) {
             container.keep_in(&keeping.log_of(container))?;
         }
@@ -158,11 +157,7 @@ impl Catalog {
             offer,
         };
         self.change(change)?;
-        let container = self.container(&link).cloned();
-        if let (Some(container), Some(keeping)) = (&container, &self.keeping) {
-            container.keep_in(&keeping.log_of(container))?;
-        }
-        Ok(container)
+        Ok(self.container(&link).cloned())
     }
 
     /// The container of a link `database/container`.
@@ -195,7 +190,7 @@ impl Catalog {
         Some(parts.join("/"))
     }
 
-    /// Does a change and writes it down.
+    /// Writes a change down and does it; what fails leaves everything as it was.
     pub(super) fn change(&mut self, change: Change) -> Result<()> {
         let dropped = match &change {
             Change::DropContainer { link } => self.container(link).into_iter().cloned().collect(),
@@ -205,14 +200,20 @@ impl Catalog {
             }
             _ => Vec::new(),
         };
-        self.apply(&change)?;
-        let Some(keeping) = &mut self.keeping else { return Ok(()) };
-        let failed = |cause| Error::io("writing the catalog of the emulator", cause);
-        let mut line = serde_json::to_vec(&change).map_err(|cause| failed(cause.into()))?;
-        line.push(b'\n');
-        keeping.file.write_all(&line).map_err(failed)?;
+        let before = self.keeping.as_ref().map_or(0, |keeping| keeping.file.length());
+        if let Some(keeping) = &mut self.keeping {
+            let mut line = serde_json::to_vec(&change).map_err(|cause| unwritten(cause.into()))?;
+            line.push(b'\n');
+            keeping.file.append(&line).map_err(unwritten)?;
+        }
+        let done = self.apply(&change);
+        let Some(keeping) = &mut self.keeping else { return done };
+        if done.is_err() {
+            keeping.file.cut_to(before);
+            return done;
+        }
         for container in dropped {
-            std::fs::remove_file(keeping.log_of(&container)).map_err(failed)?;
+            std::fs::remove_file(keeping.log_of(&container)).map_err(unwritten)?;
         }
         Ok(())
     }
@@ -228,7 +229,6 @@ impl Catalog {
             }
             Change::DropDatabase { name } => drop(self.databases.remove(name)),
             Change::Container { link, number, written_at, properties, partitions, offer } => {
-                self.given = *number;
                 let container = Container::new(Blueprint {
                     number: *number,
                     rid: self.container_rid(link, *number)?,
@@ -240,8 +240,13 @@ impl Catalog {
                     offer: *offer,
                     seed: self.seed,
                 });
+                // At the start it is given its log when all splits are known.
+                if let Some(keeping) = &self.keeping {
+                    container.keep_in(&keeping.log_of(&container))?;
+                }
                 let (database, name) = self.place_of(link)?;
                 database.containers.insert(name.to_owned(), Arc::new(container));
+                self.given = *number;
             }
             Change::DropContainer { link } => {
                 let (database, name) = self.place_of(link)?;
@@ -280,6 +285,18 @@ impl Catalog {
     }
 }
 
+fn unwritten(cause: std::io::Error) -> Error {
+    Error::io("writing the catalog of the emulator", cause)
+}
+
+fn damaged(path: &Path, line: usize, cause: serde_json::Error) -> Error {
+    Error::configuration(OPENING, "the catalog is damaged")
+        .with("path", path.display())
+        .with("line", line)
+        .caused_by(cause)
+        .advise("put a copy of the folder in its place, or delete the folder to begin anew")
+}
+
 pub(super) fn missing(link: &str) -> Error {
     Error::new(
         ErrorKind::InvalidInput,
@@ -312,4 +329,121 @@ pub(super) fn definition(properties: &Map<String, Value>) -> Result<PartitionKey
         _ => return Err(refuse("partitionKey.version is neither 1 nor 2, or 1 of a MultiHash key")),
     };
     PartitionKeyDefinition::new(paths.ok_or_else(|| refuse("a path is no string"))?, kind, version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::appended::full::Disk;
+    use super::*;
+    use serde_json::json;
+    use std::time::Duration;
+
+    const ROOM: usize = 100_000;
+
+    fn open(folder: &Path) -> Catalog {
+        Catalog::open(Some(folder), 1).unwrap()
+    }
+
+    /// Makes `d/c`; whether there was none.
+    fn create(catalog: &mut Catalog) -> Result<bool> {
+        let properties = json!({"id": "c", "partitionKey": {"paths": ["/pk"], "kind": "Hash", "version": 2}});
+        let Value::Object(properties) = properties else { unreachable!() };
+        Ok(catalog.create_container("d/c", properties, 1, Offer::default())?.is_some())
+    }
+
+    fn text(folder: &Path) -> String {
+        std::fs::read_to_string(folder.join(CATALOG)).unwrap()
+    }
+
+    /// Whether there is a container that notes what is written into it.
+    fn is_kept(catalog: &Catalog) -> bool {
+        catalog.container("d/c").is_some_and(|container| container.around(Duration::ZERO).log.is_some())
+    }
+
+    #[test]
+    fn a_line_for_which_there_is_no_room_is_not_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut catalog = open(folder.path());
+        catalog.create_database("d").unwrap();
+        let (disk, file) = Disk::with(&folder.path().join(CATALOG), 20);
+        catalog.keeping.as_mut().unwrap().file = file;
+        let before = text(folder.path());
+        assert_eq!(create(&mut catalog).unwrap_err().kind(), ErrorKind::StorageFull);
+        assert!(catalog.container("d/c").is_none());
+        disk.set_room(20);
+        assert_eq!(catalog.create_database("e").unwrap_err().kind(), ErrorKind::StorageFull);
+        assert!(!catalog.databases.contains_key("e"));
+        disk.set_room(20);
+        let drop_it = Change::DropDatabase { name: "d".to_owned() };
+        assert_eq!(catalog.change(drop_it).unwrap_err().kind(), ErrorKind::StorageFull);
+        assert!(catalog.databases.contains_key("d"));
+        assert_eq!(text(folder.path()), before);
+
+        disk.set_room(ROOM);
+        assert!(create(&mut catalog).unwrap() && is_kept(&catalog));
+        drop(catalog);
+        assert!(is_kept(&open(folder.path())));
+    }
+
+    #[test]
+    fn a_container_whose_log_cannot_be_made_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut catalog = open(folder.path());
+        catalog.create_database("d").unwrap();
+        let before = text(folder.path());
+        // The second number that is given.
+        let in_the_way = folder.path().join("2.log");
+        std::fs::create_dir(&in_the_way).unwrap();
+        assert_eq!(create(&mut catalog).unwrap_err().kind(), ErrorKind::Io);
+        assert!(catalog.container("d/c").is_none());
+        assert_eq!(text(folder.path()), before);
+        std::fs::remove_dir(&in_the_way).unwrap();
+        assert!(create(&mut catalog).unwrap() && is_kept(&catalog) && in_the_way.is_file());
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_done_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut catalog = open(folder.path());
+        catalog.create_database("d").unwrap();
+        let before = text(folder.path());
+        let link = "d/none".to_owned();
+        catalog.change(Change::Throughput { link, offer: Offer::default() }).unwrap_err();
+        assert_eq!(text(folder.path()), before);
+    }
+
+    /// A kill can come within any line, and within a character.
+    #[test]
+    fn a_line_that_was_being_written_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open(folder.path()));
+        let path = folder.path().join(CATALOG);
+        let first = std::fs::read(&path).unwrap();
+        let mut catalog = open(folder.path());
+        catalog.create_database("h\u{e4}user \u{1f3e0}").unwrap();
+        drop(catalog);
+        let whole = std::fs::read(&path).unwrap();
+        for length in first.len()..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(open(folder.path()).databases.is_empty(), "{length}");
+            assert_eq!(std::fs::read(&path).unwrap(), first, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_line_before_the_end_is_named_and_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut catalog = open(folder.path());
+        catalog.create_database("d").unwrap();
+        drop(catalog);
+        let path = folder.path().join(CATALOG);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[3] = 0xff;
+        std::fs::write(&path, &bytes).unwrap();
+        let refused = Catalog::open(Some(folder.path()), 1).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Configuration);
+        let told = refused.to_string();
+        assert!(told.contains(CATALOG) && told.contains("line: 1"), "{told}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
 }

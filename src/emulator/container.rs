@@ -258,3 +258,107 @@ impl Topology {
         self.partitions.iter().for_each(|partition| partition.lock().budget.set(share));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::appended::full::Disk;
+    use super::super::partition::{Operation, Outcome, Refusal, Verb};
+    use super::super::stored::{Incoming, Stored};
+    use super::*;
+    use crate::model::partition_key::{Kind, Version};
+
+    fn container() -> Container {
+        let definition = PartitionKeyDefinition::new(vec!["/pk".to_owned()], Kind::Hash, Version::V2);
+        Container::new(Blueprint {
+            number: 1,
+            rid: String::new(),
+            link: "d/c".to_owned(),
+            definition: definition.unwrap(),
+            properties: serde_json::Map::new(),
+            written_at: 0,
+            partitions: 1,
+            offer: Offer::default(),
+            seed: 1,
+        })
+    }
+
+    fn operation(verb: Verb, id: &str) -> Operation {
+        let text = (*b"{\"id\":\"a text of some length\"}").into();
+        let incoming = (verb != Verb::Delete).then_some(Incoming { text, properties: 1 });
+        let key = Key::new(&Epk::from_bytes(vec![7; 16]), id);
+        Operation { verb, key, incoming, if_match: None, wants_document: false }
+    }
+
+    /// The three ways in which a request changes documents.
+    #[derive(Clone, Copy)]
+    enum Way {
+        One,
+        Range,
+        Atomic,
+    }
+
+    fn ask(container: &Container, way: Way, operations: &[(Verb, &str)]) -> Result<Vec<u16>, Refusal> {
+        let around = container.around(Duration::ZERO);
+        let partition = &container.topology().partitions[0];
+        let operations = operations.iter().map(|(verb, id)| operation(*verb, id));
+        let status = |outcome: Outcome| outcome.status;
+        Ok(match way {
+            Way::One => operations
+                .map(|operation| Ok(status(partition.one(&mut Some(operation), &around)?.0)))
+                .collect::<Result<_, Refusal>>()?,
+            Way::Range => partition
+                .each(operations.map(Ok).collect(), &around, true, || None)?
+                .0
+                .into_iter()
+                .map(|outcome| status(outcome.unwrap()))
+                .collect(),
+            Way::Atomic => {
+                partition.atomically(operations.collect(), &around)?.0.into_iter().map(status).collect()
+            }
+        })
+    }
+
+    fn contents(container: &Container) -> (Vec<(Key, Stored)>, u64) {
+        let topology = container.topology();
+        let contents = topology.partitions[0].lock();
+        (contents.documents.clone().into_iter().collect(), contents.lsn)
+    }
+
+    /// Whoever is told 503 tries again, and must not find there what no log has.
+    #[test]
+    fn what_the_log_does_not_take_was_not_done() {
+        for way in [Way::One, Way::Range, Way::Atomic] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("1.log");
+            let (disk, file) = Disk::with(&path, 10_000);
+            let served = container();
+            served.log.set(Log::over(file)).unwrap();
+            let made = ask(&served, way, &[(Verb::Create, "a"), (Verb::Create, "b")]);
+            assert_eq!(made, Ok(vec![201, 201]));
+            let before = contents(&served);
+            let changes: &[&[(Verb, &str)]] = match way {
+                Way::One => &[&[(Verb::Create, "c")], &[(Verb::Replace, "a")], &[(Verb::Delete, "b")]],
+                _ => &[&[
+                    (Verb::Create, "c"),
+                    (Verb::Replace, "a"),
+                    (Verb::Upsert, "a"),
+                    (Verb::Delete, "b"),
+                    (Verb::Create, "b"),
+                ]],
+            };
+            for changes in changes {
+                disk.set_room(11);
+                let refused = Refusal::Unwritten(std::io::ErrorKind::StorageFull);
+                assert_eq!(ask(&served, way, changes), Err(refused));
+                assert_eq!(contents(&served), before);
+            }
+            disk.set_room(10_000);
+            let statuses = ask(&served, way, &changes.concat()).unwrap();
+            assert!(statuses.iter().all(|status| *status < 300), "{statuses:?}");
+
+            let restarted = container();
+            restarted.keep_in(&path).unwrap();
+            assert_eq!(contents(&restarted).0, contents(&served).0);
+        }
+    }
+}

@@ -3,18 +3,23 @@
 //! A frame is what one request changed, written with one call before the request is answered: a process that is killed
 //! afterwards loses nothing of it, because the kernel has it (a machine that loses power may: nothing is synced). A
 //! frame holds its length and a checksum, so that the torn end of a frame that was being written is told from a whole one; an
-//! atomic batch is one frame, so it is there wholly or not at all.
+//! atomic batch is one frame, so it is there wholly or not at all. A write that fails leaves nothing ([`Appended`]), and nothing of it stays in memory.
+//!
+//! What a kill leaves torn is the last thing in the log, because nothing is ever written behind it: it is cut off when the log is opened, and nobody
+//! was told of it. A frame that cannot be read and is followed by a whole one, wherever that begins, is damage of another kind: what
+//! follows was answered, so the log is refused and left as it is.
 //!
 //! What was replaced or deleted stays in the log until an emulator starts and finds more of the past in it than of the present. Then a
 //! new log is written beside the old one, forced to the disk and renamed: whenever the process is killed, one whole log is under
 //! the name. A deleted document takes its ETag with it, so the new log begins with the last one that was given.
 
+use super::appended::Appended;
 use super::stored::{Key, Stored};
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Length and checksum.
@@ -93,21 +98,18 @@ impl Frame {
         self.bytes.push(tag);
     }
 
-    /// Writes the frame and empties it; an empty one is not written.
-    fn write(&mut self, out: &mut impl Write) -> io::Result<()> {
-        if self.bytes.is_empty() {
-            return Ok(());
+    /// What is to be written; nothing of an empty frame.
+    fn sealed(&mut self) -> &[u8] {
+        if !self.bytes.is_empty() {
+            let checksum = xxh3_64(&self.bytes[HEAD..]) as u32;
+            let length = (self.bytes.len() - HEAD) as u32;
+            self.bytes[..4].copy_from_slice(&length.to_le_bytes());
+            self.bytes[4..HEAD].copy_from_slice(&checksum.to_le_bytes());
         }
-        let checksum = xxh3_64(&self.bytes[HEAD..]) as u32;
-        let length = (self.bytes.len() - HEAD) as u32;
-        self.bytes[..4].copy_from_slice(&length.to_le_bytes());
-        self.bytes[4..HEAD].copy_from_slice(&checksum.to_le_bytes());
-        out.write_all(&self.bytes)?;
-        self.bytes.clear();
-        Ok(())
+        &self.bytes
     }
 
-    /// Forgets what an atomic batch has done before it failed.
+    /// Empties it: of what was written, or of what an atomic batch has done before it failed.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
     }
@@ -116,9 +118,7 @@ impl Frame {
 /// The log of one container.
 #[derive(Debug)]
 pub(super) struct Log {
-    file: Mutex<File>,
-    /// How long it was when it was opened.
-    length: u64,
+    file: Mutex<Appended>,
 }
 
 /// Hands each document that there is to the closure that it is given.
@@ -130,28 +130,21 @@ const OPENING: &str = "opening the data of the emulator";
 impl Log {
     /// Opens or makes the log at `path` and hands each change in it, oldest first, to `each`. A torn end is cut off.
     pub(super) fn open(path: &Path, each: impl FnMut(Change)) -> Result<Self> {
-        Self::try_open(path, each).map_err(|cause| Error::io(OPENING, cause).with("path", path.display()))
+        let failed = |cause| Error::io(OPENING, cause).with("path", path.display());
+        // What was being written when the process was killed.
+        remove_if_there(&beside(path)).map_err(failed)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
+        let whole = replay(&mut file, each).map_err(failed)?;
+        if is_followed(&mut file, whole).map_err(failed)? {
+            return Err(damaged(path, whole));
+        }
+        file.set_len(whole).map_err(failed)?;
+        Ok(Self::over(Appended::new(file, whole)))
     }
 
-    fn try_open(path: &Path, mut each: impl FnMut(Change)) -> io::Result<Self> {
-        // What was being written when the process was killed.
-        remove_if_there(&beside(path))?;
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        let mut whole = 0;
-        {
-            let mut reader = io::BufReader::with_capacity(1 << 20, &mut file);
-            let mut payload = Vec::new();
-            while read_frame(&mut reader, &mut payload)? {
-                let mut rest = &payload[..];
-                while let Some(change) = read_change(&mut rest) {
-                    each(change);
-                }
-                whole += (HEAD + payload.len()) as u64;
-            }
-        }
-        file.set_len(whole)?;
-        file.seek(SeekFrom::End(0))?;
-        Ok(Self { file: Mutex::new(file), length: whole })
+    /// A log that goes on with this file.
+    pub(super) fn over(file: Appended) -> Self {
+        Self { file: Mutex::new(file) }
     }
 
     /// This log, or one in its place that has only the present, if this has more of the past. Called before anything is appended.
@@ -164,7 +157,8 @@ impl Log {
             Ok(())
         };
         documents(&mut measure).map_err(failed)?;
-        if self.length <= 2 * present + WORTHWHILE {
+        let past = self.lock().length();
+        if past <= 2 * present + WORTHWHILE {
             return Ok(self);
         }
         // Closed first: not every system renames over an open file.
@@ -172,13 +166,64 @@ impl Log {
         rewrite(path, counter, documents).map_err(failed)?;
         let file = OpenOptions::new().read(true).append(true).open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
-        Ok(Self { file: Mutex::new(file), length })
+        Ok(Self::over(Appended::new(file, length)))
     }
 
-    /// Writes a frame; an empty one is not written.
-    pub(super) fn append(&self, mut frame: Frame) -> io::Result<()> {
-        frame.write(&mut *self.file.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Writes a frame, wholly or, where that fails, not at all; an empty one is not written.
+    pub(super) fn append(&self, frame: &mut Frame) -> io::Result<()> {
+        let piece = frame.sealed();
+        if piece.is_empty() { Ok(()) } else { self.lock().append(piece) }
     }
+
+    fn lock(&self) -> MutexGuard<'_, Appended> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hands over each change up to the first frame that is not whole, and says where that begins.
+fn replay(file: &mut File, mut each: impl FnMut(Change)) -> io::Result<u64> {
+    let mut reader = io::BufReader::with_capacity(1 << 20, file);
+    let (mut whole, mut payload) = (0, Vec::new());
+    while read_frame(&mut reader, &mut payload)? {
+        let mut rest = &payload[..];
+        while let Some(change) = read_change(&mut rest) {
+            each(change);
+        }
+        whole += (HEAD + payload.len()) as u64;
+    }
+    Ok(whole)
+}
+
+/// Whether a whole frame comes anywhere behind the frame at `torn`, of which not even the length is known to be right. All there is behind a kill is
+/// less than a frame; the log of a container that is served fits into the memory in any case.
+fn is_followed(file: &mut File, torn: u64) -> io::Result<bool> {
+    let mut rest = Vec::new();
+    file.seek(SeekFrom::Start(torn))?;
+    file.read_to_end(&mut rest)?;
+    Ok((1..rest.len()).any(|at| begins_with_a_frame(&rest[at..])))
+}
+
+fn begins_with_a_frame(bytes: &[u8]) -> bool {
+    let Some((head, behind)) = bytes.split_first_chunk() else { return false };
+    let (length, checksum) = read_head(*head);
+    // Looking for changes is quick where there are none; a sum over many bytes is not.
+    behind
+        .get(..length as usize)
+        .is_some_and(|payload| is_of_changes(payload) && xxh3_64(payload) as u32 == checksum)
+}
+
+fn is_of_changes(mut payload: &[u8]) -> bool {
+    !payload.is_empty() && {
+        while read_change(&mut payload).is_some() {}
+        payload.is_empty()
+    }
+}
+
+fn damaged(path: &Path, at: u64) -> Error {
+    let message = "a log is damaged: it cannot be read from this byte on, though whole changes follow";
+    Error::configuration(OPENING, message).with("path", path.display()).with("byte", at).advise(format!(
+        "put a copy of the folder in its place; or give up that and all later changes of the container by cutting the log off there (truncate -s {at} FILE); or delete the folder to begin anew"
+    ))
 }
 
 /// Writes a new log and puts it in the place of the old one.
@@ -189,9 +234,13 @@ fn rewrite(path: &Path, counter: u64, documents: &Documents<'_>) -> io::Result<(
     frame.counter(counter);
     documents(&mut |key, stored| {
         frame.put(key, stored);
-        if frame.bytes.len() < COMPACTED_FRAME { Ok(()) } else { frame.write(&mut file) }
+        if frame.bytes.len() >= COMPACTED_FRAME {
+            file.write_all(frame.sealed())?;
+            frame.clear();
+        }
+        Ok(())
     })?;
-    frame.write(&mut file)?;
+    file.write_all(frame.sealed())?;
     file.sync_all()?;
     drop(file);
     std::fs::rename(&beside, path)?;
@@ -225,12 +274,17 @@ fn read_frame(reader: &mut impl Read, payload: &mut Vec<u8>) -> io::Result<bool>
     if !fill(reader, &mut head)? {
         return Ok(false);
     }
-    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
-    let checksum = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+    let (length, checksum) = read_head(head);
     payload.clear();
     // Not reserved at once: the length of a torn frame may be anything.
     reader.by_ref().take(u64::from(length)).read_to_end(payload)?;
     Ok(payload.len() == length as usize && xxh3_64(payload) as u32 == checksum)
+}
+
+/// Length and checksum of a frame.
+fn read_head(head: [u8; HEAD]) -> (u32, u32) {
+    let [a, b, c, d, e, f, g, h] = head;
+    (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
 }
 
 fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
@@ -240,7 +294,7 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     }
 }
 
-/// Takes one change off the front; `None` at the end.
+/// Takes one change off the front; `None` at the end, and where there is none.
 fn read_change(rest: &mut &[u8]) -> Option<Change> {
     let [tag] = *chunk::<1>(rest)?;
     if tag == COUNTER {
@@ -250,6 +304,9 @@ fn read_change(rest: &mut &[u8]) -> Option<Change> {
     let key = Key::from_bytes(rest.split_off(..length as usize)?)?;
     if tag == DELETE {
         return Some(Change::Delete(key));
+    }
+    if tag != PUT {
+        return None;
     }
     let properties = u32::from_le_bytes(*chunk(rest)?);
     let number = u64::from_le_bytes(*chunk(rest)?);
@@ -293,11 +350,11 @@ mod tests {
         let mut frame = Frame::of(Some(&log));
         frame.put(&key("a"), &stored("{\"id\":\"a\"}"));
         frame.delete(&key("b"));
-        log.append(frame).unwrap();
+        log.append(&mut frame).unwrap();
         let first = std::fs::metadata(&path).unwrap().len();
         let mut frame = Frame::of(Some(&log));
         frame.put(&key("c"), &stored("{}"));
-        log.append(frame).unwrap();
+        log.append(&mut frame).unwrap();
         let all = [
             Change::Put(key("a"), stored("{\"id\":\"a\"}")),
             Change::Delete(key("b")),
@@ -317,11 +374,78 @@ mod tests {
         let log = Log::open(&path, |_| {}).unwrap();
         let mut frame = Frame::of(Some(&log));
         frame.delete(&key("b"));
-        log.append(frame).unwrap();
+        log.append(&mut frame).unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(changes(&path), []);
+    }
+
+    /// Writes three frames and says where each begins, and where the last ends.
+    fn of_three(path: &Path) -> [usize; 4] {
+        let log = Log::open(path, |_| {}).unwrap();
+        let ends = ["a", "b", "c"].map(|id| {
+            let mut frame = Frame::of(Some(&log));
+            frame.put(&key(id), &stored("{\"s\":\"some text\"}"));
+            frame.delete(&key("before"));
+            log.append(&mut frame).unwrap();
+            log.lock().length() as usize
+        });
+        [0, ends[0], ends[1], ends[2]]
+    }
+
+    /// A kill leaves any part of the last frame, and nothing behind it.
+    #[test]
+    fn a_torn_end_of_any_length_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let places = of_three(&path);
+        let whole = std::fs::read(&path).unwrap();
+        for length in places[2]..places[3] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert_eq!(changes(&path).len(), 4, "{length}");
+            assert_eq!(std::fs::read(&path).unwrap(), whole[..places[2]], "{length}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_frame_that_others_follow_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("7.log");
+        let places = of_three(&path);
+        let whole = std::fs::read(&path).unwrap();
+        for (begin, end) in [(places[0], places[1]), (places[1], places[2])] {
+            for at in begin..end {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 0x10;
+                std::fs::write(&path, &bytes).unwrap();
+                let refused = Log::open(&path, |_| {}).unwrap_err();
+                assert_eq!(refused.kind(), crate::error::ErrorKind::Configuration);
+                let told = refused.to_string();
+                assert!(told.contains("7.log") && told.contains(&format!("byte: {begin}")), "{told}");
+                assert!(refused.remedy().contains(&format!("truncate -s {begin} ")), "{}", refused.remedy());
+                assert_eq!(std::fs::read(&path).unwrap(), bytes, "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_for_which_there_is_no_room_leaves_the_log_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let places = of_three(&path);
+        let (disk, file) = crate::emulator::appended::full::Disk::with(&path, 20);
+        let log = Log::over(file);
+        let delete = |id| {
+            let mut frame = Frame::of(Some(&log));
+            frame.delete(&key(id));
+            log.append(&mut frame)
+        };
+        assert_eq!(delete("a").unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), places[3] as u64);
+        disk.set_room(1000);
+        delete("b").unwrap();
+        assert_eq!(changes(&path)[6..], [Change::Delete(key("b"))]);
     }
 
     /// A log of three documents that were written often, one of which was deleted.
@@ -331,11 +455,11 @@ mod tests {
         for number in 0..30 {
             let mut frame = Frame::of(Some(&log));
             frame.put(&key(["a", "b", "c"][number % 3]), &large);
-            log.append(frame).unwrap();
+            log.append(&mut frame).unwrap();
         }
         let mut frame = Frame::of(Some(&log));
         frame.delete(&key("b"));
-        log.append(frame).unwrap();
+        log.append(&mut frame).unwrap();
         ["a", "c"].map(|id| (key(id), large.clone())).into()
     }
 
@@ -356,7 +480,7 @@ mod tests {
         assert!(before > 600_000 && after < 45_000, "{before} {after}");
         let mut frame = Frame::of(Some(&log));
         frame.delete(&key("a"));
-        log.append(frame).unwrap();
+        log.append(&mut frame).unwrap();
         let put = |(key, stored): &(Key, Stored)| Change::Put(key.clone(), stored.clone());
         let expected =
             [Change::Counter(77), put(&documents[0]), put(&documents[1]), Change::Delete(key("a"))];

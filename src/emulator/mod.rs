@@ -11,6 +11,7 @@
 //! ```
 
 mod answer;
+mod appended;
 mod auth;
 mod batch;
 pub mod budget;
@@ -34,6 +35,7 @@ pub use faults::{Fault, Faults, Scripted};
 pub use ledger::{ContainerLedger, Ledger, PartitionLedger};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::blocking;
 use auth::Authority;
 use catalog::{Catalog, Change};
 use container::Container;
@@ -100,9 +102,13 @@ impl Emulator {
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let (data, seed) = (options.data.clone(), options.seed);
+        // Reads whole logs, and writes some of them anew.
+        let open = move || Catalog::open(data.as_deref(), seed);
+        let catalog = blocking("opening the data of the emulator", open).await?;
         let account = Arc::new(Account {
             address,
-            catalog: RwLock::new(Catalog::open(options.data.as_deref(), options.seed)?),
+            catalog: RwLock::new(catalog),
             authority: Authority::new(),
             dice: Dice::new(options.faults.clone(), options.seed),
             started: Instant::now(),
@@ -222,5 +228,35 @@ impl Account {
 
     fn known(&self, link: &str) -> Result<Arc<Container>> {
         self.container(link).ok_or_else(|| catalog::missing(link))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+    use tokio::runtime::Builder;
+
+    /// A run starts one while it does other things: those must not wait for the logs to be read.
+    #[test]
+    fn the_data_is_not_read_on_a_thread_of_the_runtime() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { data: Some(folder.path().to_owned()), ..Options::default() };
+        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        let (free, busy) = channel::<()>();
+        runtime.block_on(async {
+            // The only thread that may wait is taken, so nothing can be read.
+            let other = tokio::task::spawn_blocking(move || busy.recv().is_ok());
+            let mut start = std::pin::pin!(Emulator::start(options));
+            tokio::select! {
+                biased;
+                _ = &mut start => panic!("it was read by the thread that all tasks share"),
+                () = tokio::task::yield_now() => {}
+            }
+            free.send(()).unwrap();
+            assert!(other.await.unwrap());
+            start.await.unwrap().stop().await;
+        });
+        assert!(folder.path().join("catalog.jsonl").is_file());
     }
 }

@@ -1,7 +1,8 @@
 //! One physical partition: its documents in the order of pages, its budget, and the rules by which an operation changes them.
 //!
 //! Each partition has a lock of its own, held for the whole of an operation or a batch and for the write to the log, so that the log has the
-//! changes of a document in their order. What can be done before (reading and normalising the text) is done before.
+//! changes of a document in their order. What the log does not take is undone before the lock is given back: nobody has seen it. What can be done before
+//! (reading and normalising the text) is done before.
 
 use super::budget::{Budget, Exhausted};
 use super::charge::{Charged, charge};
@@ -11,6 +12,7 @@ use super::stored::{Incoming, Key, Stored, etag_text};
 use crate::model::partition_key::Epk;
 use std::collections::BTreeMap;
 use std::collections::btree_map::{Entry, OccupiedEntry};
+use std::io;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -87,8 +89,8 @@ pub(super) enum Refusal {
     Splitting,
     Gone,
     Throttled(Duration),
-    /// The log could not be written: what happened is not known.
-    Unwritten,
+    /// The log could not be written, for this reason.
+    Unwritten(io::ErrorKind),
 }
 
 impl From<Exhausted> for Refusal {
@@ -160,10 +162,10 @@ impl Partition {
         let mut contents = self.open()?;
         contents.budget.admit(around.now)?;
         let operation = operation.take().ok_or(Refusal::Gone)?;
-        let mut frame = Frame::of(around.log);
-        let outcome = contents.apply(operation, around, &mut frame, None);
+        let mut done = Done::new(around, false);
+        let outcome = contents.apply(operation, around, &mut done);
         contents.budget.spend(outcome.charge);
-        write(around, frame)?;
+        contents.keep(around, done)?;
         Ok((outcome, contents.lsn))
     }
 
@@ -177,7 +179,7 @@ impl Partition {
         mut befalls: impl FnMut() -> Option<OperationFault>,
     ) -> Result<(Vec<Result<Outcome, Refused>>, u64), Refusal> {
         let mut contents = self.open()?;
-        let mut frame = Frame::of(around.log);
+        let mut done = Done::new(around, false);
         let mut outcomes = Vec::with_capacity(operations.len());
         let mut has_failed = false;
         for operation in operations {
@@ -185,12 +187,12 @@ impl Partition {
                 _ if has_failed && !goes_on => Err(Refused::innocent()),
                 Err(refused) => Err(refused),
                 Ok(operation) if !self.holds(&operation.key) => Err(Refused::gone()),
-                Ok(operation) => contents.admit(operation, around, &mut frame, befalls()),
+                Ok(operation) => contents.admit(operation, around, &mut done, befalls()),
             };
             has_failed |= outcome.as_ref().map_or(true, |outcome| outcome.status >= 400);
             outcomes.push(outcome);
         }
-        write(around, frame)?;
+        contents.keep(around, done)?;
         Ok((outcomes, contents.lsn))
     }
 
@@ -203,25 +205,23 @@ impl Partition {
         let mut contents = self.open()?;
         contents.budget.admit(around.now)?;
         let count = operations.len();
-        let (mut frame, mut undo, mut outcomes) =
-            (Frame::of(around.log), Vec::new(), Vec::with_capacity(count));
+        let (mut done, mut outcomes) = (Done::new(around, true), Vec::with_capacity(count));
         for operation in operations {
-            outcomes.push(contents.apply(operation, around, &mut frame, Some(&mut undo)));
+            outcomes.push(contents.apply(operation, around, &mut done));
             if outcomes.last().is_some_and(|outcome| outcome.status >= 400) {
                 break;
             }
         }
         contents.budget.spend(outcomes.iter().map(|outcome| outcome.charge).sum());
         if let Some(failed) = outcomes.iter().position(|outcome| outcome.status >= 400) {
-            frame.clear();
-            contents.undo(undo);
+            contents.undo(&mut done);
             let innocent = || Outcome { status: 424, charge: 0.0, etag: None, document: None };
             outcomes[..failed].iter_mut().for_each(|outcome| {
                 *outcome = Outcome { charge: outcome.charge, ..innocent() };
             });
             outcomes.resize_with(count, innocent);
         }
-        write(around, frame)?;
+        contents.keep(around, done)?;
         Ok((outcomes, contents.lsn))
     }
 }
@@ -264,13 +264,27 @@ impl Refused {
     }
 }
 
-fn write(around: &Surroundings<'_>, frame: Frame) -> Result<(), Refusal> {
-    let Some(log) = around.log else { return Ok(()) };
-    log.append(frame).map_err(|_| Refusal::Unwritten)
+/// What a request has done so far: for the log, and for the way back.
+struct Done {
+    frame: Frame,
+    /// What each document was before; nothing where no way back is needed.
+    before: Vec<(Key, Option<Stored>)>,
+    is_undoable: bool,
 }
 
-/// What a document was before an atomic batch touched it.
-type Undo = Vec<(Key, Option<Stored>)>;
+impl Done {
+    /// There is a way back from an atomic batch, and from whatever a log may fail to take.
+    fn new(around: &Surroundings<'_>, is_atomic: bool) -> Self {
+        let is_undoable = is_atomic || around.log.is_some();
+        Self { frame: Frame::of(around.log), before: Vec::new(), is_undoable }
+    }
+
+    fn was(&mut self, key: &Key, old: Option<Stored>) {
+        if self.is_undoable {
+            self.before.push((key.clone(), old));
+        }
+    }
+}
 
 impl Contents {
     /// One operation of a range batch, if the budget admits it, and what a fault makes of it.
@@ -278,7 +292,7 @@ impl Contents {
         &mut self,
         operation: Operation,
         around: &Surroundings<'_>,
-        frame: &mut Frame,
+        done: &mut Done,
         fault: Option<OperationFault>,
     ) -> Result<Outcome, Refused> {
         let failed = |fault, budget: &Budget| Refused::failed(fault, budget.until_next(around.now));
@@ -286,18 +300,12 @@ impl Contents {
             return Err(failed(fault, &self.budget));
         }
         self.budget.admit(around.now).map_err(Refused::throttled)?;
-        let outcome = self.apply(operation, around, frame, None);
+        let outcome = self.apply(operation, around, done);
         self.budget.spend(outcome.charge);
         fault.map_or(Ok(outcome), |fault| Err(failed(fault, &self.budget)))
     }
 
-    fn apply(
-        &mut self,
-        operation: Operation,
-        around: &Surroundings<'_>,
-        frame: &mut Frame,
-        undo: Option<&mut Undo>,
-    ) -> Outcome {
+    fn apply(&mut self, operation: Operation, around: &Surroundings<'_>, done: &mut Done) -> Outcome {
         let Operation { verb, key, incoming, if_match, wants_document } = operation;
         match self.documents.entry(key) {
             Entry::Vacant(_) if matches!(verb, Verb::Replace | Verb::Delete | Verb::Read) => refused(404),
@@ -307,10 +315,8 @@ impl Contents {
                 let stored = incoming.stored(around, None);
                 let units = charge(Charged::Create { properties: stored.properties }, stored.text.len());
                 let outcome = Outcome::done(201, units, &stored, wants_document);
-                frame.put(place.key(), &stored);
-                if let Some(undo) = undo {
-                    undo.push((place.key().clone(), None));
-                }
+                done.frame.put(place.key(), &stored);
+                done.was(place.key(), None);
                 place.insert(stored);
                 self.lsn += 1;
                 outcome
@@ -329,26 +335,35 @@ impl Contents {
             }
             Entry::Occupied(place) if verb == Verb::Delete => {
                 self.lsn += 1;
-                remove(place, frame, undo)
+                remove(place, done)
             }
             Entry::Occupied(mut place) => {
                 let Some(incoming) = incoming else { return refused(400) };
                 let stored = incoming.stored(around, Some(place.get().number));
                 let units = charge(Charged::Replace { properties: stored.properties }, stored.text.len());
                 let outcome = Outcome::done(200, units, &stored, wants_document);
-                frame.put(place.key(), &stored);
+                done.frame.put(place.key(), &stored);
                 let old = place.insert(stored);
-                if let Some(undo) = undo {
-                    undo.push((place.key().clone(), Some(old)));
-                }
+                done.was(place.key(), Some(old));
                 self.lsn += 1;
                 outcome
             }
         }
     }
 
-    fn undo(&mut self, undo: Undo) {
-        for (key, old) in undo.into_iter().rev() {
+    /// Writes what was done to the log. What cannot be written there is undone.
+    fn keep(&mut self, around: &Surroundings<'_>, mut done: Done) -> Result<(), Refusal> {
+        let Some(log) = around.log else { return Ok(()) };
+        log.append(&mut done.frame).map_err(|cause| {
+            self.undo(&mut done);
+            Refusal::Unwritten(cause.kind())
+        })
+    }
+
+    fn undo(&mut self, done: &mut Done) {
+        done.frame.clear();
+        self.lsn -= done.before.len() as u64;
+        for (key, old) in done.before.drain(..).rev() {
             match old {
                 Some(old) => drop(self.documents.insert(key, old)),
                 None => drop(self.documents.remove(&key)),
@@ -362,13 +377,11 @@ impl Contents {
     }
 }
 
-fn remove(place: OccupiedEntry<'_, Key, Stored>, frame: &mut Frame, undo: Option<&mut Undo>) -> Outcome {
+fn remove(place: OccupiedEntry<'_, Key, Stored>, done: &mut Done) -> Outcome {
     let (key, old) = place.remove_entry();
-    frame.delete(&key);
+    done.frame.delete(&key);
     let units = charge(Charged::Delete { properties: old.properties }, old.text.len());
-    if let Some(undo) = undo {
-        undo.push((key, Some(old)));
-    }
+    done.was(&key, Some(old));
     Outcome { status: 204, charge: units, etag: None, document: None }
 }
 
