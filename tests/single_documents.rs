@@ -6,13 +6,14 @@
 use crate::support::Trial;
 use docferry::connector::memory::MemorySource;
 use docferry::connector::{Lane, Order, Prepare, Sink, SinkCapabilities, Source};
-use docferry::error::{ErrorKind, Result};
+use docferry::error::{Error, ErrorKind, Result};
 use docferry::model::BoxFuture;
 use docferry::model::checkpoint::Checkpoint;
 use docferry::model::document::Document;
 use docferry::model::request::{Failure, Outcome, Request, Route, Throttled};
 use docferry::pipeline::StopReason;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -27,6 +28,9 @@ type Rule = fn(u64, Duration, &mut Outcome, u32);
 struct Ruled {
     rule: Rule,
     began: Instant,
+    /// Before this, whole requests fail.
+    out_of_reach: Duration,
+    sent: Arc<AtomicUsize>,
 }
 
 fn fail(outcome: &mut Outcome, index: u32, kind: ErrorKind) {
@@ -34,19 +38,42 @@ fn fail(outcome: &mut Outcome, index: u32, kind: ErrorKind) {
     outcome.failure = Some(Failure { kind, message: "not now".to_owned() });
 }
 
+impl Ruled {
+    fn by(rule: Rule) -> Self {
+        Self { rule, began: Instant::now(), out_of_reach: Duration::ZERO, sent: Arc::default() }
+    }
+
+    fn trial(self) -> Trial {
+        let documents = (0..300).map(|number| format!("{{\"id\":{number}}}")).collect();
+        Trial::new(MemorySource::given([documents]), Arc::new(self))
+    }
+}
+
 fn trial(rule: Rule) -> Trial {
-    let documents = (0..300).map(|number| format!("{{\"id\":{number}}}")).collect();
-    Trial::new(MemorySource::given([documents]), Arc::new(Ruled { rule, began: Instant::now() }))
+    Ruled::by(rule).trial()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_out_of_reach_is_asked_by_a_few_requests_and_not_by_all() {
+    let ruled = Ruled { out_of_reach: OUTAGE, ..Ruled::by(|_, _, _, _| ()) };
+    let sent = Arc::clone(&ruled.sent);
+    let done = ruled.trial().start().await.end(LIMIT).await;
+    assert_eq!(done.ended.counters.written, 300);
+    let failed = sent.load(Relaxed) - 30;
+    assert!(failed < 150, "{failed} requests in vain; each on its own would make more than 200");
+    assert_eq!(done.meter.retried_documents.get(), failed as u64 * 10);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_single_documents_is_waited_for() {
-    let done = trial(|number, at, outcome, index| {
+    let trial = trial(|number, at, outcome, index| {
         if number % 3 == 0 && at < OUTAGE {
             fail(outcome, index, ErrorKind::Unavailable);
         }
     });
-    assert_eq!(done.start().await.end(LIMIT).await.ended.counters.written, 300);
+    let done = trial.start().await.end(LIMIT).await;
+    assert_eq!(done.ended.counters.written, 300);
+    assert!(done.meter.retried_documents.get() >= 500, "each several times");
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +154,8 @@ impl Sink for Ruled {
     }
 
     fn lanes(&self) -> Vec<Arc<dyn Lane>> {
-        vec![Arc::new(RuledLane { rule: self.rule, began: self.began })]
+        let (rule, began, out_of_reach) = (self.rule, self.began, self.out_of_reach);
+        vec![Arc::new(RuledLane { rule, began, out_of_reach, sent: Arc::clone(&self.sent) })]
     }
 
     fn flush<'a>(&'a self, _: &'a Checkpoint) -> BoxFuture<'a, Result<()>> {
@@ -146,11 +174,17 @@ impl Sink for Ruled {
 struct RuledLane {
     rule: Rule,
     began: Instant,
+    out_of_reach: Duration,
+    sent: Arc<AtomicUsize>,
 }
 
 impl Lane for RuledLane {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Outcome>> {
         Box::pin(async move {
+            self.sent.fetch_add(1, Relaxed);
+            if self.began.elapsed() < self.out_of_reach {
+                return Err(Error::new(ErrorKind::Unavailable, "sending", "nobody answers"));
+            }
             let mut outcome = Outcome::default();
             for (index, document) in (0..).zip(request.documents()) {
                 let id = document.id("id").unwrap();

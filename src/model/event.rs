@@ -192,8 +192,10 @@ pub struct Summary {
     pub requests: u64,
     /// Of these throttled, wholly or in part.
     pub throttled: u64,
-    /// Requests that failed and were sent again.
+    /// Requests that failed as a whole and were sent again.
     pub retried: u64,
+    /// Documents that failed, alone or with their request, and were sent again; each as often as it was.
+    pub retried_documents: u64,
     /// Documents that were throttled, each as often as it was.
     pub throttled_documents: u64,
     /// Request units, where the target counts them.

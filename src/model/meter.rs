@@ -105,6 +105,8 @@ pub struct Meter {
     pub throttled_documents: Counter,
     /// Requests that failed and are sent again.
     pub retried: Counter,
+    /// Documents that failed and are sent again, each as often as it was.
+    pub retried_documents: Counter,
     /// Request units times 1 000.
     pub milli_request_units: Counter,
     /// Credits in use, in bytes.

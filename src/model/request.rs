@@ -104,6 +104,17 @@ pub struct Outcome {
     pub charged: u32,
     /// The target said to slow down.
     pub throttled: Option<Throttled>,
+    /// What went over the wire; `None`: one request.
+    pub sent: Option<Sent>,
+}
+
+/// The requests that a lane made of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Requests that were answered.
+    pub requests: u32,
+    /// Of these throttled, wholly or in part.
+    pub throttled: u32,
 }
 
 /// Why documents failed.

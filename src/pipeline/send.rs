@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::model::reject::{Reject, RejectedBy};
-use crate::model::request::{Failure, LaneId, Outcome, Throttled};
+use crate::model::request::{Failure, LaneId, Outcome, Sent, Throttled};
 use crate::pipeline::account::{Results, Ticket};
 use crate::pipeline::chunk::{Again, Flight, Piece};
 use crate::pipeline::permits::Permit;
@@ -52,9 +52,11 @@ async fn send(shared: Arc<Shared>, permit: Permit, flight: Flight) {
 impl Shared {
     /// The lane answered.
     fn landed(&self, flight: Flight, outcome: &Outcome) {
-        self.meter.answered.add(1);
+        let one = Sent { requests: 1, throttled: u32::from(outcome.throttled.is_some()) };
+        let sent = outcome.sent.unwrap_or(one);
+        self.meter.answered.add(u64::from(sent.requests));
+        self.meter.throttled.add(u64::from(sent.throttled));
         if let Some(throttled) = outcome.throttled {
-            self.meter.throttled.add(1);
             self.meter.throttled_documents.add(u64::from(throttled.documents));
         }
         self.meter.milli_request_units.add((outcome.request_units * 1000.0) as u64);
@@ -86,7 +88,12 @@ impl Shared {
         };
         let error = Error::new(kind, "sending single documents again", message);
         match retry::next(&error, attempts + 1) {
-            retry::Next::After(delay) => Again { pieces, attempts: attempts + 1, delay },
+            retry::Next::After(delay) => {
+                let documents: usize = pieces.iter().map(|piece| piece.range.len()).sum();
+                self.meter.retried_documents.add(documents as u64);
+                self.event_retrying(&error, attempts + 1, delay);
+                Again { pieces, attempts: attempts + 1, delay }
+            }
             _ => {
                 self.stop.fail(error.with("attempts", attempts + 1));
                 Again::never(pieces, attempts + 1)
@@ -109,9 +116,12 @@ impl Shared {
             }
             retry::Next::After(delay) => {
                 self.meter.retried.add(1);
+                self.meter.retried_documents.add(flight.documents() as u64);
                 self.event_retrying(&error, attempts, delay);
                 let again = Again { pieces: flight.pieces, attempts, delay };
-                self.go_on(self.routing.landed(flight.lane, &[], Some(again), None));
+                // Once is chance; after that the lane waits too, or each request that is queued would find out for itself that nobody answers.
+                let gate = (attempts > 1).then_some(delay);
+                self.go_on(self.routing.landed(flight.lane, &[], Some(again), gate));
             }
             retry::Next::Reroute => self.go_on(self.routing.closed(flight)),
             retry::Next::GiveUp => {

@@ -60,6 +60,7 @@ pub(super) fn summary() -> Summary {
         requests: 15_000,
         throttled: 3,
         retried: 1,
+        retried_documents: 103,
         throttled_documents: 120,
         request_units: 1234.4,
         throughput: Some(500.0),

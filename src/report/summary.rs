@@ -125,10 +125,10 @@ fn rejected(summary: &Summary) -> String {
 fn requests(summary: &Summary) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
     let counts = format!(
-        "{}, {} throttled, {} sent again",
+        "{}, {} throttled; {} sent again",
         Count(summary.requests),
         Count(summary.throttled),
-        Count(summary.retried)
+        Counted(summary.retried_documents, "document")
     );
     rows.push(("requests", counts));
     if summary.request_units > 0.0 {
@@ -207,6 +207,7 @@ pub fn to_json(summary: &Summary) -> Value {
         "requests": summary.requests,
         "throttled": summary.throttled,
         "retried": summary.retried,
+        "retried_documents": summary.retried_documents,
         "throttled_documents": summary.throttled_documents,
         "request_units": summary.request_units,
         "throughput": summary.throughput,
@@ -262,7 +263,7 @@ mod tests {
       same key      1 document holds a key twice; the last one counts
       resumed       500 000 documents done by earlier runs
       throughput    75 000 documents/s (goal 20 000), 37.2 MiB/s
-      requests      15 000, 3 throttled, 1 sent again
+      requests      15 000, 3 throttled; 103 documents sent again
       request units 1 234, 62/s of 500/s (12%), 120 documents throttled (0.01%)
       latency       p50 1.20 ms, p95 4.80 ms, p99 12.30 ms, max 250.00 ms
       hottest lane  lane 3, 31.7% of the documents
@@ -349,6 +350,7 @@ mod tests {
       "requests": 15000,
       "throttled": 3,
       "retried": 1,
+      "retried_documents": 103,
       "throttled_documents": 120,
       "request_units": 1234.4,
       "throughput": 500.0,

@@ -151,6 +151,7 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         requests: meter.answered.get(),
         throttled: meter.throttled.get(),
         retried: meter.retried.get(),
+        retried_documents: meter.retried_documents.get(),
         throttled_documents: meter.throttled_documents.get(),
         throughput: job.sink.throughput(),
         request_units: meter.milli_request_units.get() as f64 / 1000.0,

@@ -20,6 +20,7 @@ impl Sending<'_> {
             let mut tasks: JoinSet<_> = some.iter().map(|index| self.held(*index)).collect();
             while let Some(done) = tasks.join_next().await {
                 let (index, reply) = joined(done)?;
+                self.sent.requests += 1;
                 let compared = reply.and_then(|reply| {
                     self.outcome.request_units += reply.request_units;
                     self.compare(index, reply)
@@ -42,6 +43,7 @@ impl Sending<'_> {
         }
         let body = bulk::reads(taken.iter().map(|index| &self.items[*index]))?;
         let reply = self.lane.state.door.send(body).await;
+        self.sent.requests += 1;
         let told = if reply.is_success() { answers(&reply.body, taken.len()) } else { None };
         let Some(told) = told else {
             if matches!(reply.status, 200..300 | 400 | 404 | 405) {
@@ -98,6 +100,7 @@ impl Sending<'_> {
     /// An insert was refused though its place is free: what was there has been removed since, or a document in another place holds a value that must
     /// be unique. Trying again tells.
     async fn insert_again(&mut self, index: usize) {
+        self.sent.requests += 1;
         let reply = match self.point(index).await {
             (_, Ok(reply)) if is_of_the_document(&reply) => reply,
             (_, reply) => {

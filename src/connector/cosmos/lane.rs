@@ -28,7 +28,7 @@ use crate::connector::cosmos::sink::Open;
 use crate::connector::sink::{Admission, Lane};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::BoxFuture;
-use crate::model::request::{Failure, LaneId, Leave, Outcome, Request};
+use crate::model::request::{Failure, LaneId, Leave, Outcome, Request, Sent};
 use std::borrow::Cow;
 use std::fmt;
 use std::mem;
@@ -103,6 +103,7 @@ impl CosmosLane {
             taken: Vec::new(),
             gone: Vec::new(),
             vanished: Vec::new(),
+            sent: Sent::default(),
             is_apart: false,
         };
         sending.run().await?;
@@ -121,6 +122,7 @@ pub(super) struct Sending<'a> {
     pub(super) gone: Vec<(usize, Error)>,
     /// Documents that found their place taken and then free.
     pub(super) vanished: Vec<usize>,
+    pub(super) sent: Sent,
     /// A batch has failed: what is left of it stands each for itself.
     is_apart: bool,
 }
@@ -162,6 +164,7 @@ impl Sending<'_> {
     /// The outcome, each document in one list at most.
     fn outcome(self) -> Outcome {
         let mut outcome = self.outcome;
+        outcome.sent = Some(self.sent);
         outcome.rejected.sort_unstable_by_key(|(index, _)| *index);
         outcome.retry.sort_unstable();
         outcome.retry.dedup();
@@ -218,6 +221,7 @@ impl Sending<'_> {
         let open = &self.lane.open;
         let body = bulk::body(&self.items[part.clone()], true, open.options.on_lossy_number);
         let reply = self.lane.state.door.send(body).await;
+        self.sent.requests += 1;
         if reply.is_success() {
             if let Some(answers) = answers(&reply.body, part.len()) {
                 open.bulk.proved();
@@ -256,6 +260,7 @@ impl Sending<'_> {
         let body = bulk::body(&self.items[part.clone()], false, open.options.on_lossy_number);
         let reply =
             open.container.batch(&self.items[part.start].key.clone().into_partition_key(), body).await?;
+        self.sent.requests += 1;
         if reply.is_success() {
             if let Some(answers) = answers(&reply.body, part.len()) {
                 let innocent = self.apply(&part, &reply, &answers);
@@ -305,6 +310,7 @@ impl Sending<'_> {
                 tasks.spawn(self.point(index));
             }
             let Some(done) = tasks.join_next().await else { break };
+            self.sent.requests += 1;
             match joined(done) {
                 Ok((index, Ok(reply))) if is_of_the_document(&reply) => {
                     has_answer = true;
@@ -372,6 +378,7 @@ impl Sending<'_> {
                 Fate::Taken => self.taken.push(index),
             }
         }
+        self.sent.throttled += u32::from(is_throttled);
         innocent
     }
 
@@ -384,6 +391,7 @@ impl Sending<'_> {
         self.outcome.request_units += reply.request_units;
         match reply.status {
             429 => {
+                self.sent.throttled += 1;
                 self.throttled(part.len(), reply.retry_after.unwrap_or(UNTOLD_WAIT));
                 self.put_off(part);
                 Ok(())
