@@ -2,6 +2,7 @@
 //!
 //! The endpoint is the judge: its ledger says what each physical partition holds, and what it holds is read back by the connector's own source.
 
+use crate::emulator::client::Client;
 use crate::support::{Done, Trial};
 use bytes::Bytes;
 use docferry::connector::cosmos::{
@@ -15,6 +16,7 @@ use docferry::model::document::Documents;
 use docferry::model::partition::Stretch;
 use docferry::model::request::{Request, Segment};
 use docferry::model::units::MIB;
+use docferry::pipeline::StopReason;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -120,13 +122,9 @@ async fn a_physical_partition_is_divided_while_it_is_written() {
     let source = MemorySource::given([documents.clone()]);
     let sink = Arc::new(CosmosSink::new(options(&running, &["/customer"])));
     let trial = Trial::new(source, Arc::clone(&sink) as Arc<dyn Sink>).start().await;
-    while trial.meter.answered.get() < 20 {
-        tokio::task::yield_now().await;
-    }
+    until(|| trial.meter.answered.get() >= 20).await;
     let children = running.split("shop/orders", "0").unwrap();
-    while trial.meter.answered.get() < 60 {
-        tokio::task::yield_now().await;
-    }
+    until(|| trial.meter.answered.get() >= 60).await;
     running.split("shop/orders", &children[1]).unwrap();
     let done = trial.end(LIMIT).await;
     assert_eq!(done.ended.counters.written, 20_000);
@@ -210,6 +208,16 @@ async fn documents_of_one_key_go_all_or_none_and_a_bad_one_spoils_no_other() {
     let done = overwriting(&again, inserting).await;
     assert_eq!((done.ended.counters.written, done.ended.counters.rejected), (66, 34));
     assert_eq!(held(&running).await, sorted(&documents));
+}
+
+/// Waits for what a run brings about.
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, waiting).await.expect("the run ended before");
 }
 
 /// As [`migrate`], into a container that holds documents.
@@ -534,6 +542,25 @@ async fn a_container_is_created_once_and_must_have_the_key_that_is_asked_for() {
     assert!(identity.unwrap().starts_with("cosmos container "));
     let error = CosmosSink::new(options(&running, &["/other"])).check().await.unwrap_err().to_string();
     assert!(error.contains("partition key is /k, the settings say /other"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_deleted_while_it_is_written_is_named() {
+    let running = endpoint().await;
+    running.set_faults(Faults { latency_ms: 5.0, ..Faults::default() });
+    let source = MemorySource::given([mixed(20_000)]);
+    let sink = Arc::new(CosmosSink::new(options(&running, &["/customer"])));
+    let trial = Trial::new(source, sink).start().await;
+    until(|| trial.meter.answered.get() >= 10).await;
+    running.set_faults(Faults::default());
+    let address = running.address();
+    let deleted = tokio::task::spawn_blocking(move || {
+        Client::connect(address).call("DELETE", "/dbs/shop/colls/orders", &[], b"")
+    });
+    assert_eq!(deleted.await.unwrap().status, 204);
+    let ended = trial.ended(LIMIT).await;
+    let Some(StopReason::Failure(error)) = ended.stopped else { panic!("{:?}", ended.stopped) };
+    assert!(error.to_string().contains("the container is not there any more"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

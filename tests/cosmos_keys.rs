@@ -2,7 +2,7 @@
 //!
 //! The endpoint hashes keys by the same code; that the code is right is shown by `partition_keys.rs`.
 
-use crate::cosmos::{LIMIT, UNLIMITED, endpoint, held, migrate, options, overwriting, sorted};
+use crate::cosmos::{LIMIT, UNLIMITED, endpoint, held, migrate, options, overwriting, sorted, until};
 use crate::support::Trial;
 use docferry::connector::Sink;
 use docferry::connector::cosmos::{CosmosSink, Encoder, Mode, TargetOptions};
@@ -149,9 +149,7 @@ async fn keys_of_every_type_find_their_partition_across_splits() {
             let trial = Trial::new(source, Arc::clone(&sink) as Arc<dyn Sink>).start().await;
             for range in ["0", "1", "2"] {
                 let before = trial.meter.answered.get();
-                while trial.meter.answered.get() < before + 5 {
-                    tokio::task::yield_now().await;
-                }
+                until(|| trial.meter.answered.get() >= before + 5).await;
                 running.split("shop/orders", range).unwrap();
             }
             let done = trial.end(LIMIT).await;

@@ -77,8 +77,13 @@ impl Reply {
             449 => ErrorKind::Conflict,
             _ => ErrorKind::Configuration,
         };
-        let error =
-            Error::new(kind, operation, self.message()).with("status", Code(self.status, self.substatus));
+        let is_gone = self.status == 404 && operation == WRITING;
+        let message = if is_gone { "the container is not there any more".to_owned() } else { self.message() };
+        let mut error =
+            Error::new(kind, operation, message).with("status", Code(self.status, self.substatus));
+        if is_gone {
+            error = error.advise("find out who has deleted it; a new one is filled with --restart");
+        }
         match self.retry_after {
             Some(after) => error.with_retry_after(after),
             None => error,
