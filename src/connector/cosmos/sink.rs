@@ -249,7 +249,7 @@ impl Open {
         // One after the other, and the lanes last: a route never names a lane that `lanes` does not list.
         let mut states = self.states.write().unwrap_or_else(PoisonError::into_inner);
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        let added = lanes.update(ranges);
+        let added = lanes.update(ranges)?;
         for of_one_parent in added.chunk_by(|one, other| one.parent == other.parent) {
             let budget = self.throughput.map(|throughput| throughput / ranges.len() as f64);
             match of_one_parent[0].parent {
