@@ -475,6 +475,41 @@ impl fmt::Debug for Container {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connector::cosmos::limits;
+    use crate::model::document::Document;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The driver puts an id into an address as this does. Whatever is let through must come out of it as it went in.
+        #[test]
+        fn an_address_names_the_document_that_was_meant(
+            id in prop_oneof![Just("..".to_owned()), Just(".".to_owned()), r"[.%/\\?#@:;+ a2eE\t\n\r\x00\x7f\u{e9}\u{1f600}\u{200b}]{1,8}", ".{1,16}"],
+        ) {
+            let document = serde_json::json!({ "id": id }).to_string();
+            let document = Document { bytes: document.as_bytes(), ..Document::default() };
+            let is_taken = limits::id(&document).is_ok_and(|id| limits::address(&id).is_ok());
+            let address = "https://account/".parse().unwrap();
+            let mut address = AccountReference::with_account_key(address, "key").endpoint().clone();
+            address.set_path(&format!("/dbs/d/colls/c/docs/{id}").replace('%', "%25"));
+            let last = address.path().strip_prefix("/dbs/d/colls/c/docs/").map(decoded);
+            let is_whole = address.query().is_none() && address.fragment().is_none();
+            if is_taken {
+                prop_assert_eq!(last, Some(id.into_bytes()), "{}", address);
+                prop_assert!(is_whole);
+            }
+        }
+    }
+
+    /// Without percent-encoding.
+    fn decoded(text: &str) -> Vec<u8> {
+        let mut parts = text.split('%');
+        let mut bytes = parts.next().unwrap().as_bytes().to_vec();
+        for part in parts {
+            bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+            bytes.extend_from_slice(part[2..].as_bytes());
+        }
+        bytes
+    }
 
     #[test]
     fn a_page_holds_documents_without_what_the_service_adds() {
