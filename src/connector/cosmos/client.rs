@@ -20,8 +20,9 @@ use crate::model::json::{Index, Objects};
 use crate::model::partition_key::{Component, Epk, Kind, PartitionKey, PartitionKeyDefinition, Version};
 use azure_data_cosmos_driver::models::{
     AccountReference, ContainerReference, ContinuationToken, CosmosOperation, CosmosRequestHeaders,
-    CosmosResponse, CosmosResponseHeaders, DatabaseReference, FeedRange, ItemReference, MaxItemCountHint,
-    OfferAutoscaleSettings, PartitionKey as Key, PartitionKeyValue, ResponseBody,
+    CosmosResponse, CosmosResponseHeaders, DatabaseReference, EffectivePartitionKey, FeedRange,
+    ItemReference, MaxItemCountHint, OfferAutoscaleSettings, PartitionKey as Key, PartitionKeyValue,
+    ResponseBody,
 };
 use azure_data_cosmos_driver::options::{
     BinaryEncodingOptions, ConnectionPoolOptions, ContentResponseOnWrite, OperationOptions,
@@ -280,20 +281,13 @@ impl Container {
         most: Option<NonZeroU32>,
     ) -> Result<Pages> {
         let damaged = |cause: CosmosError| failure("reading from Cosmos", &cause).with("range", &range.id);
-        let ranges = Box::pin(self.driver.resolve_all_partition_key_ranges(&self.reference, false)).await;
-        let ranges = ranges.map_err(damaged)?.unwrap_or_default();
-        let Some(found) = ranges.iter().find(|found| found.id == range.id) else {
-            let message = "the physical partition was divided since the partitions were listed";
-            return Err(
-                Error::new(ErrorKind::Unavailable, "reading from Cosmos", message).with("range", &range.id)
-            );
-        };
-        let operation = CosmosOperation::query_items(
-            self.reference.clone(),
-            Some(FeedRange::try_from(found).map_err(damaged)?),
-        )
-        .with_body(br#"{"query":"SELECT * FROM c","parameters":[]}"#.to_vec())
-        .with_max_item_count(most.map_or(MaxItemCountHint::ServerDecides, MaxItemCountHint::Limit));
+        // By its bounds, which stay what they are when it is divided; its name is gone then.
+        let place = |place: &Epk| EffectivePartitionKey::try_from(place.to_string());
+        let (min, max) = (place(&range.min).map_err(damaged)?, place(&range.max).map_err(damaged)?);
+        let range = FeedRange::new(min, max).map_err(damaged)?;
+        let operation = CosmosOperation::query_items(self.reference.clone(), Some(range))
+            .with_body(br#"{"query":"SELECT * FROM c","parameters":[]}"#.to_vec())
+            .with_max_item_count(most.map_or(MaxItemCountHint::ServerDecides, MaxItemCountHint::Limit));
         let (options, fan_out) = (reading(), PlanOptions::default());
         let token = token.map(|token| ContinuationToken::from_string(token.to_owned()));
         let plan = self.driver.plan_operation(operation, &options, token.as_ref(), &fan_out);
