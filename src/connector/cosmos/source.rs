@@ -15,6 +15,7 @@ use crate::model::partition::{Partition, PartitionId, Position, Stretch};
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::units::{Bytes, Counted};
 use tokio::sync::OnceCell;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A container as a source.
 #[derive(Debug)]
@@ -53,6 +54,16 @@ fn name(range: &Range) -> String {
     format!("{}-{}", range.min, range.max)
 }
 
+/// What tells a list of ranges from another, also from one of as many: where one range was divided and two were merged.
+fn layout(ranges: &[Range]) -> String {
+    let names: String = ranges.iter().map(|range| format!("{} {}\n", range.id, name(range))).collect();
+    format!(
+        "{} (layout {:016x})",
+        Counted(ranges.len() as u64, "physical partition"),
+        xxh3_64(names.as_bytes())
+    )
+}
+
 impl Source for CosmosSource {
     fn capabilities(&self) -> SourceCapabilities {
         SourceCapabilities { resumable: true, ordered: false }
@@ -61,8 +72,7 @@ impl Source for CosmosSource {
     fn check(&self) -> BoxFuture<'_, Result<Vec<String>>> {
         Box::pin(async {
             let container = self.container().await?;
-            let partitions = Counted(self.ranges().await?.len() as u64, "physical partition");
-            Ok(vec![format!("{}: {partitions}", container.identity())])
+            Ok(vec![format!("{}: {}", container.identity(), layout(self.ranges().await?))])
         })
     }
 
@@ -297,6 +307,7 @@ fn too_large(at: u64, ordinal: u32, length: usize, limit: usize) -> Reject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::partition_key::Epk;
 
     #[test]
     fn a_place_to_go_on_from_is_written_and_read() {
@@ -306,6 +317,20 @@ mod tests {
         }
         assert_eq!(Resume::read(None), Some(page(None, 0)));
         assert_eq!(Resume::read(Some("x")), None);
+    }
+
+    #[test]
+    fn another_layout_of_as_many_ranges_is_another_one() {
+        let range = |id: &str, min: &str, max: &str| {
+            let place = |hex| Epk::from_hex(hex).unwrap();
+            Range { id: id.to_owned(), min: place(min), max: place(max) }
+        };
+        let before = [range("0", "", "1F"), range("1", "1F", "2F"), range("2", "2F", "FF")];
+        // 0 was divided, 1 and 2 were merged.
+        let after = [range("3", "", "0F"), range("4", "0F", "1F"), range("5", "1F", "FF")];
+        assert!(layout(&before).starts_with("3 physical partitions (layout "), "{}", layout(&before));
+        assert_ne!(layout(&before), layout(&after));
+        assert_eq!(layout(&before), layout(&before.clone()));
     }
 
     /// Documents 0, 1, 2 ... in pages of the given sizes, the last of which is that of all that follow. A token says what lies before a page.
