@@ -16,7 +16,7 @@ use crate::connector::cosmos::container::Shape;
 use crate::connector::cosmos::local::{self, LocalAddress};
 use crate::connector::cosmos::{Priority, TargetOptions, system};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::json::{Index, Objects};
+use crate::model::json::{Field, Index, Objects, index};
 use crate::model::partition_key::{Component, Epk, Kind, PartitionKey, PartitionKeyDefinition, Version};
 use azure_data_cosmos_driver::models::{
     AccountReference, ContainerReference, ContinuationToken, CosmosOperation, CosmosRequestHeaders,
@@ -79,6 +79,15 @@ pub(super) struct Door {
     driver: Arc<CosmosDriver>,
     item: ItemReference,
     options: OperationOptions,
+}
+
+/// A document of a page.
+#[derive(Debug, PartialEq)]
+pub(super) struct Found {
+    /// Without the service's own fields.
+    pub(super) text: Vec<u8>,
+    /// What tells it from all others of its container ([`system::mark`]).
+    pub(super) mark: u64,
 }
 
 /// The documents of one range, page by page.
@@ -304,15 +313,17 @@ impl Door {
 }
 
 impl Pages {
-    /// The documents of the next page, without the service's own fields; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
+    /// The documents of the next page; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Found>>> {
         let damaged = |cause: CosmosError| failure("reading from Cosmos", &cause);
         let (reference, options) = (self.reference.clone(), self.options.clone());
         let page = self.driver.execute_plan(&mut self.plan, Some(reference), options);
         let Some(page) = Box::pin(page).await.map_err(damaged)? else { return Ok(None) };
         match page.into_body() {
             ResponseBody::NoPayload => Ok(Some(Vec::new())),
-            ResponseBody::Items(documents) => Ok(Some(documents.iter().map(|item| without(item)).collect())),
+            ResponseBody::Items(documents) => {
+                Ok(Some(documents.iter().map(|item| Found::alone(item)).collect()))
+            }
             // As the service sent it: the documents lie in an array.
             ResponseBody::Bytes(envelope) => documents_of(&envelope).map(Some).ok_or_else(|| {
                 Error::new(ErrorKind::Unavailable, "reading from Cosmos", "the answer is not understood")
@@ -432,21 +443,29 @@ fn throughput_of(offer: &serde_json::Value) -> Option<f64> {
 }
 
 /// The documents of a page, in one pass over it.
-fn documents_of(envelope: &[u8]) -> Option<Vec<Vec<u8>>> {
+fn documents_of(envelope: &[u8]) -> Option<Vec<Found>> {
     let mut objects = Objects::of_field(envelope, "Documents").ok()?;
     let (mut fields, mut documents) = (Vec::new(), Vec::new());
     while let Some(place) = objects.next(&mut fields).ok()? {
-        let mut document = Vec::with_capacity(place.len());
-        system::write_fields(envelope, place, &fields, &mut document);
-        documents.push(document);
+        documents.push(Found::of(envelope, place, &fields));
     }
     Some(documents)
 }
 
-fn without(item: &[u8]) -> Vec<u8> {
-    let mut document = Vec::with_capacity(item.len());
-    system::write_without(item, &mut Index::default(), &mut document);
-    document
+impl Found {
+    /// The document at `place`, whose fields are known.
+    fn of(text: &[u8], place: std::ops::Range<usize>, fields: &[Field]) -> Self {
+        let mut document = Vec::with_capacity(place.len());
+        system::write_fields(text, place.clone(), fields, &mut document);
+        Self { text: document, mark: system::mark(text, place, fields) }
+    }
+
+    fn alone(item: &[u8]) -> Self {
+        let mut found = Index::default();
+        // One that is malformed is taken as it is, and told by whoever reads it.
+        let fields = index(item, &mut found).map_or(&[][..], |()| &found.fields);
+        Self::of(item, 0..item.len(), fields)
+    }
 }
 
 /// A failure of the driver as one of ours.
@@ -508,7 +527,7 @@ mod tests {
     #[test]
     fn a_page_holds_documents_without_what_the_service_adds() {
         let documents = |page: &str| {
-            let text = |document| String::from_utf8(document).unwrap();
+            let text = |document: Found| String::from_utf8(document.text).unwrap();
             documents_of(page.as_bytes()).map(|found| found.into_iter().map(text).collect::<Vec<_>>())
         };
         let page =
@@ -517,5 +536,8 @@ mod tests {
         assert_eq!(documents(r#"{"Documents":[]}"#).unwrap(), [""; 0]);
         assert_eq!(documents(&page[..page.len() - 1]), None, "cut off");
         assert_eq!(documents(r#"{"Documents":[1]}"#), None);
+        let found = documents_of(page.as_bytes()).unwrap();
+        assert_eq!(Found::alone(br#"{"id":"a","n":1.10,"_rid":"r","_ts":1}"#), found[0]);
+        assert_eq!(Found::alone(br#"{"id":"b" }"#), found[1]);
     }
 }
