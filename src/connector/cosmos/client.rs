@@ -5,7 +5,10 @@
 //! key and three more headers. The driver signs it, finds the region and keeps the connections as for any other. That way is public, and not
 //! promised; so its first answer is looked at before it is relied on (`lane.rs`), and the driver's version is pinned.
 //!
-//! **What is switched off, and why.** *Throttle retries*: a lane must see every 429, or its pace is not its own. *Session tokens*: a writer never
+//! **What is switched off, and why.** *Throttle retries*: a lane must see every 429, or its pace is not its own. *Failover retries*: the driver would send a
+//! write again up to three times, at once and without leave, after 408, 410, 5xx and a lost connection, and tell of the last answer alone; a run sends it again
+//! itself, later, and books each. With them goes the driver's own move to another of several write regions. A 449 it sends again whatever is
+//! asked, so what all attempts cost together is booked. *Session tokens*: a writer never
 //! reads its own writes, and the token of many partitions grows to kilobytes a request. *Binary encoding*: documents go out as
 //! their own bytes. *Gateway 2.0*: it drops headers that it does not know, so the door is not there. *The circuit breaker of a partition*: the empty key
 //! of a bulk request is booked under the first partition, which would be blamed for all.
@@ -20,9 +23,8 @@ use crate::model::json::{Field, Index, Objects, index};
 use crate::model::partition_key::{Component, Epk, Kind, PartitionKey, PartitionKeyDefinition, Version};
 use azure_data_cosmos_driver::models::{
     AccountReference, ContainerReference, ContinuationToken, CosmosOperation, CosmosRequestHeaders,
-    CosmosResponse, CosmosResponseHeaders, DatabaseReference, EffectivePartitionKey, FeedRange,
-    ItemReference, MaxItemCountHint, OfferAutoscaleSettings, PartitionKey as Key, PartitionKeyValue,
-    ResponseBody,
+    CosmosResponse, DatabaseReference, EffectivePartitionKey, FeedRange, ItemReference, MaxItemCountHint,
+    OfferAutoscaleSettings, PartitionKey as Key, PartitionKeyValue, ResponseBody,
 };
 use azure_data_cosmos_driver::options::{
     BinaryEncodingOptions, ConnectionPoolOptions, ContentResponseOnWrite, OperationOptions,
@@ -345,6 +347,7 @@ fn writing(target: Option<&TargetOptions>) -> OperationOptions {
     options.session_capturing_disabled = Some(true);
     options.throttling_retry_options =
         Some(ThrottlingRetryOptionsBuilder::new().with_max_retry_count(0).build());
+    options.max_failover_retry_count = Some(0);
     options.binary_encoding = Some(BinaryEncodingOptions::new().with_enabled(false));
     let Some(target) = target else { return options };
     if target.priority.is_some() || target.throughput_bucket.is_some() {
@@ -389,7 +392,7 @@ async fn run(driver: &CosmosDriver, operation: CosmosOperation, options: Operati
     match Box::pin(driver.execute_singleton_operation(operation, options)).await {
         Ok(response) => {
             let status = response.status();
-            let mut reply = answered(response.headers());
+            let mut reply = answered(&response);
             (reply.status, reply.substatus) = numbers(status);
             reply.body = bytes(response);
             reply
@@ -399,7 +402,7 @@ async fn run(driver: &CosmosDriver, operation: CosmosOperation, options: Operati
 }
 
 fn refused(cause: &CosmosError) -> Reply {
-    let mut reply = cause.response().map(|response| answered(response.headers())).unwrap_or_default();
+    let mut reply = cause.response().map(answered).unwrap_or_default();
     (reply.status, reply.substatus) = numbers(cause.status());
     reply.is_from_service = cause.response().is_some();
     match cause.response() {
@@ -419,9 +422,15 @@ fn numbers(status: azure_data_cosmos_driver::CosmosStatus) -> (u16, u16) {
     (status.status_code().into(), status.sub_status().map_or(0, |code| code.value()))
 }
 
-fn answered(headers: &CosmosResponseHeaders) -> Reply {
+fn answered(response: &CosmosResponse) -> Reply {
+    let headers = response.headers();
+    let last = headers.request_charge.map_or(0.0, |charge| believed(charge.value()));
+    let attempts = response.diagnostics_ref();
+    let all =
+        if attempts.request_count() > 1 { believed(attempts.total_request_charge().value()) } else { last };
     Reply {
-        request_units: headers.request_charge.map_or(0.0, |charge| believed(charge.value())),
+        request_units: all.max(last),
+        earlier_units: (all - last).max(0.0),
         retry_after: headers.retry_after_ms.map(obeyed),
         is_from_service: true,
         ..Reply::default()
