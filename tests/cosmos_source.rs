@@ -35,7 +35,7 @@ impl<'a> Reading<'a> {
         Ok(true)
     }
 
-    async fn to_the_end(mut self) -> Vec<String> {
+    async fn until_the_end(mut self) -> Vec<String> {
         while self.read(1000).await.unwrap() {}
         self.documents
     }
@@ -92,11 +92,11 @@ async fn a_physical_partition_that_is_divided_is_read_on_after_a_failure() {
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
     running.set_faults(Faults::default());
     let reading = reading.again().await;
-    assert_eq!(sorted(&reading.to_the_end().await), sorted(&documents));
+    assert_eq!(sorted(&reading.until_the_end().await), sorted(&documents));
 
     let rest = Reading::open(&source, &partition, Stretch { from: before, until: None }).await;
-    assert_eq!(rest.to_the_end().await.len(), 14, "also from a place before the division");
-    let all = Reading::open(&source, &partition, whole(&partition)).await.to_the_end().await;
+    assert_eq!(rest.until_the_end().await.len(), 14, "also from a place before the division");
+    let all = Reading::open(&source, &partition, whole(&partition)).await.until_the_end().await;
     assert_eq!(sorted(&all), sorted(&documents), "and from the beginning");
 }
 
@@ -117,7 +117,7 @@ async fn documents_that_are_deleted_from_a_page_take_no_unread_ones_with_them() 
         assert!(reading.read(40).await.unwrap());
         let passed = reading.documents.clone();
         delete(&running, &passed[gone.clone()]).await;
-        let rest = Reading { documents: Vec::new(), ..reading }.again().await.to_the_end().await;
+        let rest = Reading { documents: Vec::new(), ..reading }.again().await.until_the_end().await;
         let unread: Vec<String> =
             documents.iter().filter(|document| !passed.contains(document)).cloned().collect();
         let missing = unread.iter().filter(|document| !rest.contains(document)).count();
@@ -139,11 +139,11 @@ async fn a_stretch_ends_before_the_document_that_it_ended_before() {
     assert!(reading.read(40).await.unwrap());
     let (until, passed) = (reading.reached.clone(), reading.documents.clone());
     let stretch = || Stretch { from: from.clone(), until: Some(until.clone()) };
-    let all = Reading::open(&source, &partition, stretch()).await.to_the_end().await;
+    let all = Reading::open(&source, &partition, stretch()).await.until_the_end().await;
     assert_eq!(all, passed[20..]);
 
     delete(&running, &passed[30..35]).await;
-    let fewer = Reading::open(&source, &partition, stretch()).await.to_the_end().await;
+    let fewer = Reading::open(&source, &partition, stretch()).await.until_the_end().await;
     assert_eq!(fewer, [&passed[20..30], &passed[35..]].concat());
 
     let more: Vec<String> = (100..200).map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();
