@@ -9,7 +9,7 @@ use docferry::connector::cosmos::{
     Account, CosmosSink, CosmosSource, Encoder, Mode, OnLossyNumber, Place, Secret, Shape, TargetOptions,
 };
 use docferry::connector::memory::MemorySource;
-use docferry::connector::{Prepare, Sink, Source, Start};
+use docferry::connector::{Lane, Prepare, Sink, Source, Start};
 use docferry::emulator::{Emulator, Faults, Options, Running, WELL_KNOWN_KEY};
 use docferry::model::batch::{BatchLimit, Next};
 use docferry::model::document::Documents;
@@ -331,13 +331,9 @@ async fn an_endpoint_without_bulk_gets_each_document_on_its_own() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn documents_on_their_own_are_not_sent_into_a_throttle() {
-    let running = Emulator::start(Options { throughput: UNLIMITED, partitions: 1, ..Options::default() })
-        .await
-        .unwrap();
-    let sink =
-        CosmosSink::new(TargetOptions { encoder: Encoder::Point, ..options(&running, &["/customer"]) });
+/// The first lane of a target.
+async fn lane(options: TargetOptions) -> Arc<dyn Lane> {
+    let sink = CosmosSink::new(options);
     let prepare = Prepare {
         job: "job",
         run: "run",
@@ -347,13 +343,53 @@ async fn documents_on_their_own_are_not_sent_into_a_throttle() {
         overwrite: false,
     };
     sink.prepare(prepare).await.unwrap();
-    let request = || {
-        let mut documents = Documents::default();
-        mixed(100).iter().for_each(|document| documents.push(document.as_bytes(), 0, 0));
-        let segment = Segment { documents: Arc::new(documents), partition: 0, range: 0..100 };
-        Request { segments: vec![segment], leave: None }
-    };
-    let lane = sink.lanes().remove(0);
+    sink.lanes().remove(0)
+}
+
+/// A hundred documents.
+fn request() -> Request {
+    let mut documents = Documents::default();
+    mixed(100).iter().for_each(|document| documents.push(document.as_bytes(), 0, 0));
+    let segment = Segment { documents: Arc::new(documents), partition: 0, range: 0..100 };
+    Request { segments: vec![segment], leave: None }
+}
+
+/// Nothing is sent a second time without leave, and what is sent again all the same is paid for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_sent_once_and_what_it_costs_is_booked() {
+    let running = Emulator::start(Options { throughput: UNLIMITED, partitions: 1, ..Options::default() })
+        .await
+        .unwrap();
+    let (behind, seen) = before(&running, |_, _| None).await;
+    let lane = lane(through(behind, options(&running, &["/customer"]))).await;
+    let first = lane.send(request()).await.unwrap();
+    assert_eq!((seen.bulk.load(Relaxed), first.charged), (1, 100));
+    let faults = [
+        Faults { unavailable: 1.0, ..Faults::default() },
+        Faults { internal: 1.0, ..Faults::default() },
+        Faults { timeout_after_commit: 1.0, ..Faults::default() },
+    ];
+    for (sent, faults) in (2..).zip(faults) {
+        running.set_faults(faults.clone());
+        assert!(lane.send(request()).await.is_err(), "{faults:?}");
+        assert_eq!(seen.bulk.load(Relaxed), sent, "{faults:?}");
+    }
+    running.set_faults(Faults::default());
+    let once = lane.send(request()).await.unwrap();
+    seen.conflicts.store(2, Relaxed);
+    let thrice = lane.send(request()).await.unwrap();
+    assert_eq!(seen.bulk.load(Relaxed), 8, "the driver sends again what conflicts");
+    let more = thrice.request_units - once.request_units;
+    assert!((more - 2.0 * CONFLICT).abs() < 0.01, "{more} units more");
+    assert_eq!((once.charged, thrice.charged), (100, 100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_on_their_own_are_not_sent_into_a_throttle() {
+    let running = Emulator::start(Options { throughput: UNLIMITED, partitions: 1, ..Options::default() })
+        .await
+        .unwrap();
+    let lane = lane(TargetOptions { encoder: Encoder::Point, ..options(&running, &["/customer"]) }).await;
     running.set_faults(Faults { throttle: 1.0, ..Faults::default() });
     let outcome = lane.send(request()).await.unwrap();
     assert_eq!((outcome.put_off.len(), outcome.retry.len(), outcome.charged), (100, 0, 0));
@@ -371,7 +407,12 @@ async fn documents_on_their_own_are_not_sent_into_a_throttle() {
 struct Seen {
     bulk: AtomicUsize,
     points: AtomicUsize,
+    /// So many bulk requests are not passed on, but answered with 449.
+    conflicts: AtomicUsize,
 }
+
+/// What a request costs that is answered so.
+const CONFLICT: f64 = 2.5;
 
 fn through(behind: SocketAddr, mut options: TargetOptions) -> TargetOptions {
     options.place.account =
@@ -417,6 +458,11 @@ async fn before(running: &Running, rule: Rule) -> (SocketAddr, Arc<Seen>) {
     (own, seen)
 }
 
+fn conflict() -> http::Response<Full<Bytes>> {
+    let response = http::Response::builder().status(449).header("x-ms-request-charge", CONFLICT.to_string());
+    response.body(Full::default()).unwrap()
+}
+
 fn is(request: &http::request::Parts, name: &str, value: &str) -> bool {
     request.headers.get(name).is_some_and(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
 }
@@ -434,6 +480,10 @@ async fn pass_on(
     counted.bulk.fetch_add(usize::from(is_bulk), Relaxed);
     let is_point = is(&head, "x-ms-documentdb-is-upsert", "true");
     counted.points.fetch_add(usize::from(is_point && !is_bulk), Relaxed);
+    let take = |left: usize| left.checked_sub(1);
+    if is_bulk && counted.conflicts.fetch_update(Relaxed, Relaxed, take).is_ok() {
+        return Ok(conflict());
+    }
     if let Some((status, text)) = rule(&head, &body) {
         let mut response = http::Response::new(Full::new(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = http::StatusCode::from_u16(status).unwrap();

@@ -48,6 +48,30 @@ async fn every_mode_does_the_same_whatever_the_way_of_sending() {
     }
 }
 
+/// An address would lose part of such an id, or lead to the container.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_no_address_can_carry_is_upserted_and_nothing_else() {
+    let ids = ["..", ".", "a\\tb", "a\\nb", "ab"];
+    let documents = ids.map(|id| format!(r#"{{"id":"{id}","customer":1}}"#));
+    for encoder in [Encoder::Auto, Encoder::Point] {
+        let running = endpoint().await;
+        // One after the other, so that each is alone in its request.
+        for document in &documents {
+            let options = TargetOptions { encoder, ..options(&running, &["/customer"]) };
+            let counters = overwriting(std::slice::from_ref(document), options).await.ended.counters;
+            assert_eq!(counters.written, 1, "{document}");
+        }
+        for mode in [Mode::Insert, Mode::Replace, Mode::Delete] {
+            for document in &documents[..4] {
+                let options = TargetOptions { mode, encoder, ..options(&running, &["/customer"]) };
+                let counters = overwriting(std::slice::from_ref(document), options).await.ended.counters;
+                assert_eq!((counters.written, counters.rejected), (0, 1), "{mode:?} {document}");
+            }
+        }
+        assert_eq!(held(&running).await, sorted(&documents));
+    }
+}
+
 /// Many versions of few documents, with faults that send some of them again: the last of the source is what stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_of_one_document_stay_in_source_order() {

@@ -20,6 +20,9 @@ mod cosmos_commands;
 #[cfg(feature = "cosmos")]
 mod cosmos_keys;
 #[cfg(test)]
+#[cfg(feature = "cosmos")]
+mod cosmos_source;
+#[cfg(test)]
 mod emulator;
 #[cfg(test)]
 #[cfg(all(unix, feature = "cosmos"))]

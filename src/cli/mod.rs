@@ -197,7 +197,7 @@ pub struct JobFlags {
     /// Read at most so many documents a second
     #[arg(long, env = "DOCFERRY_MAX_RATE", hide_env = true, value_name = "DOCS_PER_S")]
     pub max_rate: Option<f64>,
-    /// Spend at most so many request units a second, or this share of what the target has
+    /// Spend at most so many request units a second, or this share of what the target has; reading back to verify is not covered
     #[arg(long, env = "DOCFERRY_MAX_RU", hide_env = true, value_name = "N|N%")]
     pub max_ru: Option<String>,
     /// How the tuner runs.

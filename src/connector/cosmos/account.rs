@@ -195,9 +195,10 @@ fn variable(section: &mut Section, name: &str) -> Option<Option<String>> {
     match std::fs::read_to_string(&path) {
         Ok(text) => Some(Some(text.trim().to_owned())),
         Err(cause) => {
+            // Whoever puts the key itself here finds no file of that name, and shall not find the key in a log.
             section.problem(
                 "endpoint",
-                format!("environment {twin} names {path}, which cannot be read: {cause}"),
+                format!("environment {twin} must name a file, and what it names cannot be read: {cause}"),
             );
             None
         }
@@ -346,11 +347,8 @@ mod tests {
         let path = file.path().to_str().unwrap();
         let found = account(Some("mine"), Role::Target, &[("COSMOS_KEY_FILE", path)]).unwrap();
         assert_eq!(found, remote("https://mine.documents.azure.com/", Some("key==")));
-        assert!(
-            account(Some("mine"), Role::Target, &[("COSMOS_KEY_FILE", "/no/such")])
-                .unwrap_err()
-                .contains("COSMOS_KEY_FILE names /no/such")
-        );
+        let missing = account(Some("mine"), Role::Target, &[("COSMOS_KEY_FILE", "/no/such")]).unwrap_err();
+        assert!(missing.contains("environment COSMOS_KEY_FILE must name a file"), "{missing}");
     }
 
     #[test]
@@ -374,6 +372,14 @@ mod tests {
         }
         let string = "AccountEndpoint=https://user:secret@a/;AccountKey=secret";
         refused("COSMOS_CONNECTION_STRING", string);
+        for value in ["c2VjcmV0secret/==", string, &"secret".repeat(1000), "secret\0"] {
+            for variable in
+                ["COSMOS_KEY_FILE", "TARGET_COSMOS_CONNECTION_STRING_FILE", "COSMOS_ENDPOINT_FILE"]
+            {
+                let message = refused(variable, value);
+                assert!(message.contains(&format!("environment {variable} must name a file")), "{message}");
+            }
+        }
         let other = account(Some("mine"), Role::Target, &[("COSMOS_CONNECTION_STRING", string)]).unwrap_err();
         assert!(other.contains("is no address") && !other.contains("secret"), "{other}");
     }

@@ -40,6 +40,8 @@ pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) substatus: u16,
     pub(super) request_units: f64,
+    /// What of these the driver spent on attempts before the one that this answers.
+    pub(super) earlier_units: f64,
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Vec<u8>,
     /// The service said this, and not the driver for want of an answer.
@@ -167,7 +169,7 @@ pub(super) fn charge(reply: &Reply, answers: &[Answer<'_>]) -> (f64, u32) {
         is_done && (answer.request_charge > 0.0 || !is_told)
     };
     let charged = answers.iter().filter(counts).count() as u32;
-    (if is_told { believed(sum) } else { reply.request_units }, charged)
+    (if is_told { believed(sum) + reply.earlier_units } else { reply.request_units }, charged)
 }
 
 /// Whether the answer to a point request is about the document, and not about the account, the container or the way there.
@@ -369,6 +371,8 @@ mod tests {
             [charged(201, 6.0), charged(429, 0.5), charged(449, 0.0), charged(409, 2.0), charged(503, 0.0)];
         assert_eq!(charge(&reply, &told), (8.5, 2));
         assert_eq!(charge(&reply, &[charged(201, 0.0), charged(424, 0.0), charged(429, 0.0)]), (9.0, 1));
+        let again = Reply { earlier_units: 1.5, ..reply };
+        assert_eq!(charge(&again, &told), (10.0, 2), "what the answers tell is of the last attempt");
     }
 
     #[test]

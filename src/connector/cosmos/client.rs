@@ -5,7 +5,10 @@
 //! key and three more headers. The driver signs it, finds the region and keeps the connections as for any other. That way is public, and not
 //! promised; so its first answer is looked at before it is relied on (`lane.rs`), and the driver's version is pinned.
 //!
-//! **What is switched off, and why.** *Throttle retries*: a lane must see every 429, or its pace is not its own. *Session tokens*: a writer never
+//! **What is switched off, and why.** *Throttle retries*: a lane must see every 429, or its pace is not its own. *Failover retries*: the driver would send a
+//! write again up to three times, at once and without leave, after 408, 410, 5xx and a lost connection, and tell of the last answer alone; a run sends it again
+//! itself, later, and books each. With them goes the driver's own move to another of several write regions. A 449 it sends again whatever is
+//! asked, so what all attempts cost together is booked. *Session tokens*: a writer never
 //! reads its own writes, and the token of many partitions grows to kilobytes a request. *Binary encoding*: documents go out as
 //! their own bytes. *Gateway 2.0*: it drops headers that it does not know, so the door is not there. *The circuit breaker of a partition*: the empty key
 //! of a bulk request is booked under the first partition, which would be blamed for all.
@@ -16,11 +19,11 @@ use crate::connector::cosmos::container::Shape;
 use crate::connector::cosmos::local::{self, LocalAddress};
 use crate::connector::cosmos::{Priority, TargetOptions, system};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::json::{Index, Objects};
+use crate::model::json::{Field, Index, Objects, index};
 use crate::model::partition_key::{Component, Epk, Kind, PartitionKey, PartitionKeyDefinition, Version};
 use azure_data_cosmos_driver::models::{
     AccountReference, ContainerReference, ContinuationToken, CosmosOperation, CosmosRequestHeaders,
-    CosmosResponse, CosmosResponseHeaders, DatabaseReference, FeedRange, ItemReference, MaxItemCountHint,
+    CosmosResponse, DatabaseReference, EffectivePartitionKey, FeedRange, ItemReference, MaxItemCountHint,
     OfferAutoscaleSettings, PartitionKey as Key, PartitionKeyValue, ResponseBody,
 };
 use azure_data_cosmos_driver::options::{
@@ -78,6 +81,15 @@ pub(super) struct Door {
     driver: Arc<CosmosDriver>,
     item: ItemReference,
     options: OperationOptions,
+}
+
+/// A document of a page.
+#[derive(Debug, PartialEq)]
+pub(super) struct Found {
+    /// Without the service's own fields.
+    pub(super) text: Vec<u8>,
+    /// What tells it from all others of its container ([`system::mark`]).
+    pub(super) mark: u64,
 }
 
 /// The documents of one range, page by page.
@@ -280,20 +292,13 @@ impl Container {
         most: Option<NonZeroU32>,
     ) -> Result<Pages> {
         let damaged = |cause: CosmosError| failure("reading from Cosmos", &cause).with("range", &range.id);
-        let ranges = Box::pin(self.driver.resolve_all_partition_key_ranges(&self.reference, false)).await;
-        let ranges = ranges.map_err(damaged)?.unwrap_or_default();
-        let Some(found) = ranges.iter().find(|found| found.id == range.id) else {
-            let message = "the physical partition was divided since the partitions were listed";
-            return Err(
-                Error::new(ErrorKind::Unavailable, "reading from Cosmos", message).with("range", &range.id)
-            );
-        };
-        let operation = CosmosOperation::query_items(
-            self.reference.clone(),
-            Some(FeedRange::try_from(found).map_err(damaged)?),
-        )
-        .with_body(br#"{"query":"SELECT * FROM c","parameters":[]}"#.to_vec())
-        .with_max_item_count(most.map_or(MaxItemCountHint::ServerDecides, MaxItemCountHint::Limit));
+        // By its bounds, which stay what they are when it is divided; its name is gone then.
+        let place = |place: &Epk| EffectivePartitionKey::try_from(place.to_string());
+        let (min, max) = (place(&range.min).map_err(damaged)?, place(&range.max).map_err(damaged)?);
+        let range = FeedRange::new(min, max).map_err(damaged)?;
+        let operation = CosmosOperation::query_items(self.reference.clone(), Some(range))
+            .with_body(br#"{"query":"SELECT * FROM c","parameters":[]}"#.to_vec())
+            .with_max_item_count(most.map_or(MaxItemCountHint::ServerDecides, MaxItemCountHint::Limit));
         let (options, fan_out) = (reading(), PlanOptions::default());
         let token = token.map(|token| ContinuationToken::from_string(token.to_owned()));
         let plan = self.driver.plan_operation(operation, &options, token.as_ref(), &fan_out);
@@ -310,15 +315,17 @@ impl Door {
 }
 
 impl Pages {
-    /// The documents of the next page, without the service's own fields; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
+    /// The documents of the next page; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Found>>> {
         let damaged = |cause: CosmosError| failure("reading from Cosmos", &cause);
         let (reference, options) = (self.reference.clone(), self.options.clone());
         let page = self.driver.execute_plan(&mut self.plan, Some(reference), options);
         let Some(page) = Box::pin(page).await.map_err(damaged)? else { return Ok(None) };
         match page.into_body() {
             ResponseBody::NoPayload => Ok(Some(Vec::new())),
-            ResponseBody::Items(documents) => Ok(Some(documents.iter().map(|item| without(item)).collect())),
+            ResponseBody::Items(documents) => {
+                Ok(Some(documents.iter().map(|item| Found::alone(item)).collect()))
+            }
             // As the service sent it: the documents lie in an array.
             ResponseBody::Bytes(envelope) => documents_of(&envelope).map(Some).ok_or_else(|| {
                 Error::new(ErrorKind::Unavailable, "reading from Cosmos", "the answer is not understood")
@@ -340,6 +347,7 @@ fn writing(target: Option<&TargetOptions>) -> OperationOptions {
     options.session_capturing_disabled = Some(true);
     options.throttling_retry_options =
         Some(ThrottlingRetryOptionsBuilder::new().with_max_retry_count(0).build());
+    options.max_failover_retry_count = Some(0);
     options.binary_encoding = Some(BinaryEncodingOptions::new().with_enabled(false));
     let Some(target) = target else { return options };
     if target.priority.is_some() || target.throughput_bucket.is_some() {
@@ -384,7 +392,7 @@ async fn run(driver: &CosmosDriver, operation: CosmosOperation, options: Operati
     match Box::pin(driver.execute_singleton_operation(operation, options)).await {
         Ok(response) => {
             let status = response.status();
-            let mut reply = answered(response.headers());
+            let mut reply = answered(&response);
             (reply.status, reply.substatus) = numbers(status);
             reply.body = bytes(response);
             reply
@@ -394,7 +402,7 @@ async fn run(driver: &CosmosDriver, operation: CosmosOperation, options: Operati
 }
 
 fn refused(cause: &CosmosError) -> Reply {
-    let mut reply = cause.response().map(|response| answered(response.headers())).unwrap_or_default();
+    let mut reply = cause.response().map(answered).unwrap_or_default();
     (reply.status, reply.substatus) = numbers(cause.status());
     reply.is_from_service = cause.response().is_some();
     match cause.response() {
@@ -414,9 +422,15 @@ fn numbers(status: azure_data_cosmos_driver::CosmosStatus) -> (u16, u16) {
     (status.status_code().into(), status.sub_status().map_or(0, |code| code.value()))
 }
 
-fn answered(headers: &CosmosResponseHeaders) -> Reply {
+fn answered(response: &CosmosResponse) -> Reply {
+    let headers = response.headers();
+    let last = headers.request_charge.map_or(0.0, |charge| believed(charge.value()));
+    let attempts = response.diagnostics_ref();
+    let all =
+        if attempts.request_count() > 1 { believed(attempts.total_request_charge().value()) } else { last };
     Reply {
-        request_units: headers.request_charge.map_or(0.0, |charge| believed(charge.value())),
+        request_units: all.max(last),
+        earlier_units: (all - last).max(0.0),
         retry_after: headers.retry_after_ms.map(obeyed),
         is_from_service: true,
         ..Reply::default()
@@ -438,21 +452,29 @@ fn throughput_of(offer: &serde_json::Value) -> Option<f64> {
 }
 
 /// The documents of a page, in one pass over it.
-fn documents_of(envelope: &[u8]) -> Option<Vec<Vec<u8>>> {
+fn documents_of(envelope: &[u8]) -> Option<Vec<Found>> {
     let mut objects = Objects::of_field(envelope, "Documents").ok()?;
     let (mut fields, mut documents) = (Vec::new(), Vec::new());
     while let Some(place) = objects.next(&mut fields).ok()? {
-        let mut document = Vec::with_capacity(place.len());
-        system::write_fields(envelope, place, &fields, &mut document);
-        documents.push(document);
+        documents.push(Found::of(envelope, place, &fields));
     }
     Some(documents)
 }
 
-fn without(item: &[u8]) -> Vec<u8> {
-    let mut document = Vec::with_capacity(item.len());
-    system::write_without(item, &mut Index::default(), &mut document);
-    document
+impl Found {
+    /// The document at `place`, whose fields are known.
+    fn of(text: &[u8], place: std::ops::Range<usize>, fields: &[Field]) -> Self {
+        let mut document = Vec::with_capacity(place.len());
+        system::write_fields(text, place.clone(), fields, &mut document);
+        Self { text: document, mark: system::mark(text, place, fields) }
+    }
+
+    fn alone(item: &[u8]) -> Self {
+        let mut found = Index::default();
+        // One that is malformed is taken as it is, and told by whoever reads it.
+        let fields = index(item, &mut found).map_or(&[][..], |()| &found.fields);
+        Self::of(item, 0..item.len(), fields)
+    }
 }
 
 /// A failure of the driver as one of ours.
@@ -475,11 +497,46 @@ impl fmt::Debug for Container {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connector::cosmos::limits;
+    use crate::model::document::Document;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The driver puts an id into an address as this does. Whatever is let through must come out of it as it went in.
+        #[test]
+        fn an_address_names_the_document_that_was_meant(
+            id in prop_oneof![Just("..".to_owned()), Just(".".to_owned()), r"[.%/\\?#@:;+ a2eE\t\n\r\x00\x7f\u{e9}\u{1f600}\u{200b}]{1,8}", ".{1,16}"],
+        ) {
+            let document = serde_json::json!({ "id": id }).to_string();
+            let document = Document { bytes: document.as_bytes(), ..Document::default() };
+            let is_taken = limits::id(&document).is_ok_and(|id| limits::address(&id).is_ok());
+            let address = "https://account/".parse().unwrap();
+            let mut address = AccountReference::with_account_key(address, "key").endpoint().clone();
+            address.set_path(&format!("/dbs/d/colls/c/docs/{id}").replace('%', "%25"));
+            let last = address.path().strip_prefix("/dbs/d/colls/c/docs/").map(decoded);
+            let is_whole = address.query().is_none() && address.fragment().is_none();
+            if is_taken {
+                prop_assert_eq!(last, Some(id.into_bytes()), "{}", address);
+                prop_assert!(is_whole);
+            }
+        }
+    }
+
+    /// Without percent-encoding.
+    fn decoded(text: &str) -> Vec<u8> {
+        let mut parts = text.split('%');
+        let mut bytes = parts.next().unwrap().as_bytes().to_vec();
+        for part in parts {
+            bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+            bytes.extend_from_slice(&part.as_bytes()[2..]);
+        }
+        bytes
+    }
 
     #[test]
     fn a_page_holds_documents_without_what_the_service_adds() {
         let documents = |page: &str| {
-            let text = |document| String::from_utf8(document).unwrap();
+            let text = |document: Found| String::from_utf8(document.text).unwrap();
             documents_of(page.as_bytes()).map(|found| found.into_iter().map(text).collect::<Vec<_>>())
         };
         let page =
@@ -488,5 +545,8 @@ mod tests {
         assert_eq!(documents(r#"{"Documents":[]}"#).unwrap(), [""; 0]);
         assert_eq!(documents(&page[..page.len() - 1]), None, "cut off");
         assert_eq!(documents(r#"{"Documents":[1]}"#), None);
+        let found = documents_of(page.as_bytes()).unwrap();
+        assert_eq!(Found::alone(br#"{"id":"a","n":1.10,"_rid":"r","_ts":1}"#), found[0]);
+        assert_eq!(Found::alone(br#"{"id":"b" }"#), found[1]);
     }
 }

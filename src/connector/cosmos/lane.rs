@@ -494,7 +494,7 @@ pub(super) fn single(reply: &Reply) -> Answer<'static> {
     Answer {
         status_code: reply.status,
         sub_status_code: reply.substatus,
-        request_charge: reply.request_units,
+        request_charge: reply.request_units - reply.earlier_units,
         retry_after_milliseconds: reply.retry_after.map_or(0, |after| after.as_millis() as u64),
         message: Some(Cow::Owned(reply.message())),
         resource_body: None,

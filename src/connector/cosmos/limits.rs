@@ -44,6 +44,23 @@ pub(super) fn id<'a>(document: &Document<'a>) -> Result<Id<'a>, String> {
     Err(format!("illegal id: it holds {found:?}, which no address can carry"))
 }
 
+/// Why a document with this id cannot be named in an address, as one is that is replaced, deleted or read back. An address loses tabs and
+/// line ends, and `.` and `..` lead out of the container's documents: the request would meet another document, or the container. Where a
+/// document is upserted its id stands in the body alone, and may be any of these.
+pub(super) fn address(id: &Id<'_>) -> Result<(), String> {
+    let characters = &*id.characters;
+    let refused =
+        |why: &str| Err(format!("illegal id: it {why} in an address; only mode = \"upsert\" takes it"));
+    if matches!(characters, "." | "..") {
+        return refused(&format!("is {characters:?}, which leads elsewhere"));
+    }
+    match characters.bytes().find(|byte| matches!(byte, b'\t' | b'\n' | b'\r')) {
+        None => Ok(()),
+        Some(b'\t') => refused("holds a tab, which is lost"),
+        Some(_) => refused("holds a line end, which is lost"),
+    }
+}
+
 /// Why Cosmos does not take a document with that partition key.
 pub(super) fn key(key: &PartitionKey<'_>, definition: &PartitionKeyDefinition) -> Result<(), String> {
     let most = if definition.version == Version::V1 { KEY_BYTES_V1 } else { KEY_BYTES };
@@ -170,6 +187,24 @@ mod tests {
             "illegal id: it ends with a blank, which is lost in an address"
         );
         assert!(id(&document(br#"{"id":" a\t\u0000.%+&"}"#)).is_ok());
+    }
+
+    #[test]
+    fn what_an_address_loses_is_only_upserted() {
+        let in_address = |text: &str| address(&id(&document(text.as_bytes())).unwrap());
+        for (text, what) in [
+            (r#"{"id":"a\tb"}"#, "a tab, which is lost"),
+            (r#"{"id":"\u000a"}"#, "a line end, which is lost"),
+            (r#"{"id":"a\r"}"#, "a line end, which is lost"),
+            (r#"{"id":"."}"#, r#"is ".", which leads elsewhere"#),
+            (r#"{"id":"\u002e."}"#, r#"is "..", which leads elsewhere"#),
+        ] {
+            let refused = in_address(text).unwrap_err();
+            assert!(refused.starts_with("illegal id: it ") && refused.contains(what), "{refused}");
+        }
+        for text in [r#"{"id":"..."}"#, r#"{"id":".a"}"#, r#"{"id":"a.."}"#, r#"{"id":"%2e%2E"}"#] {
+            assert_eq!(in_address(text), Ok(()), "{text}");
+        }
     }
 
     #[test]

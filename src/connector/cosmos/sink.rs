@@ -249,7 +249,7 @@ impl Open {
         // One after the other, and the lanes last: a route never names a lane that `lanes` does not list.
         let mut states = self.states.write().unwrap_or_else(PoisonError::into_inner);
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        let added = lanes.update(ranges);
+        let added = lanes.update(ranges)?;
         for of_one_parent in added.chunk_by(|one, other| one.parent == other.parent) {
             let budget = self.throughput.map(|throughput| throughput / ranges.len() as f64);
             match of_one_parent[0].parent {
@@ -288,12 +288,7 @@ impl Open {
     /// A document as it goes into a request.
     pub(super) fn item<'a>(&self, document: &Document<'a>) -> Result<Item<'a>> {
         let lost = |reason: String| Error::internal("writing to Cosmos", reason);
-        let verb = match (document.operation, self.options.mode) {
-            (Operation::Delete, _) | (_, Mode::Delete) => Verb::Delete,
-            (_, Mode::Upsert) => Verb::Upsert,
-            (_, Mode::Insert) => Verb::Create,
-            (_, Mode::Replace) => Verb::Replace,
-        };
+        let verb = verb(document, self.options.mode);
         let id = match verb {
             Verb::Upsert | Verb::Create => None,
             Verb::Replace | Verb::Delete => Some(document.id("id").map_err(lost)?.characters),
@@ -343,6 +338,16 @@ impl Placed {
     }
 }
 
+/// What is done to a document.
+fn verb(document: &Document<'_>, mode: Mode) -> Verb {
+    match (document.operation, mode) {
+        (Operation::Delete, _) | (_, Mode::Delete) => Verb::Delete,
+        (_, Mode::Upsert) => Verb::Upsert,
+        (_, Mode::Insert) => Verb::Create,
+        (_, Mode::Replace) => Verb::Replace,
+    }
+}
+
 /// Where a document belongs, or why Cosmos would never take it.
 fn route(
     document: &Document<'_>,
@@ -350,6 +355,9 @@ fn route(
     options: &TargetOptions,
 ) -> Result<Placed, String> {
     let id = limits::id(document)?;
+    if verb(document, options.mode) != Verb::Upsert {
+        limits::address(&id)?;
+    }
     let field = |name: &str| document.field(name);
     let only = definition.only_value(field);
     let key = match only {

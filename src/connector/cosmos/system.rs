@@ -2,6 +2,7 @@
 
 use crate::model::json::{Field, Index, index};
 use std::ops::Range;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// What the service adds. Other names that begin with `_` are the user's own.
 const FIELDS: [&str; 5] = ["_rid", "_self", "_etag", "_ts", "_attachments"];
@@ -35,9 +36,29 @@ pub(super) fn write_fields(text: &[u8], place: Range<usize>, fields: &[Field], o
     out.push(b'}');
 }
 
+/// What tells a document from all others that its container holds or has held: a hash of its resource id, which it keeps when it is replaced and
+/// which none has that takes its place after it was deleted. Of a document without one, of its text.
+pub(super) fn mark(text: &[u8], place: Range<usize>, fields: &[Field]) -> u64 {
+    let id = fields.iter().find(|field| field.raw_name(text) == b"_rid");
+    xxh3_64(id.map_or_else(|| &text[place], |id| id.raw_value(text)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_document_is_marked_by_its_resource_id() {
+        let mark = |document: &str| {
+            let mut found = Index::default();
+            index(document.as_bytes(), &mut found).unwrap();
+            mark(document.as_bytes(), 0..document.len(), &found.fields)
+        };
+        let marked = mark(r#"{"id":"a","v":1,"_rid":"x=="}"#);
+        assert_eq!(marked, mark(r#"{"_rid":"x==","id":"a","v":2}"#), "replaced");
+        assert_ne!(marked, mark(r#"{"id":"a","v":1,"_rid":"y=="}"#), "deleted and made again");
+        assert_ne!(mark(r#"{"id":"a"}"#), mark(r#"{"id":"b"}"#));
+    }
 
     #[test]
     fn only_the_fields_of_the_service_are_taken_away() {
