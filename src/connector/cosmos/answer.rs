@@ -153,6 +153,14 @@ impl<'a> Answer<'a> {
         // Without it, it is something else.
         (answer.status_code > 0).then_some(answer)
     }
+
+    /// How long to wait where it says that something was throttled.
+    pub(super) fn wait(&self) -> Duration {
+        match self.retry_after_milliseconds {
+            0 => UNTOLD_WAIT,
+            milliseconds => obeyed(milliseconds),
+        }
+    }
 }
 
 fn number<T: FromStr>(text: &[u8]) -> Option<T> {
@@ -222,10 +230,7 @@ pub(super) fn judge(verb: Verb, answer: &Answer<'_>) -> Fate {
             Fate::Rejected("not there: replace needs a document with this key and id".to_owned())
         }
         (409, _) if verb == Verb::Create => Fate::Taken,
-        (429, _) => Fate::Throttled(match answer.retry_after_milliseconds {
-            0 => UNTOLD_WAIT,
-            milliseconds => obeyed(milliseconds),
-        }),
+        (429, _) => Fate::Throttled(answer.wait()),
         (410, _) => Fate::Gone,
         (424, _) => Fate::Innocent,
         // The answer grew too long, and the rest of the operations were not done.

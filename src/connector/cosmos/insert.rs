@@ -54,16 +54,25 @@ impl Sending<'_> {
             return Ok(Vec::new());
         };
         self.outcome.request_units += charge(&reply, &told).0;
-        let mut unread = Vec::new();
+        let (mut unread, mut is_throttled) = (Vec::new(), false);
         for (index, answer) in taken.into_iter().zip(told) {
+            if is_throttled && matches!(answer.status_code, 200 | 404) {
+                self.stray();
+            }
             match (answer.status_code, answer.resource_body) {
                 (200, Some(held)) => self.compare_with(index, held),
                 (404, _) => self.vanished.push(index),
                 // Too much for one answer, or not understood.
                 (200 | 400 | 413, _) => unread.push(index),
+                (429, _) => {
+                    is_throttled = true;
+                    self.throttled(1, answer.wait());
+                    self.put_off([index]);
+                }
                 _ => self.failed(index, &refusal(&answer)),
             }
         }
+        self.sent.throttled += u32::from(is_throttled);
         Ok(unread)
     }
 

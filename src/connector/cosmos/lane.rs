@@ -362,9 +362,12 @@ impl Sending<'_> {
         let mut innocent = Vec::new();
         let mut is_throttled = false;
         for (index, answer) in part.clone().zip(answers) {
-            match judge(self.items[index].verb, answer) {
-                // One after the other: what is written behind what was throttled shows that something was left to spend.
-                Fate::Written if is_throttled => self.stray(),
+            let fate = judge(self.items[index].verb, answer);
+            // One after the other: what is done behind what was throttled shows that something was left to spend.
+            if is_throttled && matches!(fate, Fate::Written | Fate::Taken | Fate::Rejected(_)) {
+                self.stray();
+            }
+            match fate {
                 Fate::Written => {}
                 Fate::Rejected(reason) => self.outcome.rejected.push((index as u32, reason)),
                 Fate::Retry => self.failed(index, &refusal(answer)),
@@ -414,7 +417,7 @@ impl Sending<'_> {
     }
 
     /// These documents go again, and nothing is wrong with them.
-    fn put_off(&mut self, documents: impl IntoIterator<Item = usize>) {
+    pub(super) fn put_off(&mut self, documents: impl IntoIterator<Item = usize>) {
         self.outcome.put_off.extend(documents.into_iter().map(|index| index as u32));
     }
 
@@ -442,15 +445,15 @@ impl Sending<'_> {
     }
 
     /// The service said to wait, and has sent so many documents back.
-    fn throttled(&mut self, documents: usize, wait: Duration) {
+    pub(super) fn throttled(&mut self, documents: usize, wait: Duration) {
         let throttled = self.outcome.throttled.get_or_insert_default();
         throttled.documents += documents as u32;
         throttled.wait = throttled.wait.max(wait);
         throttled.is_stray = false;
     }
 
-    /// Something was written after all that was throttled so far.
-    fn stray(&mut self) {
+    /// Something was done after all that was throttled so far.
+    pub(super) fn stray(&mut self) {
         if let Some(throttled) = &mut self.outcome.throttled {
             throttled.is_stray = true;
         }
