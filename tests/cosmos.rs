@@ -117,7 +117,7 @@ async fn many_keys_of_one_physical_partition_go_in_one_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_physical_partition_is_divided_while_it_is_written() {
     let running = endpoint().await;
-    running.set_faults(Faults { latency_ms: 5.0, ..Faults::default() });
+    running.set_faults(Faults { latency_ms: 20.0, ..Faults::default() });
     let documents = mixed(20_000);
     let source = MemorySource::given([documents.clone()]);
     let sink = Arc::new(CosmosSink::new(options(&running, &["/customer"])));

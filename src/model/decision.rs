@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Reason {
     /// The pool is saturated and the machine has room: see whether more of it is faster.
     Probe,
-    /// Throughput did not grow with the pool: back to where it was.
+    /// The move did not do what it was made for: back to where it was.
     Revert,
     /// The CPU ceiling.
     CpuCeiling,
@@ -18,6 +18,8 @@ pub enum Reason {
     MemoryFree,
     /// Too many requests fail.
     Errors,
+    /// What was cut because of failures is given back.
+    ErrorsGone,
 }
 
 impl Reason {
@@ -30,6 +32,7 @@ impl Reason {
             Reason::MemoryCeiling => "memory ceiling",
             Reason::MemoryFree => "memory free",
             Reason::Errors => "errors",
+            Reason::ErrorsGone => "errors gone",
         }
     }
 }

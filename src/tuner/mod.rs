@@ -3,16 +3,19 @@
 //! This first tuner has two rules.
 //!
 //! **Cut at a ceiling.** Above the CPU ceiling (by more than [`MARGIN`]) the pool that burns it is cut in proportion; above the memory ceiling
-//! the credits are; above the error ceiling the requests in flight. A ceiling beats everything else, minimums included. Credits that were cut
+//! the credits are; above the error ceiling the requests in flight ([`brake`]). A ceiling beats everything else, minimums included. Credits that were cut
 //! come back step by step, one a cooldown, while memory is below the level up to which anything may grow.
 //!
 //! **Grow what is saturated while throughput grows.** The most saturated pool is doubled if the machine has room. Two windows later
 //! throughput has risen by a share of what was hoped for, and the move stays; or it has not, and it is taken back and not
 //! tried again before the cooldown has passed. One move is on trial at a time, so that its effect is its own.
 
+mod brake;
+
 use crate::model::decision::{Decision, Reason};
 use crate::model::knobs::{Bounds, Ceilings, Knob, Knobs};
 use crate::model::sample::{PoolUse, Sample};
+use crate::tuner::brake::Brake;
 use std::time::Duration;
 
 /// A pool whose workers are busy for at least this share of the time is saturated.
@@ -46,6 +49,7 @@ pub struct Tuner {
     trial: Option<Trial>,
     /// The credits before the first cut that is not taken back yet.
     uncut_credits: Option<u64>,
+    brake: Brake,
     /// For each knob the time before which it is not tried again.
     rested: Vec<(Knob, Duration)>,
     /// Throughput of the last windows, for the base of a trial.
@@ -73,6 +77,7 @@ impl Tuner {
             cooldown,
             trial: None,
             uncut_credits: None,
+            brake: Brake::default(),
             rested: Vec::new(),
             recent: Vec::new(),
         }
@@ -85,7 +90,10 @@ impl Tuner {
         if self.recent.len() > MEASURE as usize {
             self.recent.remove(0);
         }
-        let cuts = self.cut(sample, knobs);
+        let mut cuts = self.cut(sample, knobs);
+        if !self.is_fixed(Knob::RequestsInFlight) {
+            cuts.extend(self.brake.decide(sample, knobs, self.ceilings.errors, self.cooldown));
+        }
         if !cuts.is_empty() {
             // What is cut cannot be judged; whatever was on trial rests.
             if let Some(trial) = self.trial.take() {
@@ -160,14 +168,6 @@ impl Tuner {
             );
             cut(Knob::CreditBytes, LEAST_CREDITS, CUT, Reason::MemoryCeiling, evidence);
         }
-        if sample.failed > self.ceilings.errors {
-            let evidence = format!(
-                "{} of the requests failed, {} wanted",
-                percent(sample.failed),
-                percent(self.ceilings.errors)
-            );
-            cut(Knob::RequestsInFlight, 1, CUT, Reason::Errors, evidence);
-        }
         cuts
     }
 
@@ -202,6 +202,7 @@ impl Tuner {
             .into_iter()
             // Lanes that wait for the target's leave are not helped by more requests.
             .filter(|(knob, ..)| *knob != Knob::RequestsInFlight || sample.lanes_gated < 0.5)
+            .filter(|(knob, ..)| *knob != Knob::RequestsInFlight || !self.brake.is_on())
             .filter(|(knob, ..)| !self.is_resting(*knob, sample.at))
             .filter(|(_, pool, _)| pool.busy >= SATURATED)
             .filter_map(|(knob, pool, most)| {

@@ -99,10 +99,53 @@ fn a_ceiling_cuts_in_proportion_down_to_one() {
     assert_eq!(decisions[0].evidence, "90 % of the CPU in use, 70 % wanted");
 }
 
+/// A target that fails more the more is asked of it.
 #[test]
-fn failing_requests_and_full_memory_are_cut() {
-    let (knobs, _) = run(3, |_| Sample { failed: 0.5, memory: 0.9, ..Sample::default() });
-    assert_eq!(knobs.requests_in_flight, 1);
+fn requests_are_cut_until_few_fail() {
+    let overloaded = |knobs: &Knobs| Sample {
+        failed: 0.01 * (knobs.requests_in_flight as f64 - 2.0).max(0.0),
+        ..Sample::default()
+    };
+    let (mut tuner, mut knobs) = (tuner(), Knobs { requests_in_flight: 40, ..knobs() });
+    let mut worst = 0.0_f64;
+    for second in 1..=120 {
+        let at = Duration::from_secs(second);
+        let sample = Sample { at, ..overloaded(&knobs) };
+        worst = if second > 60 { worst.max(sample.failed) } else { 0.0 };
+        tuner.decide(&sample, &knobs).iter().for_each(|decision| knobs.set(decision.knob, decision.to));
+    }
+    assert!(worst < 0.08, "{worst}");
+}
+
+#[test]
+fn a_cut_that_does_not_help_is_taken_back() {
+    let (knobs, decisions) = run(20, |_| Sample { failed: 0.1, ..Sample::default() });
+    assert_eq!(knobs.requests_in_flight, 4);
+    let told: Vec<_> = decisions.iter().map(|decision| (decision.reason, decision.to)).collect();
+    assert_eq!(told, [(Reason::Errors, 2), (Reason::Revert, 4)], "and none before the cooldown has passed");
+    assert_eq!(decisions[1].evidence, "10 % fail with fewer too, 10 % did before");
+}
+
+#[test]
+fn after_a_blip_the_requests_are_back_in_seconds() {
+    let mut second = 0;
+    let (mut tuner, mut knobs) = (tuner(), Knobs { requests_in_flight: 16, ..knobs() });
+    let mut told = Vec::new();
+    while second < 8 {
+        second += 1;
+        let failed = if second == 1 { 0.4 } else { 0.0 };
+        let sample = Sample { at: Duration::from_secs(second), failed, ..Sample::default() };
+        for decision in tuner.decide(&sample, &knobs) {
+            knobs.set(decision.knob, decision.to);
+            told.push((second, decision.reason, decision.to));
+        }
+    }
+    assert_eq!(told, [(1, Reason::Errors, 11), (3, Reason::ErrorsGone, 16)]);
+}
+
+#[test]
+fn full_memory_is_cut() {
+    let (knobs, _) = run(3, |_| Sample { memory: 0.9, ..Sample::default() });
     assert!(knobs.credit_bytes < 12 << 20 && knobs.credit_bytes >= LEAST_CREDITS);
 }
 

@@ -68,6 +68,18 @@ impl Reply {
         first_line(&text)
     }
 
+    /// The answer to a point request as one of many.
+    pub(super) fn as_answer(&self) -> Answer<'static> {
+        Answer {
+            status_code: self.status,
+            sub_status_code: self.substatus,
+            request_charge: self.request_units - self.earlier_units,
+            retry_after_milliseconds: self.retry_after.map_or(0, |after| after.as_millis() as u64),
+            message: Some(Cow::Owned(self.message())),
+            resource_body: None,
+        }
+    }
+
     /// The failure of the whole request.
     pub(super) fn into_error(self, operation: &'static str) -> Error {
         let kind = match self.status {

@@ -5,7 +5,7 @@
 
 use crate::connector::cosmos::answer::{Reply, WRITING, answers, charge, is_of_the_document, refusal};
 use crate::connector::cosmos::bulk;
-use crate::connector::cosmos::lane::{POINTS_AT_ONCE, Sending, joined, single};
+use crate::connector::cosmos::lane::{POINTS_AT_ONCE, Sending, joined};
 use crate::error::Result;
 use std::mem;
 use std::sync::Arc;
@@ -117,7 +117,7 @@ impl Sending<'_> {
                 return self.failed(index, &error);
             }
         };
-        let innocent = self.apply(&(index..index + 1), &reply, &[single(&reply)]);
+        let innocent = self.apply(&(index..index + 1), &reply, &[reply.as_answer()]);
         self.unasked(innocent);
         for (index, error) in mem::take(&mut self.gone) {
             self.failed(index, &error);

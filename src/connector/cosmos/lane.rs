@@ -29,7 +29,6 @@ use crate::connector::sink::{Admission, Lane};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::BoxFuture;
 use crate::model::request::{Failure, LaneId, Leave, Outcome, Request, Sent};
-use std::borrow::Cow;
 use std::fmt;
 use std::mem;
 use std::ops::Range;
@@ -314,7 +313,7 @@ impl Sending<'_> {
             match joined(done) {
                 Ok((index, Ok(reply))) if is_of_the_document(&reply) => {
                     has_answer = true;
-                    let innocent = self.apply(&(index..index + 1), &reply, &[single(&reply)]);
+                    let innocent = self.apply(&(index..index + 1), &reply, &[reply.as_answer()]);
                     self.unasked(innocent);
                 }
                 Ok((index, reply)) => {
@@ -490,16 +489,4 @@ impl Sending<'_> {
 /// What a task came to.
 pub(super) fn joined<T>(done: Result<T, JoinError>) -> Result<T> {
     done.map_err(|cause| Error::internal(WRITING, "a task failed").caused_by(cause))
-}
-
-/// The answer to a point request as one of many.
-pub(super) fn single(reply: &Reply) -> Answer<'static> {
-    Answer {
-        status_code: reply.status,
-        sub_status_code: reply.substatus,
-        request_charge: reply.request_units - reply.earlier_units,
-        retry_after_milliseconds: reply.retry_after.map_or(0, |after| after.as_millis() as u64),
-        message: Some(Cow::Owned(reply.message())),
-        resource_body: None,
-    }
 }
