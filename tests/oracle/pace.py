@@ -39,7 +39,7 @@ SCENES = {
     "four": (4, 4_000, [1, 1, 1, 1], False, None, None),
     "halved": (4, 4_000, [1, 1, 1, 1], False, 0.5, None),
     "doubled": (4, 4_000, [1, 1, 1, 1], False, 2.0, None),
-    "halved-small": (1, 400, [1], False, 0.5, None),
+    "halved-small": (1, 800, [1], False, 0.5, None),
     "doubled-small": (1, 400, [1], False, 2.0, None),
     "halved-large": (8, 10_000, [1] * 8, False, 0.5, None),
     "doubled-large": (8, 5_000, [1] * 8, False, 2.0, None),
