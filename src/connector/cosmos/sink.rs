@@ -356,7 +356,8 @@ fn route(
         Some(raw) => Key::of_value(raw, options.on_lossy_number),
         None => Key::by(definition, field, options.on_lossy_number),
     };
-    let key = key.map_err(|error| format!("partition key: {error}"))?.into_partition_key();
+    let key =
+        key.map_err(|error| format!("partition key: {error} (see on_lossy_number)"))?.into_partition_key();
     limits::key(&key, definition)?;
     if options.mode != Mode::Delete {
         limits::content(document, options.on_lossy_number)?;
@@ -414,6 +415,8 @@ mod tests {
 
     fn held(document: &str) -> String {
         let mut out = Vec::new();
+    use crate::connector::cosmos::Place;
+    use crate::model::partition_key::{Kind, Version};
         write_held(document.as_bytes(), OnLossyNumber::String, &mut out);
         String::from_utf8(out).unwrap()
     }
@@ -421,6 +424,20 @@ mod tests {
     #[test]
     fn what_the_service_writes_anew_is_not_compared() {
         let exported = r#"{"id":"a","n":1.10,"_rid":"x==","_self":"s","_etag":"\"e\"","\u005fts":1e400,"_attachments":"a/","_own":1}"#;
+    #[test]
+    fn a_key_that_no_double_holds_is_refused_with_what_helps() {
+        let place = Place { account: Account::Local, database: "d".to_owned(), container: "c".to_owned() };
+        let mut options = TargetOptions::new(place);
+        let paths = vec!["/k".to_owned()];
+        let definition = PartitionKeyDefinition::new(paths, Kind::Hash, Version::V2).unwrap();
+        let document = Document { bytes: br#"{"id":"a","k":1e400}"#, ..Document::default() };
+        options.on_lossy_number = OnLossyNumber::Keep;
+        let refused = route(&document, &definition, &options).err().unwrap();
+        assert!(refused.ends_with("the number is too large for a double (see on_lossy_number)"), "{refused}");
+        options.on_lossy_number = OnLossyNumber::String;
+        assert!(route(&document, &definition, &options).is_ok());
+    }
+
         assert_eq!(held(exported), r#"{"id":"a","n":1.1,"_own":1}"#);
     }
 }
