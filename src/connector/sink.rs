@@ -194,6 +194,11 @@ pub trait Sink: Send + Sync {
     /// The target as a source, for `verify`. It returns as rejects what is inconsistent in itself (an id column that is not the
     /// document's id). `None`: nothing can be read back.
     fn read_back(&self) -> Option<Box<dyn Source>>;
+
+    /// Why nothing can be read back, where that is so.
+    fn not_read_back(&self) -> &'static str {
+        "this target cannot be read back"
+    }
 }
 
 /// What a lane says when it is asked for leave to send.

@@ -120,7 +120,7 @@ pub(super) fn refuse_unverifiable(job: &Job) -> Result<()> {
         return Ok(());
     }
     if job.sink.read_back().is_none() {
-        return refuse("this target cannot be read back");
+        return refuse(job.sink.not_read_back());
     }
     if !job.source.capabilities().resumable {
         return refuse("this source cannot be read a second time");
@@ -137,8 +137,7 @@ async fn compare(job: &Job) -> Result<Verification> {
             .advise("migrate first, or correct the target"));
     }
     let Some(target) = job.sink.read_back() else {
-        let message = "this target cannot be read back";
-        return Err(Error::configuration("reading the target back", message)
+        return Err(Error::configuration("reading the target back", job.sink.not_read_back())
             .with("target", &job.target_name)
             .advise(
                 "where it is to be verified, write to a file or a database, and not with mode = \"delete\"",
