@@ -168,7 +168,7 @@ pub trait Sink: Send + Sync {
     /// the run that goes on must take it off again.
     fn finish(&self) -> BoxFuture<'_, Result<()>>;
 
-    /// Request units per second that this run may spend: what the target has, or less if less was allowed. `None`: it counts none, or it is not known.
+    /// Request units per second that this run may spend: what the target had when it was opened, or less if less was allowed. `None`: it counts none, or it is not known.
     fn throughput(&self) -> Option<f64> {
         None
     }

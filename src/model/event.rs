@@ -198,7 +198,7 @@ pub struct Summary {
     pub throttled_documents: u64,
     /// Request units, where the target counts them.
     pub request_units: f64,
-    /// Request units per second that the run might have spent, where that is known.
+    /// Request units per second that the run might have spent as things stood when it began, where that is known.
     pub throughput: Option<f64>,
     /// The lane that took most, as (name, share of the documents), where there are several.
     pub hottest_lane: Option<(String, f64)>,

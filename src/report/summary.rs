@@ -158,7 +158,7 @@ fn request_units(summary: &Summary) -> String {
         summary.throughput.filter(|throughput| *throughput > 0.0 && summary.elapsed >= STEADY)
     {
         let allowed = Count(throughput.round() as u64);
-        let _ = write!(text, " of {allowed}/s ({:.0}%)", 100.0 * rate / throughput);
+        let _ = write!(text, " of {allowed}/s at the start ({:.0}%)", 100.0 * rate / throughput);
     }
     let throttled = summary.throttled_documents;
     // The counters are those of the whole job, the rest is of this run.
@@ -263,7 +263,7 @@ mod tests {
       resumed       500 000 documents done by earlier runs
       throughput    75 000 documents/s (goal 20 000), 37.2 MiB/s
       requests      15 000, 3 throttled, 1 sent again
-      request units 1 234, 62/s of 500/s (12%), 120 documents throttled (0.01%)
+      request units 1 234, 62/s of 500/s at the start (12%), 120 documents throttled (0.01%)
       latency       p50 1.20 ms, p95 4.80 ms, p99 12.30 ms, max 250.00 ms
       hottest lane  lane 3, 31.7% of the documents
       memory        61.0 MiB at most, 31.0 MiB reserved for documents at most
