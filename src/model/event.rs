@@ -107,9 +107,9 @@ pub struct Progress {
     pub bytes_read: u64,
     /// Counters of the job, earlier runs included.
     pub counters: Counters,
-    /// Documents accounted for per second, over the last few seconds.
+    /// Documents that met their end per second, over the last few seconds, those of unfinished batches included.
     pub documents_per_second: f64,
-    /// Their bytes as read, per second.
+    /// The same in bytes as read, by the mean of all that was read.
     pub bytes_per_second: f64,
     /// Share of the source that is read, where it can be told.
     pub share: Option<f64>,

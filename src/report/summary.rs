@@ -231,8 +231,11 @@ fn moved(summary: &Summary) -> u64 {
     summary.counters.accounted().saturating_sub(summary.resumed.accounted())
 }
 
+/// Documents and bytes per second. What was read ahead when a run was stopped has not been moved: bytes go by the documents.
 fn throughput(summary: &Summary) -> (f64, f64) {
-    (per_second(moved(summary), summary.elapsed), per_second(summary.bytes_read, summary.elapsed))
+    let documents = per_second(moved(summary), summary.elapsed);
+    let mean = summary.bytes_read as f64 / summary.read.max(1) as f64;
+    (documents, documents * mean)
 }
 
 fn per_second(count: u64, time: Duration) -> f64 {
@@ -272,6 +275,17 @@ mod tests {
       time          20.0 s
       verified      source and target are equal, 1 999 848 documents
     "#);
+    }
+
+    #[test]
+    fn what_was_read_ahead_was_not_moved() {
+        let whole = throughput(&samples::summary());
+        // Of 1 500 000 documents that were read, a third met their end.
+        let mut failed = samples::summary();
+        failed.counters.written -= 1_000_000;
+        let (documents, bytes) = throughput(&failed);
+        assert_eq!((documents, bytes), (whole.0 / 3.0, whole.1 / 3.0));
+        assert_eq!(throughput(&Summary { read: 0, bytes_read: 0, ..failed }).1, 0.0);
     }
 
     #[test]
