@@ -140,6 +140,10 @@ fn a_run_that_verifies_ends_with_what_it_found() {
     );
     for (line, why) in [
         ("migrate --from in.jsonl --to null: --verify", "this target cannot be read back"),
+        (
+            "migrate --from in.jsonl --to cosmos://emulator/d/c?mode=delete --verify",
+            "with mode = \"delete\" nothing of what was moved is there to be compared",
+        ),
         ("migrate --from - --to piped.jsonl --verify", "this source cannot be read a second time"),
     ] {
         let refused = place.docferry(line);

@@ -52,9 +52,13 @@ fn faults(flags: &Emulator) -> Result<Faults> {
     let refuse = |why: String| Error::new(ErrorKind::Usage, STARTING, why);
     let faults = Faults::default().changed_by(given.as_bytes()).map_err(refuse)?;
     let Some(path) = &flags.faults else { return Ok(faults) };
-    let failed = |error: Error| error.with_kind(ErrorKind::Configuration).with("faults", path.display());
-    let text = std::fs::read(path).map_err(|cause| failed(Error::io(STARTING, cause)))?;
-    faults.changed_by(&text).map_err(|why| failed(refuse(why)))
+    let failed = |error: Error, remedy: &str| {
+        error.with_kind(ErrorKind::Configuration).with("faults", path.display()).advise(remedy)
+    };
+    let text = std::fs::read(path)
+        .map_err(|cause| failed(Error::io(STARTING, cause), "name a file that can be read as --faults"))?;
+    let correct = "correct the file that --faults names; docs/emulator.md says what may stand in it";
+    faults.changed_by(&text).map_err(|why| failed(refuse(why), correct))
 }
 
 fn tell(running: &emulator::Running, global: &GlobalFlags, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -53,12 +53,10 @@ fn print(found: &Verification, out: &mut dyn Write) -> io::Result<()> {
         0 => {}
         more => writeln!(out, "  inconsistent  and {} more", Count(more))?,
     }
-    if found.ambiguous > 0 {
-        let have = if found.ambiguous == 1 { "has" } else { "have" };
+    if let Some(ambiguity) = found.ambiguity() {
         writeln!(
             out,
-            "  ambiguous     {} {have} an id that another partition holds with other content; which one the target keeps is a\n                matter of timing, unless the source says duplicates = \"last\"",
-            Counted(found.ambiguous, "document")
+            "  ambiguous     {ambiguity},\n                unless the source says duplicates = \"last\""
         )?;
     }
     Ok(())
@@ -94,8 +92,8 @@ mod tests {
       inconsistent  row 0: id column is not the document's id
       inconsistent  row 1: id column is not the document's id
       inconsistent  and 10 more
-      ambiguous     2 documents have an id that another partition holds with other content; which one the target keeps is a
-                    matter of timing, unless the source says duplicates = "last"
+      ambiguous     2 documents have an id that another partition holds with other content, and which of them the target keeps is a matter of timing,
+                    unless the source says duplicates = "last"
     "#);
         assert_eq!(verification(&found)["target_sum"], "00000000000000000000000000000004");
     }

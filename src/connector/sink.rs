@@ -168,7 +168,7 @@ pub trait Sink: Send + Sync {
     /// the run that goes on must take it off again.
     fn finish(&self) -> BoxFuture<'_, Result<()>>;
 
-    /// Request units per second that this run may spend: what the target has, or less if less was allowed. `None`: it counts none, or it is not known.
+    /// Request units per second that this run may spend: what the target had when it was opened, or less if less was allowed. `None`: it counts none, or it is not known.
     fn throughput(&self) -> Option<f64> {
         None
     }
@@ -194,6 +194,11 @@ pub trait Sink: Send + Sync {
     /// The target as a source, for `verify`. It returns as rejects what is inconsistent in itself (an id column that is not the
     /// document's id). `None`: nothing can be read back.
     fn read_back(&self) -> Option<Box<dyn Source>>;
+
+    /// Why nothing can be read back, where that is so.
+    fn not_read_back(&self) -> &'static str {
+        "this target cannot be read back"
+    }
 }
 
 /// What a lane says when it is asked for leave to send.

@@ -88,6 +88,10 @@ pub(super) enum Change {
 const OPENING: &str = "opening the data of the emulator";
 const CATALOG: &str = "catalog.jsonl";
 
+/// What helps where the data cannot lie. A run has its folder from `--state`.
+const ANOTHER_FOLDER: &str =
+    "name a folder that can be written to, or that can be made (`docferry emulator` --data, a run --state)";
+
 impl Catalog {
     /// An account without databases, or the one that is kept in `folder`.
     pub(super) fn open(folder: Option<&Path>, seed: u64) -> Result<Self> {
@@ -97,8 +101,16 @@ impl Catalog {
         let Some(folder) = folder else { return Ok(catalog) };
         let path = folder.join(CATALOG);
         let failed = |cause| {
-            Error::io(OPENING, cause).with_kind(ErrorKind::Configuration).with("path", path.display())
+            Error::io(OPENING, cause)
+                .with_kind(ErrorKind::Configuration)
+                .with("path", path.display())
+                .advise(ANOTHER_FOLDER)
         };
+        if folder.is_file() {
+            return Err(Error::configuration(OPENING, "it is a file, and the data lies in a folder")
+                .with("path", folder.display())
+                .advise(ANOTHER_FOLDER));
+        }
         std::fs::create_dir_all(folder).map_err(failed)?;
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(failed)?;
         file.try_lock().map_err(|_| {

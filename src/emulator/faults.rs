@@ -136,6 +136,9 @@ impl Faults {
                 return Err(format!("{share} is no probability: it must lie between 0 and 1"));
             }
         }
+        if self.script.iter().any(|scripted| scripted.request == 0) {
+            return Err("the script names request 0: the first is 1".to_owned());
+        }
         if !(0.0..=1e6).contains(&self.latency_ms) || !(0.0..=1e6).contains(&self.jitter_ms) {
             return Err("latency_ms and jitter_ms must lie between 0 and 1000000".to_owned());
         }
@@ -306,6 +309,7 @@ mod tests {
             r#"{"throttle":2}"#,
             r#"{"latency_ms":-1}"#,
             r#"{"internal_operation":-1}"#,
+            r#"{"script":[{"request":0,"fault":"stall"}]}"#,
         ] {
             assert!(faults.changed_by(wrong.as_bytes()).is_err(), "{wrong}");
         }

@@ -12,8 +12,13 @@ use http::Method;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// What the service calls the least throughput of a container; the emulator takes less, too.
+/// The least throughput of a container that is made, and the steps in which it is offered. What it is changed to may be anything, as may what `--throughput`
+/// gives to containers that name none: somebody wants to see what happens.
 const LEAST_THROUGHPUT: u64 = 400;
+const STEP: u64 = 100;
+/// The same of the most that an autoscaled container has.
+const LEAST_MOST: u64 = 1_000;
+const STEP_OF_MOST: u64 = 1_000;
 
 pub(super) type Outcome = Result<Answer, Answer>;
 
@@ -175,17 +180,23 @@ fn create_container(account: &Account, asked: &Asked, database: &str) -> Outcome
 }
 
 fn offer_of_headers(asked: &Asked) -> Result<Option<Offer>, Answer> {
-    let refuse = || Answer::failure(400, "The offered throughput is no positive whole number.");
-    let offer = |throughput: Option<u64>, autoscale| {
-        let throughput = throughput.filter(|units| *units > 0).ok_or_else(refuse)?;
-        Ok(Some(Offer { throughput, autoscale }))
-    };
     if let Some(text) = asked.header("x-ms-offer-throughput") {
-        return offer(text.parse().ok(), false);
+        return offer(text.parse().ok(), false).map(Some);
     }
     let Some(text) = asked.header("x-ms-cosmos-offer-autopilot-settings") else { return Ok(None) };
-    let settings: Value = serde_json::from_str(text).map_err(|_| refuse())?;
-    offer(settings.get("maxThroughput").and_then(Value::as_u64), true)
+    let settings: Value = serde_json::from_str(text).unwrap_or_default();
+    offer(settings.get("maxThroughput").and_then(Value::as_u64), true).map(Some)
+}
+
+/// An offer of so much, if it is one that the service makes.
+fn offer(throughput: Option<u64>, autoscale: bool) -> Result<Offer, Answer> {
+    let (least, step) = if autoscale { (LEAST_MOST, STEP_OF_MOST) } else { (LEAST_THROUGHPUT, STEP) };
+    let throughput = throughput.filter(|units| *units >= least && units.is_multiple_of(step));
+    let refused = || {
+        let message = format!("The offered throughput must be at least {least}, in increments of {step}.");
+        Answer::failure(400, &message)
+    };
+    Ok(Offer { throughput: throughput.ok_or_else(refused)?, autoscale })
 }
 
 fn describe_container(container: &Container) -> Value {
@@ -277,8 +288,8 @@ fn offer_of_body(body: &Map<String, Value>) -> Result<Offer, Answer> {
     let content = body.get("content").unwrap_or(&Value::Null);
     let most = content.pointer("/offerAutopilotSettings/maxThroughput");
     let throughput = most.or_else(|| content.get("offerThroughput")).and_then(Value::as_u64);
-    let throughput = throughput.filter(|units| *units > 0);
     throughput
+        .filter(|units| *units > 0)
         .map(|throughput| Offer { throughput, autoscale: most.is_some() })
         .ok_or_else(|| Answer::failure(400, "content.offerThroughput is no positive whole number."))
 }

@@ -99,6 +99,7 @@ impl Emulator {
             Error::io("starting the emulator", cause)
                 .with_kind(ErrorKind::Configuration)
                 .with("port", options.port)
+                .advise("choose another --port; 0 takes any free one")
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

@@ -107,9 +107,9 @@ pub struct Progress {
     pub bytes_read: u64,
     /// Counters of the job, earlier runs included.
     pub counters: Counters,
-    /// Documents accounted for per second, over the last few seconds.
+    /// Documents that met their end per second, over the last few seconds, those of unfinished batches included.
     pub documents_per_second: f64,
-    /// Their bytes as read, per second.
+    /// The same in bytes as read, by the mean of all that was read.
     pub bytes_per_second: f64,
     /// Share of the source that is read, where it can be told.
     pub share: Option<f64>,
@@ -200,7 +200,7 @@ pub struct Summary {
     pub throttled_documents: u64,
     /// Request units, where the target counts them.
     pub request_units: f64,
-    /// Request units per second that the run might have spent, where that is known.
+    /// Request units per second that the run might have spent as things stood when it began, where that is known.
     pub throughput: Option<f64>,
     /// The lane that took most, as (name, share of the documents), where there are several.
     pub hottest_lane: Option<(String, f64)>,

@@ -119,6 +119,8 @@ pub struct Meter {
     pub lanes_gated: Counter,
     /// Partitions not yet read to their end.
     pub unfinished_partitions: Counter,
-    /// Documents accounted for by this run.
+    /// Documents of this run that have met their end.
+    pub settled: Counter,
+    /// Of these, the ones of batches all of whose documents have: a resume does not replay them.
     pub accounted: Counter,
 }

@@ -1,5 +1,7 @@
 //! What a comparison of source and target has found.
 
+use crate::model::units::Counted;
+
 /// What `verify` found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verification {
@@ -23,4 +25,19 @@ pub struct Verification {
     pub dropped: u64,
     /// Source documents that are refused.
     pub rejected: u64,
+}
+
+impl Verification {
+    /// That content may differ because ids occur in several partitions, where they do.
+    pub fn ambiguity(&self) -> Option<String> {
+        let documents = Counted(self.ambiguous, "document");
+        let have = match self.ambiguous {
+            0 => return None,
+            1 => "has",
+            _ => "have",
+        };
+        Some(format!(
+            "{documents} {have} an id that another partition holds with other content, and which of them the target keeps is a matter of timing"
+        ))
+    }
 }

@@ -218,6 +218,7 @@ impl Account {
         results: Results,
         credit: Credit,
     ) {
+        self.meter.settled.add(results.counters.accounted());
         {
             let mut state = ticket.lock();
             state.outstanding += documents;
@@ -248,6 +249,7 @@ impl Account {
 
     /// Notes that `documents` of a batch have met their end, with `results`; commits the batch if they were the last.
     pub(crate) fn settle(&self, ticket: &Arc<Ticket>, documents: u32, results: Results) -> Result<()> {
+        self.meter.settled.add(results.counters.accounted());
         {
             let mut state = ticket.lock();
             // A batch may wait for its last document for long, with the dead letters of all others: they overdraw the credits, and are paid
@@ -517,11 +519,20 @@ mod tests {
             (batch(&account, 0, &[1, 5]), batch(&account, 1, &[3, 5]), batch(&account, 2, &[2, 4]));
         account.settle(&second, 1, written()).unwrap();
         assert_eq!(account.counters().written, 0, "5 is in the older batch, which is not settled");
+        assert_eq!((account.meter.settled.get(), account.meter.accounted.get()), (1, 0));
         account.settle(&third, 1, written()).unwrap();
         assert_eq!(account.counters().written, 1, "nothing is shared with an older batch");
         account.settle(&first, 1, written()).unwrap();
         assert_eq!(account.counters().written, 3);
+        assert_eq!((account.meter.settled.get(), account.meter.accounted.get()), (3, 3));
         assert!(account.is_settled());
+        let dropped =
+            Results { counters: Counters { dropped: 2, ..Counters::default() }, ..Results::default() };
+        let ticket = account.open(0, 3, Position::new(30, 3), Position::new(40, 5));
+        let credits = Credits::new(1000, Arc::new(Notify::new()), Arc::clone(&account.meter));
+        let credit = credits.try_take(0, 100, Standing::Equal).unwrap();
+        account.expect(&ticket, 0, Vec::new(), dropped, credit);
+        assert_eq!(account.meter.settled.get(), 5, "what a step drops has met its end too");
     }
 
     #[test]

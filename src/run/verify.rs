@@ -83,21 +83,30 @@ pub(super) async fn at_the_end(
     }
 }
 
+/// What helps where ids occur in several partitions: to run again as before would leave it to timing again.
+const AMBIGUOUS: &str = "set duplicates = \"last\" in [source], which readers of files know, or give these documents ids that differ; then run the migration again";
+
 fn differs(found: &Verification) -> Ending {
     let Verification { source_documents, target_documents, target_inconsistencies, .. } = found;
+    let kind = ErrorKind::Differences;
+    let mut remedy = kind.remedy();
     let what = if source_documents != target_documents {
         let should = Counted(*source_documents, "document");
         format!("it should hold {should} and holds {}", Count(*target_documents))
     } else if *target_inconsistencies > 0 {
         format!("{} of its documents contradict themselves", Count(*target_inconsistencies))
     } else {
-        format!(
+        let mut what = format!(
             "it holds {} as it should, and not all have the content that they should",
             Count(*target_documents)
-        )
+        );
+        if let Some(why) = found.ambiguity() {
+            remedy = AMBIGUOUS;
+            what = format!("{what}; {why}");
+        }
+        what
     };
-    let kind = ErrorKind::Differences;
-    super::failed(format!("verifying the target: {what}"), kind, kind.remedy())
+    super::failed(format!("verifying the target: {what}"), kind, remedy)
 }
 
 /// Refuses, before anything is moved, what could not be verified afterwards.
@@ -111,7 +120,7 @@ pub(super) fn refuse_unverifiable(job: &Job) -> Result<()> {
         return Ok(());
     }
     if job.sink.read_back().is_none() {
-        return refuse("this target cannot be read back");
+        return refuse(job.sink.not_read_back());
     }
     if !job.source.capabilities().resumable {
         return refuse("this source cannot be read a second time");
@@ -128,8 +137,7 @@ async fn compare(job: &Job) -> Result<Verification> {
             .advise("migrate first, or correct the target"));
     }
     let Some(target) = job.sink.read_back() else {
-        let message = "this target cannot be read back";
-        return Err(Error::configuration("reading the target back", message)
+        return Err(Error::configuration("reading the target back", job.sink.not_read_back())
             .with("target", &job.target_name)
             .advise(
                 "where it is to be verified, write to a file or a database, and not with mode = \"delete\"",
@@ -386,6 +394,45 @@ mod tests {
         let mut side = Side::of_source(source, &sink, &nothing, HashSet::new());
         side.read(source, 1 << 20).await?;
         Ok(side.total())
+    }
+
+    fn found(target_documents: u64, ambiguous: u64) -> Verification {
+        Verification {
+            source_documents: 3_501,
+            target_documents,
+            source_sum: 1,
+            target_sum: 2,
+            target_inconsistent: Vec::new(),
+            target_inconsistencies: 0,
+            ambiguous,
+            equal: false,
+            dropped: 0,
+            rejected: 0,
+        }
+    }
+
+    /// To run the migration again as it was would end in the same way.
+    #[test]
+    fn where_ids_are_ambiguous_the_advice_is_not_to_try_the_same_again() {
+        let said = |found: &Verification| match differs(found) {
+            Ending::Failed { error, remedy, .. } => (error, remedy),
+            other => panic!("{other:?}"),
+        };
+        let (error, remedy) = said(&found(3_501, 1));
+        assert_eq!(
+            error,
+            "verifying the target: it holds 3 501 as it should, and not all have the content that they should; 1 document has an id that another partition holds with other content, and which of them the target keeps is a matter of timing"
+        );
+        assert!(remedy.starts_with("set duplicates = \"last\" in [source]"), "{remedy}");
+        let (error, remedy) = said(&found(3_501, 0));
+        assert!(error.ends_with("the content that they should"), "{error}");
+        assert_eq!(remedy, ErrorKind::Differences.remedy());
+        let (error, remedy) = said(&found(3_500, 1));
+        assert!(
+            error.ends_with("it should hold 3 501 documents and holds 3 500"),
+            "timing changes no count: {error}"
+        );
+        assert_eq!(remedy, ErrorKind::Differences.remedy());
     }
 
     #[tokio::test(start_paused = true)]

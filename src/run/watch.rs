@@ -39,8 +39,7 @@ pub(super) struct Watch<C> {
     progress_per_evaluation: u32,
     tuner: Option<Tuner>,
     began: Instant,
-    /// Documents accounted for and bytes read, of the last progress events.
-    recent: VecDeque<(Instant, u64, u64)>,
+    speed: Speed,
     decisions: u64,
     /// Bytes that the source holds, where it can tell.
     total_bytes: Option<u64>,
@@ -74,7 +73,7 @@ impl<C: Fn() -> Counters> Watch<C> {
             events,
             tuner,
             began: Instant::now(),
-            recent: VecDeque::new(),
+            speed: Speed::default(),
             decisions: 0,
             total_bytes,
         }
@@ -110,26 +109,16 @@ impl<C: Fn() -> Counters> Watch<C> {
     fn progress(&mut self) {
         let counters = (self.counters)();
         let knobs = *self.knobs.borrow();
-        let now = Instant::now();
-        let bytes_read = self.meter.bytes_read.get();
-        self.recent.push_back((now, counters.accounted(), counters.bytes_read));
-        if self.recent.len() > AVERAGED {
-            self.recent.pop_front();
-        }
-        let speed = |what: fn(&(Instant, u64, u64)) -> u64| match (self.recent.front(), self.recent.back()) {
-            (Some(first), Some(last)) if last.0 > first.0 => {
-                (what(last) - what(first)) as f64 / (last.0 - first.0).as_secs_f64()
-            }
-            _ => 0.0,
-        };
+        let (read, bytes_read) = (self.meter.read.get(), self.meter.bytes_read.get());
+        let documents_per_second = self.speed.after(Instant::now(), self.meter.settled.get());
         let share = |total: u64| (counters.bytes_read as f64 / total.max(1) as f64).min(1.0);
         self.send(Event::Progress(Progress {
             elapsed: self.began.elapsed(),
-            read: self.meter.read.get(),
+            read,
             bytes_read,
             counters,
-            documents_per_second: speed(|point| point.1),
-            bytes_per_second: speed(|point| point.2),
+            documents_per_second,
+            bytes_per_second: documents_per_second * mean(bytes_read, read),
             share: self.total_bytes.map(share),
             credits_used: self.meter.credits.get(),
             knobs,
@@ -157,6 +146,34 @@ impl<C: Fn() -> Counters> Watch<C> {
     }
 }
 
+/// How many documents met their end per second lately.
+///
+/// Each counts when it does, not with its batch: where a batch takes longer than the time that is averaged over, a run would seem to stand still, and
+/// then to leap.
+#[derive(Debug, Default)]
+struct Speed(VecDeque<(Instant, u64)>);
+
+impl Speed {
+    /// The speed when `documents` have met their end by `now`.
+    fn after(&mut self, now: Instant, documents: u64) -> f64 {
+        self.0.push_back((now, documents));
+        if self.0.len() > AVERAGED {
+            self.0.pop_front();
+        }
+        match self.0.front() {
+            Some((before, fewer)) if now > *before => {
+                (documents - fewer) as f64 / (now - *before).as_secs_f64()
+            }
+            _ => 0.0,
+        }
+    }
+}
+
+/// Bytes of a document, as far as documents have been read. Which of those that were read ahead met their end meanwhile is known of whole batches only.
+fn mean(bytes: u64, documents: u64) -> f64 {
+    if documents == 0 { 0.0 } else { bytes as f64 / documents as f64 }
+}
+
 /// Progress events in so much time; at least one.
 fn ticks_of(time: Duration) -> u32 {
     ((time.as_secs_f64() / PROGRESS.as_secs_f64()).round() as u32).max(1)
@@ -171,6 +188,26 @@ fn useful(mut bounds: Bounds, cores: usize) -> Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_speed_is_that_of_the_last_seconds() {
+        let (mut speed, began) = (Speed::default(), Instant::now());
+        let mut after = |ticks: u32, documents| speed.after(began + PROGRESS * ticks, documents).round();
+        assert_eq!(after(0, 1_000), 0.0, "of a moment nothing is said");
+        assert_eq!(after(1, 1_100), 500.0);
+        for tick in 2..100 {
+            assert_eq!(after(tick, 1_000 + 100 * u64::from(tick)), 500.0);
+        }
+        for tick in 100..114 {
+            assert!(after(tick, 10_900) < 500.0);
+        }
+        assert_eq!(after(114, 10_900), 0.0);
+    }
+
+    #[test]
+    fn bytes_go_by_documents() {
+        assert_eq!((mean(0, 0), mean(1_000, 4)), (0.0, 250.0));
+    }
 
     #[test]
     fn an_evaluation_comes_once_a_check_interval() {

@@ -248,6 +248,10 @@ mod tests {
             apply(&chain, "{}").0,
             Transformed::Rejected("set \"label\": field \"city\" is missing".to_owned())
         );
+        assert_eq!(
+            apply(&chain, r#"{"city":null}"#).0,
+            Transformed::Rejected("set \"label\": field \"city\" is null".to_owned())
+        );
         assert_eq!(apply(&chain, "[]").0, Transformed::Malformed { reason: "not a JSON object", offset: 0 });
     }
 
@@ -275,8 +279,9 @@ mod tests {
         assert_eq!(apply(&same, r#"{"id":5}"#).1, r#"{"id":"5"}"#);
         assert_eq!(
             apply(&same, r#"{"id":null}"#).0,
-            Transformed::Rejected("id: field \"id\" is missing".to_owned())
+            Transformed::Rejected("id: field \"id\" is null".to_owned())
         );
+        assert_eq!(apply(&same, "{}").0, Transformed::Rejected("id: field \"id\" is missing".to_owned()));
     }
 
     /// The expected hashes are what other implementations of SHA-256 give for the canonical text.
@@ -292,8 +297,8 @@ mod tests {
             assert!(apply(&of_fields, document).1.ends_with(expected), "{}", apply(&of_fields, document).1);
         }
         assert!(!apply(&of_fields, r#"{"country":"DE","number":"7"}"#).1.ends_with(expected));
-        let missing = Transformed::Rejected("id: field \"number\" is missing".to_owned());
-        assert_eq!(apply(&of_fields, r#"{"country":"DE","number":null}"#).0, missing);
+        let null = Transformed::Rejected("id: field \"number\" is null".to_owned());
+        assert_eq!(apply(&of_fields, r#"{"country":"DE","number":null}"#).0, null);
 
         let (of_content, _) = chain(vec![], &[("from", text("content"))]);
         let expected = r#""id":"6cb2cc6559964eaad077d0889e761f31"}"#;

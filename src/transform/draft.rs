@@ -171,6 +171,11 @@ impl<'a> Draft<'a> {
         self.value(name).filter(|value| *value != b"null")
     }
 
+    /// In which way a field that has no text is absent.
+    pub(crate) fn absence(&self, name: NameId) -> &'static str {
+        if self.value(name).is_some() { "is null" } else { "is missing" }
+    }
+
     /// Takes a field away, with all its duplicates.
     pub(crate) fn remove(&mut self, name: NameId) {
         let place = std::mem::replace(&mut self.memory.places[name.0 as usize], ABSENT);

@@ -108,7 +108,11 @@ impl IdRule {
             _ => {}
         }
         if let Some(field) = self.required().find(|field| draft.value_not_null(*field).is_none()) {
-            return Verdict::Reject(format!("id: field {:?} is missing", self.texts.text(field)));
+            return Verdict::Reject(format!(
+                "id: field {:?} {}",
+                self.texts.text(field),
+                draft.absence(field)
+            ));
         }
         self.set(draft, position);
         let Some(before) = before.filter(|_| !is_of_itself) else { return Verdict::Keep };

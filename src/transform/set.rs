@@ -88,7 +88,7 @@ impl Step for Set {
                 Content::Constant(json) => draft.set(*name, |made| made.push(json)),
                 Content::Copy(field) => {
                     if draft.value(*field).is_none() {
-                        return self.missing(*name, *field);
+                        return self.absent(*name, *field, draft);
                     }
                     draft.set(*name, |made| made.copy_field(*field, |text| 0..text.len()));
                 }
@@ -96,7 +96,7 @@ impl Step for Set {
                     if let Some(field) =
                         template.required().find(|field| draft.value_not_null(*field).is_none())
                     {
-                        return self.missing(*name, field);
+                        return self.absent(*name, field, draft);
                     }
                     draft.set(*name, |made| template.write(made));
                 }
@@ -108,8 +108,9 @@ impl Step for Set {
 
 impl Set {
     #[cold]
-    fn missing(&self, name: NameId, field: NameId) -> Verdict {
+    fn absent(&self, name: NameId, field: NameId, draft: &Draft<'_>) -> Verdict {
+        let absence = draft.absence(field);
         let (name, field) = (self.texts.text(name), self.texts.text(field));
-        Verdict::Reject(format!("set {name:?}: field {field:?} is missing"))
+        Verdict::Reject(format!("set {name:?}: field {field:?} {absence}"))
     }
 }

@@ -265,17 +265,59 @@ fn the_command_says_where_it_is_and_what_it_is() {
     }
 }
 
+/// What `docferry emulator` says before it ends with 78, with this flag.
+fn refused(flag: &str, value: &Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_docferry"))
+        .args(["emulator", "--port", "0", flag])
+        .arg(value)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    told
+}
+
 #[test]
 fn a_file_of_faults_is_read_and_checked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("faults.json");
+    let told = refused("--faults", &path);
+    assert!(told.contains("\n  try: name a file that can be read as --faults"), "{told}");
     std::fs::write(&path, r#"{"throtle": 1}"#).unwrap();
+    let told = refused("--faults", &path);
+    assert!(told.contains("throtle") && told.contains("faults.json"), "{told}");
+    assert!(told.contains("\n  try: correct the file that --faults names"), "{told}");
+}
+
+#[test]
+fn what_cannot_be_the_folder_of_the_data_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("one.jsonl");
+    std::fs::write(&file, "{}\n").unwrap();
+    let told = refused("--data", &file);
+    assert!(told.contains("it is a file, and the data lies in a folder (path: "), "{told}");
+    assert!(!told.contains("os error"), "{told}");
+    for told in [told, refused("--data", &file.join("below"))] {
+        assert!(
+            told.contains("\n  try: name a folder that can be written to, or that can be made"),
+            "{told}"
+        );
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"{}\n");
+}
+
+#[test]
+fn a_port_that_is_taken_is_no_matter_of_settings_to_be_shown() {
+    let taken = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_docferry"))
-        .args(["emulator", "--port", "0", "--faults"])
-        .arg(&path)
+        .args(["emulator", "--port", &port])
+        .stdin(Stdio::null())
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{told}");
-    assert!(told.contains("throtle") && told.contains("faults.json"), "{told}");
+    assert!(told.contains(&format!("(port: {port})")), "{told}");
+    assert!(told.ends_with("\n  try: choose another --port; 0 takes any free one\n"), "{told}");
 }

@@ -128,8 +128,11 @@ fn an_offer_is_found_read_and_replaced() {
     offer["content"]["offerThroughput"] = json!(5000);
     assert_eq!(client.call("PUT", &path, &[], offer.to_string().as_bytes()).status, 200);
     assert_eq!(running.ledger().containers[0].throughput, 5000);
-    offer["content"]["offerThroughput"] = json!(0);
-    assert_eq!(client.call("PUT", &path, &[], offer.to_string().as_bytes()).status, 400);
+    for (units, status, then) in [(0, 400, 5000), (250, 200, 250)] {
+        offer["content"]["offerThroughput"] = json!(units);
+        assert_eq!(client.call("PUT", &path, &[], offer.to_string().as_bytes()).status, status);
+        assert_eq!(running.ledger().containers[0].throughput, then);
+    }
     let other = json!({"query": "SELECT * FROM root r WHERE r.offerResourceId = 'none'"}).to_string();
     assert_eq!(client.call("POST", "/offers", &is_query, other.as_bytes()).json()["_count"], 0);
 }
@@ -144,7 +147,12 @@ fn throughput_comes_with_the_container() {
     };
     assert_eq!(create("x", "x-ms-offer-throughput", "12000"), 201);
     assert_eq!(create("y", "x-ms-cosmos-offer-autopilot-settings", r#"{"maxThroughput":4000}"#), 201);
-    assert_eq!(create("z", "x-ms-offer-throughput", "much"), 400);
+    for wrong in ["much", "0", "300", "450"] {
+        assert_eq!(create("z", "x-ms-offer-throughput", wrong), 400, "{wrong}");
+    }
+    for wrong in [r#"{"maxThroughput":400}"#, r#"{"maxThroughput":4100}"#, "{}", "much"] {
+        assert_eq!(create("z", "x-ms-cosmos-offer-autopilot-settings", wrong), 400, "{wrong}");
+    }
     let throughputs: Vec<u64> =
         running.ledger().containers.iter().map(|container| container.throughput).collect();
     assert_eq!(throughputs, [400, 12000, 4000]);

@@ -37,6 +37,7 @@ SCENES = {
     "sorted": (8, 10_000, SKEW, True, None, None),
     "one-small": (1, 400, [1], False, None, None),
     "four": (4, 4_000, [1, 1, 1, 1], False, None, None),
+    "four-small": (4, 1_000, [1, 1, 1, 1], False, None, None),
     "halved": (4, 4_000, [1, 1, 1, 1], False, 0.5, None),
     "doubled": (4, 4_000, [1, 1, 1, 1], False, 2.0, None),
     "halved-small": (1, 400, [1], False, 0.5, None),

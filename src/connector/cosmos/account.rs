@@ -8,6 +8,9 @@
 //! variable left from another day would send documents elsewhere, and a person who has just set one would not see it ignored. So that is refused, and both are named.
 
 use crate::model::settings::Section;
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::fmt;
 
 /// Which end of a migration.
@@ -179,10 +182,39 @@ fn from_environment(section: &mut Section, role: Role) -> Option<Found> {
             found.endpoint.or(endpoint.map(|value| (value, format!("{prefix}_ENDPOINT")))).or(of_string);
         if found.key.is_none() {
             found.key_endpoint = if key.is_none() { part("AccountEndpoint") } else { None };
-            found.key = key.or(part("AccountKey")).map(Secret);
+            let of_string = || Some((part("AccountKey")?, format!("{prefix}_CONNECTION_STRING")));
+            let Some((key, variable)) = key.map(|key| (key, format!("{prefix}_KEY"))).or_else(of_string)
+            else {
+                continue;
+            };
+            if !is_key(&key) {
+                section.problem("endpoint", no_key(section, &variable));
+                return None;
+            }
+            found.key = Some(Secret(key));
         }
     }
     Some(found)
+}
+
+/// As the driver reads a key before it signs with it: with its padding or without.
+const KEY: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && KEY.decode(text).is_ok()
+}
+
+/// That what a variable holds is no key, without a word of what it holds.
+fn no_key(section: &Section, variable: &str) -> String {
+    let held = match section.variable(variable) {
+        Some(_) => format!("environment {variable} holds"),
+        None => format!("the file that environment {variable}_FILE names holds"),
+    };
+    let part = if variable.ends_with("_STRING") { "an AccountKey" } else { "a key" };
+    format!("{held} {part} that is no base64; copy the whole key anew, with the = signs at its end")
 }
 
 /// A variable, or the content of the file that its twin names. `None`: that file cannot be read, which has been noted.
@@ -291,9 +323,12 @@ mod tests {
         let string = "AccountEndpoint=https://c.documents.azure.com:443/;AccountKey=a2V5PQ==;";
         let found = account(None, Role::Source, &[("COSMOS_CONNECTION_STRING", string)]).unwrap();
         assert_eq!(found, remote("https://c.documents.azure.com:443/", Some("a2V5PQ==")));
-        let both =
-            [("COSMOS_KEY", "k"), ("TARGET_COSMOS_KEY", "t"), ("AZURE_COSMOS_ENDPOINT", "https://a.b")];
-        assert_eq!(account(None, Role::Target, &both).unwrap(), remote("https://a.b/", Some("t")));
+        let both = [
+            ("COSMOS_KEY", "a2V5"),
+            ("TARGET_COSMOS_KEY", "dGFyZ2V0"),
+            ("AZURE_COSMOS_ENDPOINT", "https://a.b"),
+        ];
+        assert_eq!(account(None, Role::Target, &both).unwrap(), remote("https://a.b/", Some("dGFyZ2V0")));
         let string = [("COSMOS_CONNECTION_STRING", string)];
         let other = account_by(Some("mine"), true, Role::Source, &string).unwrap_err();
         assert_eq!(
@@ -309,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_strategy_and_a_variable_must_name_the_same_account() {
-        let variables = [("COSMOS_ENDPOINT", "https://prod.documents.azure.com:443"), ("COSMOS_KEY", "k")];
+        let variables = [("COSMOS_ENDPOINT", "https://prod.documents.azure.com:443"), ("COSMOS_KEY", "a2V5")];
         let refused = account(Some("mine"), Role::Target, &variables).unwrap_err();
         assert_eq!(
             refused,
@@ -317,7 +352,7 @@ mod tests {
         );
         assert!(account(Some("Prod"), Role::Target, &variables).is_ok(), "spelled in another way");
         let of_flag = account_by(Some("mine"), true, Role::Target, &variables).unwrap();
-        assert_eq!(of_flag, remote("https://mine.documents.azure.com/", Some("k")), "a flag wins");
+        assert_eq!(of_flag, remote("https://mine.documents.azure.com/", Some("a2V5")), "a flag wins");
         assert_eq!(account(Some("emulator"), Role::Target, &variables).unwrap(), Account::Local);
         let own = [("TARGET_COSMOS_ENDPOINT", "mine"), variables[0], variables[1]];
         assert!(account(Some("mine"), Role::Target, &own).is_ok(), "the variable of this end counts");
@@ -343,12 +378,41 @@ mod tests {
     #[test]
     fn a_key_may_stand_in_a_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "key==\n").unwrap();
+        std::fs::write(file.path(), "a2V5PQ==\n").unwrap();
         let path = file.path().to_str().unwrap();
         let found = account(Some("mine"), Role::Target, &[("COSMOS_KEY_FILE", path)]).unwrap();
-        assert_eq!(found, remote("https://mine.documents.azure.com/", Some("key==")));
+        assert_eq!(found, remote("https://mine.documents.azure.com/", Some("a2V5PQ==")));
         let missing = account(Some("mine"), Role::Target, &[("COSMOS_KEY_FILE", "/no/such")]).unwrap_err();
         assert!(missing.contains("environment COSMOS_KEY_FILE must name a file"), "{missing}");
+    }
+
+    #[test]
+    fn what_is_no_key_is_said_and_not_shown() {
+        let refused = |variable: &str, value: &str| {
+            let said = account(Some("mine"), Role::Target, &[(variable, value)]).unwrap_err();
+            assert!(!said.contains("secret"), "{said}");
+            said.strip_suffix(" that is no base64; copy the whole key anew, with the = signs at its end")
+                .unwrap_or_else(|| panic!("{said}"))
+                .to_owned()
+        };
+        for secret in ["secret!", "secret-secret_", "secret==secret", "secre"] {
+            assert_eq!(refused("COSMOS_KEY", secret), "target.endpoint: environment COSMOS_KEY holds a key");
+        }
+        let string = "AccountEndpoint=https://mine.documents.azure.com/;AccountKey=secret!";
+        assert_eq!(
+            refused("AZURE_COSMOS_CONNECTION_STRING", string),
+            "target.endpoint: environment AZURE_COSMOS_CONNECTION_STRING holds an AccountKey"
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "secret!\n").unwrap();
+        assert_eq!(
+            refused("TARGET_COSMOS_KEY_FILE", file.path().to_str().unwrap()),
+            "target.endpoint: the file that environment TARGET_COSMOS_KEY_FILE names holds a key"
+        );
+        // What no one signs with is not looked at, and what the driver takes is taken.
+        let both = [("COSMOS_KEY", "secret!"), ("TARGET_COSMOS_KEY", "a2V5PQ")];
+        assert!(account(Some("mine"), Role::Target, &both).is_ok());
+        assert!(account(Some("emulator"), Role::Target, &both).is_ok());
     }
 
     #[test]
@@ -370,7 +434,7 @@ mod tests {
             let named = account(Some(value), Role::Target, &[]).unwrap_err();
             assert!(named.contains("is no address") && !named.contains("secret"), "{named}");
         }
-        let string = "AccountEndpoint=https://user:secret@a/;AccountKey=secret";
+        let string = "AccountEndpoint=https://user:secret@a/;AccountKey=secrets0";
         refused("COSMOS_CONNECTION_STRING", string);
         for value in ["c2VjcmV0secret/==", string, &"secret".repeat(1000), "secret\0"] {
             for variable in

@@ -29,9 +29,8 @@ impl Shape {
     /// Reads the settings that describe a container.
     pub(super) fn read(section: &mut Section) -> Option<Self> {
         let partition_key = section.texts("partition_key");
-        // A million is the most that the service gives without being asked in person.
-        let throughput = section.count_or("throughput", 0..=1_000_000, 0);
-        let autoscale = section.count_or("autoscale", 0..=1_000_000, 0);
+        let throughput = offered(section, "throughput", 100, 400);
+        let autoscale = offered(section, "autoscale", 1_000, 1_000);
         let ttl = section.number_or("ttl", -1.0..=f64::from(i32::MAX), 0.0);
         let indexing_policy = policy(section, "indexing_policy");
         let vector_policy = policy(section, "vector_policy");
@@ -111,6 +110,16 @@ fn define(paths: &[String]) -> Result<PartitionKeyDefinition> {
     PartitionKeyDefinition::new(paths.to_vec(), kind, Version::V2)
 }
 
+/// Request units per second as the service offers them: in such steps, and from so many on.
+fn offered(section: &mut Section, name: &'static str, step: u64, least: u64) -> u64 {
+    // A million is the most that the service gives without being asked in person.
+    let units = section.count_or(name, 0..=1_000_000, 0);
+    if units > 0 && (units < least || !units.is_multiple_of(step)) {
+        section.problem(name, format!("must be 0, or a multiple of {step} from {least} on, found {units}"));
+    }
+    units
+}
+
 /// A policy, given as JSON text. The outer `None` is a problem, which has been noted.
 fn policy(section: &mut Section, name: &'static str) -> Option<Option<Value>> {
     let Some(text) = section.text(name) else { return Some(None) };
@@ -168,8 +177,34 @@ mod tests {
         assert!(said("partition_key", text("tenant")).contains("is not a path such as /a/b"));
         assert!(said("partition_key", text("/a,/b")).starts_with("target.partition_key: holds a comma; "));
         assert_eq!(said("vector_policy", text("[1]")), "target.vector_policy: must be a JSON object");
+        let twice = [text("/a"), text("/a")].map(|value| Setting { value, origin: Origin::BuiltIn });
+        assert!(said("partition_key", Given::List(twice.into())).ends_with("the path /a stands there twice"));
         let both = shape(&[("throughput", Given::Integer(400)), ("autoscale", Given::Integer(4000))]).1;
         assert_eq!(both, ["target.autoscale: stands beside throughput; give one of the two"]);
+    }
+
+    /// As the service would, once everything else is under way.
+    #[test]
+    fn throughput_that_the_service_does_not_offer_is_refused() {
+        let said = |name, units| shape(&[(name, Given::Integer(units))]).1.join("; ");
+        for units in [0, 400, 500, 1_000_000] {
+            assert_eq!(said("throughput", units), "", "{units}");
+        }
+        for units in [0, 1_000, 4_000] {
+            assert_eq!(said("autoscale", units), "", "{units}");
+        }
+        for units in [1, 300, 450] {
+            assert_eq!(
+                said("throughput", units),
+                format!("target.throughput: must be 0, or a multiple of 100 from 400 on, found {units}")
+            );
+        }
+        for units in [400, 1_500] {
+            assert_eq!(
+                said("autoscale", units),
+                format!("target.autoscale: must be 0, or a multiple of 1000 from 1000 on, found {units}")
+            );
+        }
     }
 
     #[test]

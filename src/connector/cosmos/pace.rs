@@ -37,6 +37,15 @@ impl MaxRu {
     pub(super) fn cap(self, throughput: Option<f64>) -> Result<f64> {
         match (self, throughput) {
             (MaxRu::Units(units), _) => Ok(units),
+            (MaxRu::Share(share), Some(throughput)) if share * throughput < 1.0 => {
+                // As it was given, without what multiplying has added.
+                let (share, cap) = ((share * 1e8).round() / 1e6, share * throughput);
+                let message = format!(
+                    "{share}% of the container's {throughput} request units per second comes to {cap:.4}, and nothing is written with less than 1"
+                );
+                Err(Error::configuration("opening the container", message)
+                    .advise("give a larger share as --max-ru, or request units per second"))
+            }
             (MaxRu::Share(share), Some(throughput)) => Ok(share * throughput),
             (MaxRu::Share(_), None) => {
                 let message = "a share of the throughput was asked for, and the container's is not known";
@@ -144,6 +153,13 @@ mod tests {
         assert_eq!(MaxRu::Units(500.0).cap(None).unwrap(), 500.0);
         assert_eq!(MaxRu::Share(0.8).cap(Some(1000.0)).unwrap(), 800.0);
         assert_eq!(MaxRu::Share(0.8).cap(None).unwrap_err().kind(), ErrorKind::Configuration);
+        assert_eq!(MaxRu::Share(0.0025).cap(Some(400.0)).unwrap(), 1.0);
+        let too_little = MaxRu::parse("0.0001%").unwrap().cap(Some(16_000.0)).unwrap_err();
+        assert_eq!(
+            too_little.to_string(),
+            "opening the container: 0.0001% of the container's 16000 request units per second comes to 0.0160, and nothing is written with less than 1"
+        );
+        assert_eq!(too_little.kind(), ErrorKind::Configuration);
     }
 
     #[tokio::test(start_paused = true)]

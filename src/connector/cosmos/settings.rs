@@ -244,7 +244,14 @@ fn place(section: &mut Section, role: Role) -> Option<Place> {
         if database.is_none() {
             section.problem("database", "is missing");
         }
-        return Some(Place { account: account?, database: database?, container });
+        let is_named = [("database", database.as_deref()), ("container", Some(container.as_str()))]
+            .map(|(kind, name)| name.is_some_and(|name| can_be_name(section, kind, kind, name)));
+        let account = account?;
+        return is_named.iter().all(|is| *is).then(|| Place {
+            account,
+            database: database.unwrap_or_default(),
+            container,
+        });
     };
     let [account, in_path, name] = path.split('/').collect::<Vec<_>>()[..] else {
         let found = if account::may_hold_secret(&container) { "another text" } else { &container };
@@ -259,7 +266,34 @@ fn place(section: &mut Section, role: Role) -> Option<Place> {
     }
     let named = Named { text: account, is_flag: is_of_command_line(section, "container") };
     let account = account::read(section, role, Some(named));
-    Some(Place { account: account?, database: in_path.to_owned(), container: name.to_owned() })
+    let is_named = [("database", in_path), ("container", name)]
+        .map(|(kind, name)| can_be_name(section, "container", kind, name));
+    let account = account?;
+    let place = || Place { account, database: in_path.to_owned(), container: name.to_owned() };
+    is_named.iter().all(|is| *is).then(place)
+}
+
+/// Characters of a name.
+const NAME_CHARACTERS: usize = 255;
+
+/// Whether a database or a container can have this name; why not is noted. What an address cannot carry would reach the service as another path than
+/// the one that was signed, and its answer would speak of a wrong key.
+fn can_be_name(section: &mut Section, setting: &'static str, kind: &str, name: &str) -> bool {
+    let is_illegal = |character: &char| matches!(character, '/' | '\\' | '?' | '#') || character.is_control();
+    let length = name.chars().count();
+    let why = match name.chars().find(is_illegal) {
+        _ if name.is_empty() => "is empty".to_owned(),
+        Some(found) => format!("holds {found:?}, which no address can carry"),
+        None if name.starts_with(char::is_whitespace) => "begins with a blank".to_owned(),
+        None if name.ends_with(char::is_whitespace) => "ends with a blank".to_owned(),
+        None if matches!(name, "." | "..") => format!("is {name:?}, which in an address is another place"),
+        None if length > NAME_CHARACTERS => {
+            format!("has {length} characters, the service takes {NAME_CHARACTERS}")
+        }
+        None => return true,
+    };
+    section.problem(setting, format!("the name of the {kind} {why}"));
+    false
 }
 
 /// Whether the setting was given by a flag, or by the variable that stands for one.
@@ -271,6 +305,59 @@ fn is_of_command_line(section: &mut Section, name: &'static str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::settings::{Setting, Value};
+
+    /// What the settings of a source are refused for.
+    fn refused(entries: &[(&str, &str)]) -> Vec<String> {
+        let setting = |text: &str| Setting { value: Value::Text(text.to_owned()), origin: Origin::BuiltIn };
+        let entries = entries.iter().map(|(name, text)| ((*name).to_owned(), setting(text))).collect();
+        let mut section = Section::new("source", Origin::BuiltIn, entries);
+        let source = source_from_settings(&mut section);
+        let problems: Vec<String> = section.finish().1.iter().map(ToString::to_string).collect();
+        assert_eq!(source.is_none(), !problems.is_empty());
+        problems
+    }
+
+    #[test]
+    fn a_name_that_no_address_can_carry_is_refused_before_anything_is_sent() {
+        let named = |database, container| {
+            refused(&[("endpoint", "emulator"), ("database", database), ("container", container)])
+        };
+        for (name, why) in [
+            ("", "is empty"),
+            ("a/b", "holds '/', which no address can carry"),
+            ("a\\b", "holds '\\\\', which no address can carry"),
+            ("a?", "holds '?', which no address can carry"),
+            ("#a", "holds '#', which no address can carry"),
+            ("a\tb", "holds '\\t', which no address can carry"),
+            (" a", "begins with a blank"),
+            ("a ", "ends with a blank"),
+            ("..", "is \"..\", which in an address is another place"),
+        ] {
+            assert_eq!(named(name, "c"), [format!("source.database: the name of the database {why}")]);
+            assert_eq!(named("d", name), [format!("source.container: the name of the container {why}")]);
+        }
+        // Characters, not bytes; what only looks strange is left to the service.
+        let longest = "é".repeat(255);
+        for name in [longest.as_str(), "a b", "a..b", "_a-1"] {
+            assert_eq!(named(name, name), [""; 0], "{name}");
+        }
+        assert_eq!(
+            named("d", &format!("{longest}a")),
+            ["source.container: the name of the container has 256 characters, the service takes 255"]
+        );
+        assert_eq!(
+            refused(&[("container", "//emulator/a?/..")]),
+            [
+                "source.container: the name of the database holds '?', which no address can carry",
+                "source.container: the name of the container is \"..\", which in an address is another place"
+            ]
+        );
+        assert_eq!(
+            refused(&[("container", "//emulator//c")]),
+            ["source.container: the name of the database is empty"]
+        );
+    }
 
     #[test]
     fn a_checkpoint_holds_the_words_of_the_settings() {

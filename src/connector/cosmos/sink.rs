@@ -184,9 +184,12 @@ impl Sink for CosmosSink {
     }
 
     fn read_back(&self) -> Option<Box<dyn Source>> {
-        // Where documents are deleted, none of what was moved is there to be compared.
         let is_kept = self.options.mode != Mode::Delete;
         is_kept.then(|| Box::new(CosmosSource::new(self.options.place.clone())) as _)
+    }
+
+    fn not_read_back(&self) -> &'static str {
+        "with mode = \"delete\" nothing of what was moved is there to be compared"
     }
 
     fn throughput(&self) -> Option<f64> {
@@ -364,7 +367,8 @@ fn route(
         Some(raw) => Key::of_value(raw, options.on_lossy_number),
         None => Key::by(definition, field, options.on_lossy_number),
     };
-    let key = key.map_err(|error| format!("partition key: {error}"))?.into_partition_key();
+    let key =
+        key.map_err(|error| format!("partition key: {error} (see on_lossy_number)"))?.into_partition_key();
     limits::key(&key, definition)?;
     if options.mode != Mode::Delete {
         limits::content(document, options.on_lossy_number)?;
@@ -419,11 +423,27 @@ impl Trial {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connector::cosmos::Place;
+    use crate::model::partition_key::{Kind, Version};
 
     fn held(document: &str) -> String {
         let mut out = Vec::new();
         write_held(document.as_bytes(), OnLossyNumber::String, &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_key_that_no_double_holds_is_refused_with_what_helps() {
+        let place = Place { account: Account::Local, database: "d".to_owned(), container: "c".to_owned() };
+        let mut options = TargetOptions::new(place);
+        let paths = vec!["/k".to_owned()];
+        let definition = PartitionKeyDefinition::new(paths, Kind::Hash, Version::V2).unwrap();
+        let document = Document { bytes: br#"{"id":"a","k":1e400}"#, ..Document::default() };
+        options.on_lossy_number = OnLossyNumber::Keep;
+        let refused = route(&document, &definition, &options).err().unwrap();
+        assert!(refused.ends_with("the number is too large for a double (see on_lossy_number)"), "{refused}");
+        options.on_lossy_number = OnLossyNumber::String;
+        assert!(route(&document, &definition, &options).is_ok());
     }
 
     #[test]

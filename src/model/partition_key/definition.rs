@@ -45,6 +45,9 @@ impl PartitionKeyDefinition {
             let message = format!("kind {kind:?} takes 1 to {most} paths, there are {}", paths.len());
             return Err(Error::configuration(READING, message));
         }
+        if let Some((_, path)) = paths.iter().enumerate().find(|(at, path)| paths[..*at].contains(path)) {
+            return Err(Error::configuration(READING, format!("the path {path} stands there twice")));
+        }
         let names = paths.iter().map(|path| split(path)).collect::<Result<_>>()?;
         Ok(Self { paths, kind, version, names })
     }
