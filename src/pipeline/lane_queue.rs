@@ -45,6 +45,8 @@ pub(super) struct LaneQueue {
     pub(super) gate: Option<Instant>,
     /// The lane's word when it was last asked: not before this, unless an answer comes.
     pub(super) asked: Option<Instant>,
+    /// Requests that failed as a whole since the last answer.
+    pub(super) failures: u32,
     pub(super) closed: bool,
     /// Documents that it was ever given.
     pub(super) documents: u64,

@@ -18,6 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// So many requests in a row fail by chance, even where one in ten does; after that nobody is there, and the lane waits with those that failed.
+const CHANCE: u32 = 2;
+
 /// All lanes of a sink.
 #[derive(Debug)]
 pub(crate) struct Lanes {
@@ -174,8 +177,29 @@ impl Lanes {
         Err(wake)
     }
 
-    /// A request has come back: `done` have met their end, all in `again` is to be sent again, and the lane keeps quiet for `gate`.
+    /// A request was answered: `done` have met their end, all in `again` is to be sent again, and the lane keeps quiet for `gate`.
     pub(crate) fn landed(
+        &mut self,
+        lane: LaneId,
+        done: &[Piece],
+        again: impl IntoIterator<Item = Again>,
+        gate: Option<Duration>,
+        now: Instant,
+    ) {
+        self.lanes[lane as usize].failures = 0;
+        self.come_back(lane, done, again, gate, now);
+    }
+
+    /// A request has failed as a whole and is to be sent again.
+    pub(crate) fn failed(&mut self, lane: LaneId, again: Again, now: Instant) {
+        let queue = &mut self.lanes[lane as usize];
+        queue.failures += 1;
+        // Or each request that is queued would find out for itself that nobody answers.
+        let gate = (queue.failures > CHANCE).then_some(again.delay);
+        self.come_back(lane, &[], Some(again), gate, now);
+    }
+
+    fn come_back(
         &mut self,
         lane: LaneId,
         done: &[Piece],

@@ -102,6 +102,13 @@ impl Routing {
         self.place_displaced(&mut queues, false)
     }
 
+    /// A request has failed; see [`Lanes::failed`].
+    pub(crate) fn failed(&self, lane: LaneId, again: Again) -> Result<()> {
+        let mut queues = self.queues();
+        queues.failed(lane, again, Instant::now());
+        self.place_displaced(&mut queues, false)
+    }
+
     /// A request has found its lane closed.
     pub(crate) fn closed(&self, flight: Flight) -> Result<()> {
         let mut queues = self.queues();

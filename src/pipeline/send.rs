@@ -119,9 +119,7 @@ impl Shared {
                 self.meter.retried_documents.add(flight.documents() as u64);
                 self.event_retrying(&error, attempts, delay);
                 let again = Again { pieces: flight.pieces, attempts, delay };
-                // Once is chance; after that the lane waits too, or each request that is queued would find out for itself that nobody answers.
-                let gate = (attempts > 1).then_some(delay);
-                self.go_on(self.routing.landed(flight.lane, &[], Some(again), gate));
+                self.go_on(self.routing.failed(flight.lane, again));
             }
             retry::Next::Reroute => self.go_on(self.routing.closed(flight)),
             retry::Next::GiveUp => {
