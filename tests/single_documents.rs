@@ -91,6 +91,16 @@ async fn what_is_put_off_is_sent_as_often_as_it_takes() {
     assert_eq!(done.start().await.end(LIMIT).await.ended.counters.written, 300);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_paced_run_does_not_read_far_ahead_of_a_target_out_of_reach() {
+    let ruled = Ruled { out_of_reach: OUTAGE, ..Ruled::by(|_, _, _, _| ()) };
+    let run = Trial { max_rate: Some(40.0), ..ruled.trial() }.start().await;
+    tokio::time::sleep(OUTAGE - Duration::from_secs(1)).await;
+    let read = run.meter.read.get();
+    assert!((60..=70).contains(&read), "{read}: one and a half seconds, and not five");
+    assert_eq!(run.end(LIMIT).await.ended.counters.written, 300);
+}
+
 /// What was taken behind it shows that the lane has something left.
 #[tokio::test(start_paused = true)]
 async fn a_document_that_is_throttled_among_others_waits_alone() {

@@ -8,6 +8,10 @@ use tokio::time::Instant;
 /// A paced read takes at most this much of a second's documents: small enough that a kill loses little.
 const SLICE: f64 = 0.05;
 
+/// A paced run reads no further ahead of what has met its end than so many seconds' documents, where a target is slow or fails: what a kill undoes is read
+/// again, and who asks for a rate does not want more to be read than that.
+const AHEAD: f64 = 1.5;
+
 /// The budget of documents.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -31,6 +35,11 @@ impl Pace {
     /// The time before which nothing may be read.
     pub(crate) fn wait(&self, now: Instant) -> Option<Instant> {
         self.paid_until.filter(|until| *until > now)
+    }
+
+    /// Whether so many documents that were read and have not met their end are enough.
+    pub(crate) fn is_far_ahead(&self, unfinished: u64) -> bool {
+        self.rate.is_some_and(|rate| unfinished as f64 >= (rate * AHEAD).max(1.0))
     }
 
     /// Reserves up to `documents`; at least one.

@@ -84,6 +84,11 @@ impl Shared {
         if limited || self.untransformed.load(Ordering::Acquire) >= AHEAD * knobs.transformers {
             return Turn::Wait(None);
         }
+        let unfinished = self.meter.read.get().saturating_sub(self.meter.accounted.get());
+        // Where there is an order, what is ahead may wait for what is not read yet.
+        if self.routing.is_unordered() && self.pace().is_far_ahead(unfinished) {
+            return Turn::Wait(None);
+        }
         // The dispatcher is woken by every request that is answered, and the choice looks at every partition and lane: not while nothing can be
         // granted anyhow.
         let least = self.cost(self.buffered(self.batch_bytes(1, &knobs), &knobs));

@@ -11,7 +11,7 @@
 //!
 //! A batch that was routed while fewer lanes were known is routed again when it is queued.
 
-use crate::connector::{Lane, Sink, SinkCapabilities};
+use crate::connector::{Lane, Order, Sink, SinkCapabilities};
 use crate::error::{Error, Result};
 use crate::model::request::LaneId;
 use crate::pipeline::chunk::{Again, Chunk, Flight, Piece};
@@ -87,6 +87,11 @@ impl Routing {
             }
         }
         self.place_displaced(&mut queues, has_grown)
+    }
+
+    /// Whether documents need no order but that of equal ones.
+    pub(crate) fn is_unordered(&self) -> bool {
+        self.capabilities.order == Order::None
     }
 
     /// A request has come back; see [`Lanes::landed`].

@@ -8,11 +8,18 @@
 use crate::model::decision::{Decision, Reason};
 use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::Sample;
-use crate::tuner::{CUT, MEASURE, SETTLE, mean, percent};
+use crate::tuner::{SETTLE, mean, percent};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A cut helped if it left less than this of the failures.
-const HELPED: f64 = 0.8;
+/// What a cut leaves of the requests in flight: much, so that its effect stands out from the noise of a few failures a window.
+const CUT: f64 = 0.5;
+
+/// A cut helped if it left less than this of the failures. Where they hang on nothing a cut leaves all of them.
+const HELPED: f64 = 0.6;
+
+/// Windows before a cut, and after it, over which failures are averaged.
+const MEASURED: usize = 3;
 
 /// Windows without too many failures after which requests come back.
 const QUIET: u32 = 2;
@@ -27,6 +34,8 @@ const FORGOTTEN: u32 = 10;
 #[derive(Debug, Default)]
 pub(super) struct Brake {
     on: Option<On>,
+    /// Share of failures in the last windows.
+    recent: VecDeque<f64>,
     /// Cuts do not help before this.
     useless_until: Duration,
 }
@@ -59,6 +68,10 @@ impl Brake {
         most: f64,
         cooldown: Duration,
     ) -> Option<Decision> {
+        self.recent.push_back(sample.failed);
+        if self.recent.len() > MEASURED {
+            self.recent.pop_front();
+        }
         if sample.failed <= most {
             return self.release(sample, knobs, most);
         }
@@ -69,8 +82,8 @@ impl Brake {
             None if sample.at < self.useless_until => return None,
             None => {
                 let cut = cut(from, failing)?;
-                let since = Vec::new();
-                self.on = Some(On { uncut: from, good: None, before: sample.failed, since, quiet: 0 });
+                let before = mean(self.recent.make_contiguous());
+                self.on = Some(On { uncut: from, good: None, before, since: Vec::new(), quiet: 0 });
                 return Some(cut);
             }
         };
@@ -80,7 +93,7 @@ impl Brake {
             return moved(from, good.min(from), Reason::Errors, failing);
         }
         on.since.push(sample.failed);
-        if on.since.len() < (SETTLE + MEASURE) as usize {
+        if on.since.len() < SETTLE as usize + MEASURED {
             self.on = Some(on);
             return None;
         }

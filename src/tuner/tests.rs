@@ -140,7 +140,7 @@ fn after_a_blip_the_requests_are_back_in_seconds() {
             told.push((second, decision.reason, decision.to));
         }
     }
-    assert_eq!(told, [(1, Reason::Errors, 11), (3, Reason::ErrorsGone, 16)]);
+    assert_eq!(told, [(1, Reason::Errors, 8), (3, Reason::ErrorsGone, 12), (5, Reason::ErrorsGone, 16)]);
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub(crate) struct Trial {
     pub(crate) max_document: usize,
     /// The target may hold documents already.
     pub(crate) overwrite: bool,
+    /// Documents read a second at most.
+    pub(crate) max_rate: Option<f64>,
 }
 
 /// A run that goes on.
@@ -73,6 +75,7 @@ impl Trial {
             knobs: KNOBS,
             max_document: 16 * MIB as usize,
             overwrite: false,
+            max_rate: None,
         }
     }
 
@@ -96,7 +99,7 @@ impl Trial {
             stop: Arc::new(Stop::default()),
             options: Options {
                 limit: None,
-                max_rate: None,
+                max_rate: self.max_rate,
                 max_document: self.max_document,
                 checkpoint_interval: Duration::from_secs(1),
             },
