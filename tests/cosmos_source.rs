@@ -95,7 +95,9 @@ async fn a_physical_partition_that_is_divided_is_read_on_after_a_failure() {
     assert_eq!(sorted(&reading.until_the_end().await), sorted(&documents));
 
     let rest = Reading::open(&source, &partition, Stretch { from: before, until: None }).await;
-    assert_eq!(rest.until_the_end().await.len(), 14, "also from a place before the division");
+    let rest = rest.until_the_end().await;
+    // The service orders the children's documents otherwise, so those of a page that was begun are all read again.
+    assert_eq!(sorted(&rest), sorted(&documents), "also from a place before the division");
     let all = Reading::open(&source, &partition, whole(&partition)).await.until_the_end().await;
     assert_eq!(sorted(&all), sorted(&documents), "and from the beginning");
 }

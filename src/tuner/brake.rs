@@ -34,7 +34,7 @@ const FORGOTTEN: u32 = 10;
 #[derive(Debug, Default)]
 pub(super) struct Brake {
     on: Option<On>,
-    /// Share of failures in the last windows.
+    /// Share of failures in the last windows, of those that are too many in a row.
     recent: VecDeque<f64>,
     /// Cuts do not help before this.
     useless_until: Duration,
@@ -68,12 +68,13 @@ impl Brake {
         most: f64,
         cooldown: Duration,
     ) -> Option<Decision> {
+        if sample.failed <= most {
+            self.recent.clear();
+            return self.release(sample, knobs, most);
+        }
         self.recent.push_back(sample.failed);
         if self.recent.len() > MEASURED {
             self.recent.pop_front();
-        }
-        if sample.failed <= most {
-            return self.release(sample, knobs, most);
         }
         let failing = format!("{} of the requests failed, {} wanted", percent(sample.failed), percent(most));
         let from = knobs.get(Knob::RequestsInFlight);

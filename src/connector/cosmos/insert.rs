@@ -6,7 +6,7 @@
 use crate::connector::cosmos::answer::{Reply, WRITING, answers, charge, is_of_the_document, refusal};
 use crate::connector::cosmos::bulk;
 use crate::connector::cosmos::lane::{POINTS_AT_ONCE, Sending, joined};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use std::mem;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -46,8 +46,8 @@ impl Sending<'_> {
         self.sent.requests += 1;
         let told = if reply.is_success() { answers(&reply.body, taken.len()) } else { None };
         let Some(told) = told else {
-            if matches!(reply.status, 200..300 | 400 | 404 | 405) {
-                // It knows no such request.
+            if matches!(reply.status, 200..300 | 400 | 404 | 405 | 413) {
+                // It knows no such request, or they are too much for one answer.
                 return Ok(taken);
             }
             self.whole(taken.into_iter(), reply).await?;
@@ -106,8 +106,8 @@ impl Sending<'_> {
         }
     }
 
-    /// An insert was refused though its place is free: what was there has been removed since, or a document in another place holds a value that must
-    /// be unique. Trying again tells.
+    /// An insert was refused though its place seems free: what was there has been removed since, a document in another place holds a value that must
+    /// be unique, or a replica lags that was read from. Trying again tells the first, and the service's words the second.
     async fn insert_again(&mut self, index: usize) {
         self.sent.requests += 1;
         let reply = match self.point(index).await {
@@ -123,8 +123,12 @@ impl Sending<'_> {
             self.failed(index, &error);
         }
         if self.taken.pop().is_some() {
-            let reason = format!("refused by Cosmos (409): {}", reply.message());
-            self.outcome.rejected.push((index as u32, reason));
+            let message = reply.message();
+            if message.to_ascii_lowercase().contains("unique") {
+                self.outcome.rejected.push((index as u32, format!("refused by Cosmos (409): {message}")));
+            } else {
+                self.failed(index, &Error::new(ErrorKind::Conflict, WRITING, message));
+            }
         }
     }
 }

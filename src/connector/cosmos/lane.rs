@@ -139,7 +139,7 @@ impl Sending<'_> {
         let mut parts = self.cut(0..self.items.len());
         let mut is_first = true;
         while let Some(part) = parts.pop() {
-            if self.outcome.throttled.is_some_and(|throttled| !throttled.is_stray) {
+            if self.is_throttled() {
                 // It would be thrown back like the part before.
                 self.put_off(part);
                 continue;
@@ -262,8 +262,10 @@ impl Sending<'_> {
         self.sent.requests += 1;
         if reply.is_success() {
             if let Some(answers) = answers(&reply.body, part.len()) {
+                let before = self.sent.throttled;
                 let innocent = self.apply(&part, &reply, &answers);
-                if let Some(throttled) = self.outcome.throttled {
+                let throttled = self.outcome.throttled.filter(|_| self.sent.throttled > before);
+                if let Some(throttled) = throttled {
                     // All or none: what one was told, all were.
                     self.throttled(innocent.len(), throttled.wait);
                     self.put_off(innocent);
@@ -304,7 +306,7 @@ impl Sending<'_> {
         let (mut failure, mut has_answer, mut is_lost) = (None, false, false);
         loop {
             // Into a failure or a throttle nothing more is sent.
-            while failure.is_none() && self.outcome.throttled.is_none() && tasks.len() < POINTS_AT_ONCE {
+            while failure.is_none() && !self.is_throttled() && tasks.len() < POINTS_AT_ONCE {
                 let Some(index) = left.next() else { break };
                 tasks.spawn(self.point(index));
             }
@@ -441,6 +443,11 @@ impl Sending<'_> {
         if gravity(error.kind()) > gravest {
             self.outcome.failure = Some(Failure { kind: error.kind(), message: error.to_string() });
         }
+    }
+
+    /// Whether the budget seems to be used up: what is sent now would be thrown back.
+    fn is_throttled(&self) -> bool {
+        self.outcome.throttled.is_some_and(|throttled| !throttled.is_stray)
     }
 
     /// The service said to wait, and has sent so many documents back.

@@ -115,14 +115,21 @@ impl Source for CosmosSource {
             let range = ranges.find(|range| name(range) == partition.id.0);
             let range = range.ok_or_else(|| lost("there is no such partition"))?;
             let from = Bookmark::read(stretch.from.token.as_deref());
-            let from = from.ok_or_else(|| lost("a damaged position"))?;
-            let until = match &stretch.until {
+            let mut from = from.ok_or_else(|| lost("a damaged position"))?;
+            let mut until = match &stretch.until {
                 None => None,
                 Some(until) => {
                     Some(Until::read(until).ok_or_else(|| lost("a damaged end of a finished stretch"))?)
                 }
             };
-            let pages = self.container().await?.pages(range, from.token.as_deref(), None).await?;
+            let container = self.container().await?;
+            let counts_documents = from.passed > 0 || until.is_some();
+            if counts_documents && !container.ranges(true).await?.contains(range) {
+                // Divided since: the documents behind the token come in another order, so none of them is known to have been passed.
+                (from.passed, from.marks) = (0, Vec::new());
+                until.iter_mut().for_each(|until| until.mark = Some(NO_DOCUMENT));
+            }
+            let pages = container.pages(range, from.token.as_deref(), None).await?;
             Ok(Box::new(CosmosReader::new(partition, pages, from, &stretch.from, until)) as _)
         })
     }
@@ -173,6 +180,9 @@ impl Bookmark {
         format!("{} {} {}", self.passed, marks.join(","), self.token.as_deref().unwrap_or_default())
     }
 }
+
+/// A mark that no document is found by: what ends behind it is read to the partition's end.
+const NO_DOCUMENT: u64 = u64::MAX;
 
 /// Where a stretch ends.
 #[derive(Clone, Debug)]
