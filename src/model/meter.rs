@@ -97,7 +97,9 @@ pub struct Meter {
     pub bytes_read: Counter,
     /// Time from sending a request to its answer.
     pub latency: LatencyMeter,
-    /// Requests answered.
+    /// Requests that lanes were given and came back with, answered or failed. A lane may make several of one.
+    pub flights: Counter,
+    /// Requests answered, as they went over the wire.
     pub answered: Counter,
     /// Of these throttled, wholly or in part.
     pub throttled: Counter,

@@ -28,6 +28,7 @@ struct Reading {
     transformers: (u64, u64),
     requests: (u64, u64),
     answered: u64,
+    flights: u64,
     throttled: u64,
     retried: u64,
     cpu: Duration,
@@ -53,6 +54,7 @@ impl Observer {
         };
         let answered = (now.answered - last.answered) as f64;
         let retried = (now.retried - last.retried) as f64;
+        let flights = (now.flights - last.flights) as f64;
         let backlogged = self.meter.lanes_backlogged.get();
         Sample {
             at: now.at - self.began,
@@ -63,7 +65,7 @@ impl Observer {
             transformers: pool(now.transformers, last.transformers, knobs.transformers),
             requests: pool(now.requests, last.requests, knobs.requests_in_flight),
             throttled: share((now.throttled - last.throttled) as f64, answered),
-            failed: share(retried, answered + retried),
+            failed: share(retried, flights),
             credits_used: share(self.meter.credits.get() as f64, knobs.credit_bytes as f64),
             lanes_gated: share(self.meter.lanes_gated.get() as f64, backlogged as f64),
             cpu: (now.cpu - last.cpu).as_secs_f64() / seconds / self.host.cores() as f64,
@@ -87,6 +89,7 @@ impl Reading {
             answered: meter.answered.get(),
             throttled: meter.throttled.get(),
             retried: meter.retried.get(),
+            flights: meter.flights.get(),
             cpu,
         }
     }
@@ -107,6 +110,7 @@ mod tests {
         meter.accounted.add(100);
         meter.answered.add(3);
         meter.retried.add(1);
+        meter.flights.add(4);
         meter.credits.set(16);
         let knobs = Knobs {
             readers: 1,

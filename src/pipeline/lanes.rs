@@ -186,7 +186,11 @@ impl Lanes {
         gate: Option<Duration>,
         now: Instant,
     ) {
-        self.lanes[lane as usize].failures = 0;
+        let queue = &mut self.lanes[lane as usize];
+        if std::mem::take(&mut queue.failures) > CHANCE {
+            // Somebody is there again.
+            queue.gate = None;
+        }
         self.come_back(lane, done, again, gate, now);
     }
 

@@ -37,6 +37,7 @@ async fn send(shared: Arc<Shared>, permit: Permit, flight: Flight) {
     let answer = lane.send(flight.request()).await;
     let took = started.elapsed();
     shared.meter.latency.record(took);
+    shared.meter.flights.add(1);
     shared.meter.requests.worked(took, flight.documents() as u64);
     match answer {
         Ok(outcome) => shared.landed(flight, &outcome),
