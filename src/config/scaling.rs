@@ -131,7 +131,16 @@ impl Figures<'_> {
         let batch_documents = self.range("min_batch_size", "max_batch_size", 1.0..=1e7, f64::INFINITY);
         let check_interval = self.seconds("check_interval", 1.0..=3600.0);
         let cooldown = self.seconds("cooldown", 0.0..=86400.0);
-        let ceilings = Ceilings { cpu, cpu_grow_below, memory, memory_grow_below, errors };
+        let ceilings = Ceilings {
+            cpu,
+            cpu_grow_below,
+            cpu_shrink_below: cpu_grow_below,
+            memory,
+            memory_grow_below,
+            memory_shrink_below: memory_grow_below,
+            gpu_memory: memory,
+            errors,
+        };
         Scaling { ceilings, workers, batch_documents, target_docs_per_second, check_interval, cooldown }
     }
 

@@ -107,10 +107,16 @@ pub struct Ceilings {
     pub cpu: f64,
     /// CPU: above this no pool is grown.
     pub cpu_grow_below: f64,
+    /// CPU: under this idle workers may be given back.
+    pub cpu_shrink_below: f64,
     /// Memory: what the tuner works towards; 1.5 points above it the credits are cut.
     pub memory: f64,
     /// Memory: above this no pool is grown.
     pub memory_grow_below: f64,
+    /// Memory: under this idle workers may be given back.
+    pub memory_shrink_below: f64,
+    /// Memory of the fullest GPU: what the tuner works towards and does not pass.
+    pub gpu_memory: f64,
     /// Share of failed requests above which requests in flight are cut.
     pub errors: f64,
 }

@@ -22,6 +22,7 @@ pub mod position_id;
 pub mod reject;
 pub mod request;
 pub mod sample;
+pub mod scaling;
 pub mod settings;
 pub mod shell;
 pub mod standard;

@@ -51,6 +51,7 @@ impl Observer {
         let pool = |(busy, documents): (u64, u64), (busy_before, before): (u64, u64), size: usize| PoolUse {
             busy: (busy - busy_before) as f64 / 1e9 / seconds / size.max(1) as f64,
             documents_per_second: (documents - before) as f64 / seconds,
+            ..PoolUse::default()
         };
         let answered = (now.answered - last.answered) as f64;
         let retried = (now.retried - last.retried) as f64;
@@ -69,9 +70,11 @@ impl Observer {
             credits_used: share(self.meter.credits.get() as f64, knobs.credit_bytes as f64),
             lanes_gated: share(self.meter.lanes_gated.get() as f64, backlogged as f64),
             cpu: (now.cpu - last.cpu).as_secs_f64() / seconds / self.host.cores() as f64,
-            memory: share(resident as f64, self.host.memory_limit() as f64),
+            memory: Some(share(resident as f64, self.host.memory_limit() as f64)),
+            memory_limit: self.host.memory_limit(),
             resident_bytes: resident,
             unfinished_partitions: self.meter.unfinished_partitions.get() as usize,
+            ..Sample::default()
         }
     }
 }
@@ -123,7 +126,7 @@ mod tests {
         let first = observer.close(&knobs);
         assert!((first.documents_per_second * first.window.as_secs_f64() - 100.0).abs() < 1e-6);
         assert_eq!((first.failed, first.credits_used), (0.25, 0.25));
-        assert!(first.resident_bytes > 0 && first.memory > 0.0);
+        assert!(first.resident_bytes > 0 && first.memory > Some(0.0));
         assert_eq!(observer.close(&knobs).documents_per_second, 0.0);
     }
 }

@@ -62,7 +62,7 @@ fn fields(event: &Event) -> (&'static str, Value) {
                 "to": decision.to,
                 "reason": decision.reason.as_str(),
                 "confidence": decision.confidence,
-                "evidence": decision.evidence,
+                "because": decision.because,
             }),
         ),
         Event::Sampled(sample) => ("sampled", measured(sample)),
@@ -177,7 +177,7 @@ mod tests {
     progress {"elapsed_s":7.0,"read":700200,"bytes_read":364000000,"counters":{"read":700152,"bytes_read":364079040,"dropped":100,"rejected":2,"written":700000,"bytes_written":350000000,"superseded":50,"duplicate_keys":1},"documents_per_second":98765.4,"bytes_per_second":53687091.2,"share":0.41,"credits_used":3145728,"knobs":{"readers":2,"transformers":4,"requests_in_flight":8,"batch_documents":5000,"request_documents":100,"credit_bytes":33554432}}
     rejected {"by":"transform","reason":"total is not a number","first":"orders.jsonl, line 12","documents":2}
     retrying {"error":"sending a request: timed out","attempts":1,"delay_s":0.05}
-    knob_changed {"knob":"readers","from":2,"to":4,"reason":"probe","confidence":0.97,"evidence":"readers 98% busy"}
+    knob_changed {"knob":"readers","from":2,"to":4,"reason":"probe","confidence":0.97,"because":"readers 98% busy"}
     sampled {"at_s":7.0,"window_s":1.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"readers":{"busy":0.98,"documents_per_second":98000.0},"transformers":{"busy":0.0,"documents_per_second":0.0},"requests":{"busy":0.0,"documents_per_second":0.0},"throttled":0.0,"failed":0.0,"credits_used":0.0,"lanes_gated":0.0,"cpu":0.61,"memory":0.02,"resident_bytes":62914560,"unfinished_partitions":3}
     partition_finished {"partition":"orders.jsonl:0"}
     checkpoint_saved {"generation":7,"documents":700000}

@@ -1,7 +1,7 @@
 //! One made-up run, event by event, for the tests of every view.
 
 use crate::model::checkpoint::Counters;
-use crate::model::decision::{Decision, Reason};
+use crate::model::decision::{Decision, Effect, Reason};
 use crate::model::event::{Ending, Event, Progress, Quantiles, Started, Summary};
 use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::{PoolUse, Sample};
@@ -138,15 +138,17 @@ pub(super) fn events() -> Vec<Event> {
             to: 4,
             reason: Reason::Probe,
             confidence: Some(0.97),
-            evidence: "readers 98% busy".into(),
+            because: "readers 98% busy".into(),
+            effect: Effect::Turned,
+            evidence: None,
         }),
         Event::Sampled(Sample {
             at: Duration::from_secs(7),
             window: Duration::from_secs(1),
             documents_per_second: 98_000.0,
-            readers: PoolUse { busy: 0.98, documents_per_second: 98_000.0 },
+            readers: PoolUse { busy: 0.98, documents_per_second: 98_000.0, ..PoolUse::default() },
             cpu: 0.61,
-            memory: 0.02,
+            memory: Some(0.02),
             resident_bytes: 60 * MIB,
             unfinished_partitions: 3,
             ..Sample::default()

@@ -102,7 +102,7 @@ fn measured(sample: &Sample) -> String {
         percent(sample.failed),
         percent(sample.credits_used),
         percent(sample.cpu),
-        percent(sample.memory),
+        percent(sample.memory.unwrap_or(0.0)),
         Bytes(sample.resident_bytes),
     )
 }

@@ -5,7 +5,7 @@
 //! cooldown has passed; have they, and are still too many, it is cut again. When they have stopped the requests come back, step by step, as far
 //! as they do not fail again: a blip of a second costs a few seconds and not a cooldown.
 
-use crate::model::decision::{Decision, Reason};
+use crate::model::decision::{Decision, Effect, Reason};
 use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::Sample;
 use crate::tuner::{SETTLE, mean, percent};
@@ -135,5 +135,14 @@ fn cut(from: u64, evidence: String) -> Option<Decision> {
 
 fn moved(from: u64, to: u64, reason: Reason, evidence: String) -> Option<Decision> {
     let knob = Knob::RequestsInFlight;
-    (from != to).then_some(Decision { knob, from, to, reason, confidence: None, evidence })
+    (from != to).then_some(Decision {
+        knob,
+        from,
+        to,
+        reason,
+        because: evidence,
+        effect: Effect::Turned,
+        confidence: None,
+        evidence: None,
+    })
 }

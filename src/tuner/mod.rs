@@ -12,7 +12,7 @@
 
 mod brake;
 
-use crate::model::decision::{Decision, Reason};
+use crate::model::decision::{Decision, Effect, Reason};
 use crate::model::knobs::{Bounds, Ceilings, Knob, Knobs};
 use crate::model::sample::{PoolUse, Sample};
 use crate::tuner::brake::Brake;
@@ -128,16 +128,26 @@ impl Tuner {
             self.uncut_credits = None;
             return None;
         }
-        if sample.memory > self.ceilings.memory_grow_below || self.is_resting(knob, sample.at) {
+        if sample.memory.unwrap_or(0.0) > self.ceilings.memory_grow_below || self.is_resting(knob, sample.at)
+        {
             return None;
         }
         self.rest(knob, sample.at);
         let evidence = format!(
             "{} of the memory in use, {} allowed",
-            percent(sample.memory),
+            percent(sample.memory.unwrap_or(0.0)),
             percent(self.ceilings.memory)
         );
-        Some(Decision { knob, from, to, reason: Reason::MemoryFree, confidence: None, evidence })
+        Some(Decision {
+            knob,
+            from,
+            to,
+            reason: Reason::MemoryFree,
+            because: evidence,
+            effect: Effect::Turned,
+            confidence: None,
+            evidence: None,
+        })
     }
 
     fn cut(&self, sample: &Sample, knobs: &Knobs) -> Vec<Decision> {
@@ -146,7 +156,16 @@ impl Tuner {
             let from = knobs.get(knob);
             let to = ((from as f64 * share) as u64).max(least.min(from));
             if to < from && !self.is_fixed(knob) {
-                cuts.push(Decision { knob, from, to, reason, confidence: None, evidence });
+                cuts.push(Decision {
+                    knob,
+                    from,
+                    to,
+                    reason,
+                    because: evidence,
+                    effect: Effect::Turned,
+                    confidence: None,
+                    evidence: None,
+                });
             }
         };
         if sample.cpu > self.ceilings.cpu + MARGIN {
@@ -160,10 +179,10 @@ impl Tuner {
                 cut(pool, 1, share, Reason::CpuCeiling, evidence);
             }
         }
-        if sample.memory > self.ceilings.memory + MARGIN {
+        if sample.memory.unwrap_or(0.0) > self.ceilings.memory + MARGIN {
             let evidence = format!(
                 "{} of the memory in use, {} wanted",
-                percent(sample.memory),
+                percent(sample.memory.unwrap_or(0.0)),
                 percent(self.ceilings.memory)
             );
             cut(Knob::CreditBytes, LEAST_CREDITS, CUT, Reason::MemoryCeiling, evidence);
@@ -186,11 +205,22 @@ impl Tuner {
         self.rest(trial.knob, sample.at);
         let evidence = format!("{:.0} documents/s, {:.0} before", measured, trial.base);
         let Trial { knob, from, to, .. } = trial;
-        Some(Decision { knob, from: to, to: from, reason: Reason::Revert, confidence: None, evidence })
+        Some(Decision {
+            knob,
+            from: to,
+            to: from,
+            reason: Reason::Revert,
+            because: evidence,
+            effect: Effect::Turned,
+            confidence: None,
+            evidence: None,
+        })
     }
 
     fn grow(&mut self, sample: &Sample, knobs: &Knobs) -> Option<Decision> {
-        if sample.cpu > self.ceilings.cpu_grow_below || sample.memory > self.ceilings.memory_grow_below {
+        if sample.cpu > self.ceilings.cpu_grow_below
+            || sample.memory.unwrap_or(0.0) > self.ceilings.memory_grow_below
+        {
             return None;
         }
         let pools = [
@@ -215,7 +245,16 @@ impl Tuner {
         let PoolUse { busy, .. } = pool;
         let evidence =
             format!("busy {} of the time at {:.0} documents/s", percent(busy.min(1.0)), mean(&self.recent));
-        Some(Decision { knob, from, to, reason: Reason::Probe, confidence: None, evidence })
+        Some(Decision {
+            knob,
+            from,
+            to,
+            reason: Reason::Probe,
+            because: evidence,
+            effect: Effect::Turned,
+            confidence: None,
+            evidence: None,
+        })
     }
 
     fn is_resting(&self, knob: Knob, now: Duration) -> bool {

@@ -23,7 +23,16 @@ fn bounds() -> Bounds {
 }
 
 fn ceilings() -> Ceilings {
-    Ceilings { cpu: 0.7, cpu_grow_below: 0.65, memory: 0.75, memory_grow_below: 0.7, errors: 0.02 }
+    Ceilings {
+        cpu: 0.7,
+        cpu_grow_below: 0.65,
+        cpu_shrink_below: 0.4,
+        memory: 0.75,
+        memory_grow_below: 0.7,
+        memory_shrink_below: 0.5,
+        gpu_memory: 0.75,
+        errors: 0.02,
+    }
 }
 
 fn tuner() -> Tuner {
@@ -46,7 +55,7 @@ fn run(seconds: u64, plant: impl Fn(&Knobs) -> Sample) -> (Knobs, Vec<Decision>)
 }
 
 fn busy(busy: f64) -> PoolUse {
-    PoolUse { busy, documents_per_second: 0.0 }
+    PoolUse { busy, ..PoolUse::default() }
 }
 
 #[test]
@@ -96,7 +105,7 @@ fn a_ceiling_cuts_in_proportion_down_to_one() {
     let (knobs, decisions) = run(5, cpu);
     assert_eq!(knobs.transformers, 1);
     assert_eq!(decisions[0].reason, Reason::CpuCeiling);
-    assert_eq!(decisions[0].evidence, "90 % of the CPU in use, 70 % wanted");
+    assert_eq!(decisions[0].because, "90 % of the CPU in use, 70 % wanted");
 }
 
 /// A target that fails more the more is asked of it.
@@ -123,7 +132,7 @@ fn a_cut_that_does_not_help_is_taken_back() {
     assert_eq!(knobs.requests_in_flight, 4);
     let told: Vec<_> = decisions.iter().map(|decision| (decision.reason, decision.to)).collect();
     assert_eq!(told, [(Reason::Errors, 2), (Reason::Revert, 4)], "and none before the cooldown has passed");
-    assert_eq!(decisions[1].evidence, "10 % fail with fewer too, 10 % did before");
+    assert_eq!(decisions[1].because, "10 % fail with fewer too, 10 % did before");
 }
 
 #[test]
@@ -145,7 +154,7 @@ fn after_a_blip_the_requests_are_back_in_seconds() {
 
 #[test]
 fn full_memory_is_cut() {
-    let (knobs, _) = run(3, |_| Sample { memory: 0.9, ..Sample::default() });
+    let (knobs, _) = run(3, |_| Sample { memory: Some(0.9), ..Sample::default() });
     assert!(knobs.credit_bytes < 12 << 20 && knobs.credit_bytes >= LEAST_CREDITS);
 }
 
@@ -154,7 +163,7 @@ fn credits_that_were_cut_come_back_when_memory_is_free_again() {
     let (mut tuner, mut knobs) = (tuner(), Knobs { credit_bytes: 64 << 20, ..knobs() });
     let mut turn = |second: u64, memory: f64| {
         let at = Duration::from_secs(second);
-        let decisions = tuner.decide(&Sample { at, memory, ..Sample::default() }, &knobs);
+        let decisions = tuner.decide(&Sample { at, memory: Some(memory), ..Sample::default() }, &knobs);
         decisions.iter().for_each(|decision| knobs.set(decision.knob, decision.to));
         decisions.first().map(|decision| (decision.reason, decision.to >> 20))
     };
@@ -194,7 +203,7 @@ fn sample() -> impl Strategy<Value = Sample> {
             transformers: busy(transformers),
             requests: busy(requests),
             cpu,
-            memory,
+            memory: Some(memory),
             failed: failed / 10.0,
             documents_per_second,
             unfinished_partitions,
