@@ -32,6 +32,7 @@ pub mod rejects;
 
 pub mod observe;
 pub mod report;
+pub mod simulate;
 pub mod tuner;
 
 pub mod error;

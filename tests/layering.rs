@@ -22,6 +22,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("observe", &["model", "error"]),
     ("pacing", &["model"]),
     ("tuner", &["model"]),
+    ("simulate", &["model", "error", "pacing", "tuner"]),
     ("report", &["model", "error"]),
     ("emulator", &["model", "error"]),
     ("config", &["model", "error", "connector", "transform"]),

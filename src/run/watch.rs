@@ -3,9 +3,11 @@
 
 use crate::config::job::Job;
 use crate::model::checkpoint::Counters;
+use crate::model::decision::Effect;
 use crate::model::event::{Event, Progress};
 use crate::model::knobs::{Bounds, Knobs};
 use crate::model::meter::Meter;
+use crate::model::scaling::{Policy, Scaling};
 use crate::observe::Observer;
 use crate::observe::host::Host;
 use crate::tuner::Tuner;
@@ -62,7 +64,7 @@ impl<C: Fn() -> Counters> Watch<C> {
     ) -> Self {
         let host = Host::new();
         let bounds = useful(job.bounds, host.cores());
-        let tuner = job.auto_scaling.then(|| Tuner::new(bounds, job.ceilings, job.cooldown));
+        let tuner = job.auto_scaling.then(|| Tuner::new(scaling(job, bounds)));
         Self {
             observer: Observer::new(Arc::clone(&meter), host),
             evaluation: Observer::new(Arc::clone(&meter), Host::new()),
@@ -133,8 +135,10 @@ impl<C: Fn() -> Counters> Watch<C> {
             return;
         }
         for decision in decisions {
-            knobs.set(decision.knob, decision.to);
-            self.decisions += 1;
+            if decision.effect == Effect::Turned {
+                knobs.set(decision.knob, decision.to);
+                self.decisions += 1;
+            }
             self.send(Event::KnobChanged(decision));
         }
         self.knobs.send_replace(knobs);
@@ -143,6 +147,28 @@ impl<C: Fn() -> Counters> Watch<C> {
     fn send(&self, event: Event) {
         // Nobody listens any more: the run goes on all the same.
         let _ = self.events.send(event);
+    }
+}
+
+/// How the tuner shall behave.
+fn scaling(job: &Job, bounds: Bounds) -> Scaling {
+    Scaling {
+        policy: Policy::Hybrid,
+        bounds,
+        ceilings: job.ceilings,
+        confidence: 0.85,
+        search_step: 2.0,
+        settled_step: 1.2,
+        step_workers: 8,
+        batch_step: 1.6,
+        worth: 0.1,
+        direction_limit: 6,
+        smoothing: 0.3,
+        latency_target: None,
+        check_interval: job.check_interval,
+        cooldown: job.cooldown,
+        target_docs_per_second: job.target_docs_per_second,
+        stop_at_target: false,
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::model::decision::{Decision, Effect, Reason};
 use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::Sample;
-use crate::tuner::{SETTLE, mean, percent};
+use crate::tuner::percent;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ const QUIET: u32 = 2;
 
 /// What comes back at once: half as many again.
 const BACK: f64 = 1.5;
+
+/// Windows after a move that still hold work from before it.
+const SETTLE: u32 = 1;
 
 /// Windows with everything back after which the failures are forgotten.
 const FORGOTTEN: u32 = 10;
@@ -145,4 +148,8 @@ fn moved(from: u64, to: u64, reason: Reason, evidence: String) -> Option<Decisio
         confidence: None,
         evidence: None,
     })
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
 }

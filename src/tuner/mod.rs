@@ -1,279 +1,341 @@
-//! The tuner: samples in, decisions out. Pure rules: no clock, no I/O, no tasks, so that a simulator can drive it.
+//! The tuner: samples in, decisions out. Pure rules: no clock, no I/O, no tasks, so that a simulator can drive the very code of a real run.
 //!
-//! This first tuner has two rules.
+//! ```text
+//!  Sample --> measure   stage.rs   what each pool does, and could do
+//!               |       gates.rs   where memory, GPU memory and CPU lead
+//!             brake     brake.rs   too many failures: fewer requests; ceilings: fewer workers, fewer bytes
+//!               |
+//!             judge     trial.rs   does a move on trial pay?   normal.rs  how sure is that
+//!               |
+//!             propose   search.rs  the next move of the pool that bounds the others;  usl.rs  where its knee may lie
+//!               |                  pools sized for what is coming; pools that have nothing to do; batches
+//!             change.rs has the world changed? then everything is tried again
+//!               v
+//!           Decisions
+//! ```
 //!
-//! **Cut at a ceiling.** Above the CPU ceiling (by more than [`MARGIN`]) the pool that burns it is cut in proportion; above the memory ceiling
-//! the credits are; above the error ceiling the requests in flight ([`brake`]). A ceiling beats everything else, minimums included. Credits that were cut
-//! come back step by step, one a cooldown, while memory is below the level up to which anything may grow.
-//!
-//! **Grow what is saturated while throughput grows.** The most saturated pool is doubled if the machine has room. Two windows later
-//! throughput has risen by a share of what was hoped for, and the move stays; or it has not, and it is taken back and not
-//! tried again before the cooldown has passed. One move is on trial at a time, so that its effect is its own.
+//! Every pool is searched by itself, all at once, because a pool's own throughput *while it is saturated* says what another worker is worth there, whatever the
+//! other pools do. A pool is only tried while it is near to being the bottleneck. Doubling comes first; what was seen not to pay is closed in on; when nothing
+//! is left to try, a little more is tried now and then.
 
+mod batch;
 mod brake;
+mod change;
+mod gates;
+mod normal;
+mod search;
+mod stage;
+mod trial;
+mod usl;
 
 use crate::model::decision::{Decision, Effect, Reason};
-use crate::model::knobs::{Bounds, Ceilings, Knob, Knobs};
+use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::{PoolUse, Sample};
-use crate::tuner::brake::Brake;
-use std::time::Duration;
+use crate::model::scaling::Scaling;
+use batch::Batches;
+use brake::Brake;
+use change::Watch;
+use gates::{Cpu, Gauge};
+use stage::Stage;
 
-/// A pool whose workers are busy for at least this share of the time is saturated.
-const SATURATED: f64 = 0.85;
+/// A ceiling of the CPU may be passed by this much before anything is cut: 1.5 points are within the noise of one window.
+const CPU_MARGIN: f64 = 0.015;
 
-/// A ceiling may be passed by this much before anything is cut: 1.5 points are within the noise of one window.
-const MARGIN: f64 = 0.015;
-
-/// Throughput must rise by this much of what the pool has grown (half as many documents again for a doubling would be 0.5). A tenth
-/// is what a pool must yield to be worth its memory; noise of one window is of the same size.
-const WORTH: f64 = 0.10;
-
-/// Windows after a move that still hold work from before it.
-const SETTLE: u32 = 1;
-
-/// Windows that are measured after that.
-const MEASURE: u32 = 2;
-
-/// What a cut leaves of the credits or of the requests in flight: enough to be felt in one window, and three of them halve it.
-const CUT: f64 = 0.7;
+/// What a cut of credits leaves: enough to be felt in one window, and three of them make a third.
+const CREDIT_CUT: f64 = 0.7;
 
 /// Credits are never cut below this: one large document must pass.
 const LEAST_CREDITS: u64 = 4 << 20;
 
+/// Memory is cut when it will come nearer to its ceiling than this, and to what stays this far below it.
+const CUT_MARGIN: f64 = 0.02;
+const GROW_MARGIN: f64 = 0.04;
+
+/// Seconds until a cut is felt.
+const CUT_PAUSE: f64 = 4.0;
+
+/// Weight of the newest window in the shares that say what holds documents up.
+const WEIGHT: f64 = 0.4;
+
 /// The tuner's memory.
 #[derive(Debug)]
 pub struct Tuner {
-    bounds: Bounds,
-    ceilings: Ceilings,
-    cooldown: Duration,
-    trial: Option<Trial>,
-    /// The credits before the first cut that is not taken back yet.
-    uncut_credits: Option<u64>,
+    scaling: Scaling,
+    readers: Stage,
+    transformers: Stage,
+    requests: Stage,
+    credits: Stage,
+    cpu: Cpu,
+    memory: Gauge,
+    gpu: Gauge,
+    batches: Batches,
     brake: Brake,
-    /// For each knob the time before which it is not tried again.
-    rested: Vec<(Knob, Duration)>,
-    /// Throughput of the last windows, for the base of a trial.
-    recent: Vec<f64>,
-}
-
-/// A move whose worth is being measured.
-#[derive(Debug)]
-struct Trial {
-    knob: Knob,
-    from: u64,
-    to: u64,
-    /// Documents per second before it.
-    base: f64,
-    /// Throughput of the windows since.
-    windows: Vec<f64>,
+    watch: Watch,
+    /// Share of the time that lanes wait for the target's leave, and readers for credits.
+    gated: f64,
+    short: f64,
+    /// The most requests that were busy at once lately.
+    peak_requests: f64,
+    /// When bytes were cut last.
+    cut_at: f64,
+    began: Option<f64>,
+    first_credits: u64,
 }
 
 impl Tuner {
-    /// A tuner that keeps to `bounds` and `ceilings`, and tries a rejected move again after `cooldown`.
-    pub fn new(bounds: Bounds, ceilings: Ceilings, cooldown: Duration) -> Self {
+    /// A tuner that behaves as `scaling` says.
+    pub fn new(scaling: Scaling) -> Self {
         Self {
-            bounds,
-            ceilings,
-            cooldown,
-            trial: None,
-            uncut_credits: None,
+            scaling,
+            readers: Stage::new(Knob::Readers),
+            transformers: Stage::new(Knob::Transformers),
+            requests: Stage::new(Knob::RequestsInFlight),
+            credits: Stage::new(Knob::CreditBytes),
+            cpu: Cpu::default(),
+            memory: Gauge::default(),
+            gpu: Gauge::default(),
+            batches: Batches::default(),
             brake: Brake::default(),
-            rested: Vec::new(),
-            recent: Vec::new(),
+            watch: Watch::default(),
+            gated: 0.0,
+            short: 0.0,
+            peak_requests: 0.0,
+            cut_at: f64::NEG_INFINITY,
+            began: None,
+            first_credits: 0,
         }
     }
 
-    /// What to turn after this window. Every decision changes a value. None passes the upper bound; a cut may pass the
-    /// lower one, because a ceiling beats a minimum.
+    /// What to do after this window. A decision that turns a knob changes its value. None passes the upper bound; a cut may pass the lower one,
+    /// because a ceiling beats a minimum.
     pub fn decide(&mut self, sample: &Sample, knobs: &Knobs) -> Vec<Decision> {
-        self.recent.push(sample.documents_per_second);
-        if self.recent.len() > MEASURE as usize {
-            self.recent.remove(0);
+        let mut turn = Turn { now: sample.at.as_secs_f64(), sample, knobs: *knobs, decisions: Vec::new() };
+        self.first_credits = if self.began.is_none() { knobs.credit_bytes } else { self.first_credits };
+        self.measure(&turn);
+        self.brake(&mut turn);
+        self.judge_all(&mut turn);
+        self.propose_all(&mut turn);
+        self.shrink_all(&mut turn);
+        self.follow_pools(&mut turn, knobs);
+        self.size_batches(&mut turn);
+        self.notice_change(&turn);
+        turn.decisions
+    }
+
+    fn measure(&mut self, turn: &Turn) {
+        let Turn { now, sample, knobs, .. } = turn;
+        self.began.get_or_insert(*now);
+        let window = sample.window.as_secs_f64();
+        self.readers.measure(&sample.readers, knobs.readers as u64, *now, window);
+        self.transformers.measure(&sample.transformers, knobs.transformers as u64, *now, window);
+        // Requests are no bottleneck while lanes wait for the target's leave: it cuts requests as it pleases, and their number says nothing.
+        let is_gated = sample.lanes_gated > search::UNITS;
+        let busy =
+            if is_gated { sample.requests.busy.min(stage::SATURATED - 0.01) } else { sample.requests.busy };
+        let requests = PoolUse { busy, ..sample.requests };
+        self.requests.measure(&requests, knobs.requests_in_flight as u64, *now, window);
+        // Credits are saturated when readers wait for them and nothing else is.
+        let pools = [&self.readers, &self.transformers, &self.requests];
+        let is_elsewhere = pools.iter().any(|pool| pool.busy >= stage::SATURATED);
+        let short = if is_elsewhere { 0.0 } else { sample.credits_short };
+        let credits = PoolUse { busy: short, ..sample.requests };
+        self.credits.measure(&credits, knobs.credit_bytes, *now, window);
+        self.gated += WEIGHT * (sample.lanes_gated - self.gated);
+        self.short += WEIGHT * (short - self.short);
+        self.peak_requests =
+            (self.peak_requests * 0.98).max(sample.requests.busy * knobs.requests_in_flight as f64);
+        self.cpu.add(sample, self.scaling.smoothing);
+        if let Some(memory) = sample.memory {
+            self.memory.add(
+                *now,
+                [sample.credit_bytes_used as f64, sample.transforming_documents as f64],
+                memory,
+            );
         }
-        let mut cuts = self.cut(sample, knobs);
-        if !self.is_fixed(Knob::RequestsInFlight) {
-            cuts.extend(self.brake.decide(sample, knobs, self.ceilings.errors, self.cooldown));
+        if let Some(memory) = sample.gpu_memory() {
+            self.gpu.add(*now, [sample.transforming_documents as f64, 0.0], memory);
         }
-        if !cuts.is_empty() {
-            // What is cut cannot be judged; whatever was on trial rests.
-            if let Some(trial) = self.trial.take() {
-                self.rest(trial.knob, sample.at);
+        self.batches.measure(sample, knobs);
+    }
+
+    /// Cuts what is above a ceiling, or will be.
+    fn brake(&mut self, turn: &mut Turn) {
+        let ceilings = self.scaling.ceilings;
+        let now = turn.now;
+        if self.cpu.smoothed > ceilings.cpu + CPU_MARGIN && now - self.transformers.changed > 2.0 {
+            let because = format!(
+                "{} of the CPU in use, {} allowed",
+                percent(self.cpu.smoothed),
+                percent(ceilings.cpu)
+            );
+            let share = (ceilings.cpu + 0.01) / self.cpu.smoothed;
+            let pool = [Knob::Transformers, Knob::Readers]
+                .into_iter()
+                .find(|knob| turn.knobs.get(*knob) > 1 && !self.is_fixed(*knob));
+            if let Some(knob) = pool {
+                let from = turn.knobs.get(knob);
+                let to = ((from as f64 * share).floor() as u64).clamp(1, from - 1);
+                turn.set(knob, to, Reason::CpuCeiling, because, None);
+                self.cpu.smoothed = ceilings.cpu;
+                self.abort(knob, now);
             }
-            for cut in &cuts {
-                self.rest(cut.knob, sample.at);
-                if cut.knob == Knob::CreditBytes {
-                    self.uncut_credits.get_or_insert(cut.from);
-                }
-            }
-            return cuts;
         }
-        match self.trial.take() {
-            Some(trial) => self.judge(trial, sample, knobs).into_iter().collect(),
-            None => self.restore(sample, knobs).or_else(|| self.grow(sample, knobs)).into_iter().collect(),
+        self.brake_memory(turn);
+        self.brake_errors(turn);
+    }
+
+    /// What memory is asked to hold when credits and batches are as large as the knobs allow.
+    fn full(&self, knobs: &Knobs) -> [f64; 2] {
+        [knobs.credit_bytes as f64, knobs.transformers as f64 * self.batches.documents()]
+    }
+
+    /// Cuts credits and batches so that what is under way will fit, before it does not.
+    fn brake_memory(&mut self, turn: &mut Turn) {
+        let ceilings = self.scaling.ceilings;
+        let is_settled = turn.now - self.cut_at > CUT_PAUSE;
+        let fits = self.memory.fits(self.full(&turn.knobs), ceilings.memory - CUT_MARGIN);
+        let is_full = turn.sample.memory.is_some_and(|memory| memory > ceilings.memory - CUT_MARGIN / 2.0);
+        if (fits < 1.0 || is_full) && is_settled {
+            let wanted = self.memory.fits(self.full(&turn.knobs), ceilings.memory - GROW_MARGIN);
+            let share = if is_full { wanted.min(CREDIT_CUT) } else { wanted }.clamp(0.3, 0.95);
+            let because = format!(
+                "{} of the memory in use, {} in sight, {} allowed",
+                percent(turn.sample.memory.unwrap_or(0.0)),
+                percent(self.memory.with(self.full(&turn.knobs))),
+                percent(ceilings.memory)
+            );
+            self.cut_bytes(turn, share, Reason::MemoryCeiling, &because);
+        }
+        if turn.sample.gpu_memory().is_none() {
+            return;
+        }
+        let load = [turn.knobs.transformers as f64 * self.batches.documents(), 0.0];
+        let fits = self.gpu.fits(load, ceilings.gpu_memory - CUT_MARGIN);
+        let is_full =
+            turn.sample.gpu_memory().is_some_and(|memory| memory > ceilings.gpu_memory - CUT_MARGIN / 2.0);
+        if (fits < 1.0 || is_full) && is_settled {
+            let wanted = self.gpu.fits(load, ceilings.gpu_memory - GROW_MARGIN);
+            let share = if is_full { wanted.min(CREDIT_CUT) } else { wanted }.clamp(0.3, 0.95);
+            let because = format!(
+                "{} of the GPU's memory in use, {} in sight, {} allowed",
+                percent(turn.sample.gpu_memory().unwrap_or(0.0)),
+                percent(self.gpu.with(load)),
+                percent(ceilings.gpu_memory)
+            );
+            self.cut_gpu(turn, share, because);
+        }
+    }
+
+    fn cut_bytes(&mut self, turn: &mut Turn, share: f64, reason: Reason, because: &str) {
+        let credits = turn.knobs.credit_bytes;
+        let to = ((credits as f64 * share) as u64).max(LEAST_CREDITS.min(credits));
+        if to < credits && !self.is_fixed(Knob::CreditBytes) {
+            turn.set(Knob::CreditBytes, to, reason, because.to_owned(), None);
+            self.abort(Knob::CreditBytes, turn.now);
+            self.cut_at = turn.now;
+        }
+    }
+
+    fn cut_gpu(&mut self, turn: &mut Turn, share: f64, because: String) {
+        let transformers = turn.knobs.transformers as u64;
+        if transformers > 1 && !self.is_fixed(Knob::Transformers) {
+            let to = ((transformers as f64 * share) as u64).clamp(1, transformers - 1);
+            turn.set(Knob::Transformers, to, Reason::GpuCeiling, because, None);
+        } else if !self.is_fixed(Knob::BatchDocuments) {
+            let to = (self.batches.documents() * share).max(1.0) as u64;
+            turn.set(Knob::BatchDocuments, to, Reason::GpuCeiling, because, None);
+        }
+        self.cut_at = turn.now;
+        self.abort(Knob::Transformers, turn.now);
+    }
+
+    fn brake_errors(&mut self, turn: &mut Turn) {
+        if self.is_fixed(Knob::RequestsInFlight) {
+            return;
+        }
+        let cut =
+            self.brake.decide(turn.sample, &turn.knobs, self.scaling.ceilings.errors, self.scaling.cooldown);
+        if let Some(decision) = cut {
+            self.abort(Knob::RequestsInFlight, turn.now);
+            turn.push(decision);
+        }
+    }
+
+    /// The trial of a knob that was cut ends, and the knob rests.
+    fn abort(&mut self, knob: Knob, now: f64) {
+        let cooldown = self.scaling.cooldown.as_secs_f64();
+        let stage = self.stage(knob);
+        stage.trial = None;
+        stage.restart(now);
+        stage.next_try = now + cooldown;
+        for knob in [Knob::Readers, Knob::Transformers] {
+            self.stage(knob).restart(now);
+        }
+    }
+
+    fn stage(&mut self, knob: Knob) -> &mut Stage {
+        match knob {
+            Knob::Readers => &mut self.readers,
+            Knob::Transformers => &mut self.transformers,
+            Knob::RequestsInFlight => &mut self.requests,
+            _ => &mut self.credits,
         }
     }
 
     /// A person has set this knob, or there is no auto-scaling.
     fn is_fixed(&self, knob: Knob) -> bool {
-        self.bounds.least.get(knob) == self.bounds.most.get(knob)
+        self.scaling.bounds.least.get(knob) == self.scaling.bounds.most.get(knob)
     }
 
-    /// Takes a cut of the credits back, by half as much again a time. That is no trial: they are what a person has granted.
-    fn restore(&mut self, sample: &Sample, knobs: &Knobs) -> Option<Decision> {
-        let knob = Knob::CreditBytes;
-        let from = knobs.get(knob);
-        let uncut = self.uncut_credits?;
-        let to = (from + from / 2).min(uncut);
-        if to <= from {
-            self.uncut_credits = None;
-            return None;
-        }
-        if sample.memory.unwrap_or(0.0) > self.ceilings.memory_grow_below || self.is_resting(knob, sample.at)
-        {
-            return None;
-        }
-        self.rest(knob, sample.at);
-        let evidence = format!(
-            "{} of the memory in use, {} allowed",
-            percent(sample.memory.unwrap_or(0.0)),
-            percent(self.ceilings.memory)
-        );
-        Some(Decision {
-            knob,
-            from,
-            to,
-            reason: Reason::MemoryFree,
-            because: evidence,
-            effect: Effect::Turned,
-            confidence: None,
-            evidence: None,
-        })
-    }
-
-    fn cut(&self, sample: &Sample, knobs: &Knobs) -> Vec<Decision> {
-        let mut cuts = Vec::new();
-        let mut cut = |knob: Knob, least: u64, share: f64, reason: Reason, evidence: String| {
-            let from = knobs.get(knob);
-            let to = ((from as f64 * share) as u64).max(least.min(from));
-            if to < from && !self.is_fixed(knob) {
-                cuts.push(Decision {
-                    knob,
-                    from,
-                    to,
-                    reason,
-                    because: evidence,
-                    effect: Effect::Turned,
-                    confidence: None,
-                    evidence: None,
-                });
-            }
-        };
-        if sample.cpu > self.ceilings.cpu + MARGIN {
-            let evidence =
-                format!("{} of the CPU in use, {} wanted", percent(sample.cpu), percent(self.ceilings.cpu));
-            let share = self.ceilings.cpu / sample.cpu;
-            // Steps burn more than reading does; of a pool that is fixed or has one worker nothing can be had.
-            let can_give = |knob: &Knob| knobs.get(*knob) > 1 && !self.is_fixed(*knob);
-            let pool = [Knob::Transformers, Knob::Readers].into_iter().find(can_give);
-            if let Some(pool) = pool {
-                cut(pool, 1, share, Reason::CpuCeiling, evidence);
+    fn notice_change(&mut self, turn: &Turn) {
+        let stages = [&self.readers, &self.transformers, &self.requests, &self.credits];
+        let changed = self.watch.has_changed(turn.sample.requests.documents_per_second);
+        let is_quiet = stages.iter().all(|stage| stage.trial.is_none() && turn.now - stage.changed > 10.0);
+        if changed && is_quiet {
+            self.watch.restart();
+            for knob in [Knob::Readers, Knob::Transformers, Knob::RequestsInFlight, Knob::CreditBytes] {
+                self.stage(knob).forget(turn.now);
             }
         }
-        if sample.memory.unwrap_or(0.0) > self.ceilings.memory + MARGIN {
-            let evidence = format!(
-                "{} of the memory in use, {} wanted",
-                percent(sample.memory.unwrap_or(0.0)),
-                percent(self.ceilings.memory)
-            );
-            cut(Knob::CreditBytes, LEAST_CREDITS, CUT, Reason::MemoryCeiling, evidence);
-        }
-        cuts
-    }
-
-    fn judge(&mut self, mut trial: Trial, sample: &Sample, knobs: &Knobs) -> Option<Decision> {
-        trial.windows.push(sample.documents_per_second);
-        if trial.windows.len() < (SETTLE + MEASURE) as usize {
-            self.trial = Some(trial);
-            return None;
-        }
-        let measured = mean(&trial.windows[SETTLE as usize..]);
-        let grown = trial.to as f64 / trial.from as f64 - 1.0;
-        let gain = if trial.base > 0.0 { measured / trial.base - 1.0 } else { f64::INFINITY };
-        if gain >= WORTH * grown || knobs.get(trial.knob) != trial.to {
-            return None;
-        }
-        self.rest(trial.knob, sample.at);
-        let evidence = format!("{:.0} documents/s, {:.0} before", measured, trial.base);
-        let Trial { knob, from, to, .. } = trial;
-        Some(Decision {
-            knob,
-            from: to,
-            to: from,
-            reason: Reason::Revert,
-            because: evidence,
-            effect: Effect::Turned,
-            confidence: None,
-            evidence: None,
-        })
-    }
-
-    fn grow(&mut self, sample: &Sample, knobs: &Knobs) -> Option<Decision> {
-        if sample.cpu > self.ceilings.cpu_grow_below
-            || sample.memory.unwrap_or(0.0) > self.ceilings.memory_grow_below
-        {
-            return None;
-        }
-        let pools = [
-            (Knob::RequestsInFlight, sample.requests, u64::MAX),
-            (Knob::Transformers, sample.transformers, u64::MAX),
-            (Knob::Readers, sample.readers, sample.unfinished_partitions as u64),
-        ];
-        let (knob, pool, from, to) = pools
-            .into_iter()
-            // Lanes that wait for the target's leave are not helped by more requests.
-            .filter(|(knob, ..)| *knob != Knob::RequestsInFlight || sample.lanes_gated < 0.5)
-            .filter(|(knob, ..)| *knob != Knob::RequestsInFlight || !self.brake.is_on())
-            .filter(|(knob, ..)| !self.is_resting(*knob, sample.at))
-            .filter(|(_, pool, _)| pool.busy >= SATURATED)
-            .filter_map(|(knob, pool, most)| {
-                let from = knobs.get(knob);
-                let to = self.bounds.clamp(knob, (from * 2).min(most));
-                (to > from).then_some((knob, pool, from, to))
-            })
-            .max_by(|a, b| a.1.busy.total_cmp(&b.1.busy))?;
-        self.trial = Some(Trial { knob, from, to, base: mean(&self.recent), windows: Vec::new() });
-        let PoolUse { busy, .. } = pool;
-        let evidence =
-            format!("busy {} of the time at {:.0} documents/s", percent(busy.min(1.0)), mean(&self.recent));
-        Some(Decision {
-            knob,
-            from,
-            to,
-            reason: Reason::Probe,
-            because: evidence,
-            effect: Effect::Turned,
-            confidence: None,
-            evidence: None,
-        })
-    }
-
-    fn is_resting(&self, knob: Knob, now: Duration) -> bool {
-        self.rested.iter().any(|(rested, until)| *rested == knob && now < *until)
-    }
-
-    fn rest(&mut self, knob: Knob, now: Duration) {
-        self.rested.retain(|(rested, _)| *rested != knob);
-        self.rested.push((knob, now + self.cooldown));
     }
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
+/// One call of the tuner: the knobs as they will be, and what was decided.
+struct Turn<'a> {
+    now: f64,
+    sample: &'a Sample,
+    knobs: Knobs,
+    decisions: Vec<Decision>,
+}
+
+impl Turn<'_> {
+    /// Turns a knob, unless it is there already.
+    fn set(&mut self, knob: Knob, to: u64, reason: Reason, because: String, confidence: Option<f64>) -> bool {
+        let from = self.knobs.get(knob);
+        if from == to {
+            return false;
+        }
+        self.push(Decision {
+            knob,
+            from,
+            to,
+            effect: Effect::Turned,
+            reason,
+            because,
+            confidence,
+            evidence: None,
+        });
+        true
+    }
+
+    fn push(&mut self, decision: Decision) {
+        if decision.effect == Effect::Turned {
+            self.knobs.set(decision.knob, decision.to);
+        }
+        self.decisions.push(decision);
+    }
 }
 
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
-
-#[cfg(test)]
-mod tests;

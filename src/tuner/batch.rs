@@ -1,0 +1,237 @@
+//! The size of a batch: what a batch costs beside its documents, and how large it must be for that not to matter.
+
+use super::{GROW_MARGIN, Tuner, Turn, percent};
+use crate::model::decision::Reason;
+use crate::model::knobs::{Knob, Knobs};
+use crate::model::sample::{Sample, Work};
+
+/// The share of a batch's time that it may cost beside its documents. A batch twenty times as large is not twice as good, but takes twenty times the memory.
+const OVERHEAD: f64 = 0.05;
+
+/// No batch shall take longer than this: a run that is stopped waits for it, and long batches come to the target in convoys.
+const RESIDENCE: f64 = 8.0;
+
+/// How much of the sums a window keeps.
+const KEEP: f64 = 0.97;
+
+/// Seconds between two moves.
+const PAUSE: f64 = 2.0;
+
+/// A move is worth making from this factor on.
+const LEAST: f64 = 1.15;
+
+/// What batches have cost.
+#[derive(Debug, Default)]
+pub(super) struct Batches {
+    readers: Cost,
+    transformers: Cost,
+    documents: f64,
+    document_bytes: f64,
+    changed: f64,
+    /// By far most of a batch's time goes into what it costs beside its documents: the next step need not wait to see what the last one did.
+    is_costly: bool,
+}
+
+/// Sums over batches of one pool, for each of the last sizes that the pool had: with other workers beside it a batch takes another time.
+#[derive(Debug, Default)]
+struct Cost {
+    sums: Vec<(usize, Work)>,
+}
+
+/// Sizes of a pool that are remembered: the one before a trial and the one on trial.
+const SIZES: usize = 2;
+
+impl Cost {
+    fn add(&mut self, work: &Work, size: usize) {
+        let known = self.sums.iter().position(|(known, _)| *known == size);
+        let (_, mut sums) = known.map_or((size, Work::default()), |at| self.sums.remove(at));
+        for sum in [
+            &mut sums.pieces,
+            &mut sums.documents,
+            &mut sums.documents_squared,
+            &mut sums.seconds,
+            &mut sums.seconds_squared,
+            &mut sums.documents_seconds,
+        ] {
+            *sum *= KEEP;
+        }
+        sums += *work;
+        self.sums.insert(0, (size, sums));
+        self.sums.truncate(SIZES);
+    }
+
+    /// Seconds of a batch beside its documents, with standard error, and seconds of a document: a line through batches of different sizes.
+    fn line(&self) -> Option<(f64, f64, f64)> {
+        let Work { pieces, documents, documents_squared, seconds, seconds_squared, documents_seconds } =
+            self.sums.first()?.1;
+        if pieces < 6.0 {
+            return None;
+        }
+        let (x, y) = (documents / pieces, seconds / pieces);
+        let spread = documents_squared / pieces - x * x;
+        if spread < 0.002 * x * x {
+            return None;
+        }
+        let slope = (documents_seconds / pieces - x * y) / spread;
+        if slope <= 0.0 {
+            return None;
+        }
+        let rest = (seconds_squared / pieces - y * y - slope * slope * spread).max(0.0) / pieces;
+        let fixed = y - slope * x;
+        let error = (rest * (1.0 + x * x / spread)).sqrt();
+        Some((fixed, error, slope))
+    }
+}
+
+impl Batches {
+    pub(super) fn measure(&mut self, sample: &Sample, knobs: &Knobs) {
+        self.readers.add(&sample.readers.work, knobs.readers);
+        self.transformers.add(&sample.transformers.work, knobs.transformers);
+        let PoolUse { documents_per_second, bytes_per_second, .. } = sample.readers;
+        if documents_per_second > 0.0 && bytes_per_second > 0.0 {
+            self.document_bytes = bytes_per_second / documents_per_second;
+        }
+        let by_bytes = knobs.batch_bytes() as f64 / self.document_bytes.max(1.0);
+        self.documents = if self.document_bytes > 0.0 {
+            by_bytes.min(knobs.batch_documents as f64)
+        } else {
+            knobs.batch_documents as f64
+        };
+    }
+
+    /// Larger batches are on their way.
+    pub(super) fn is_costly(&self) -> bool {
+        self.is_costly
+    }
+
+    /// Documents in a batch as things stand.
+    pub(super) fn documents(&self) -> f64 {
+        self.documents
+    }
+}
+
+use crate::model::sample::PoolUse;
+
+impl Tuner {
+    /// Makes batches larger where they cost too much beside their documents and the pool that pays for it has no other way to be faster.
+    pub(super) fn size_batches(&mut self, turn: &mut Turn) {
+        let now = turn.now;
+        let least = PAUSE.max(1.2 * self.readers.piece_seconds).max(1.2 * self.transformers.piece_seconds);
+        let least = if self.batches.is_costly { 0.9 } else { least };
+        if now - self.batches.changed < least || now < 2.0 || self.is_unit_bound() {
+            return;
+        }
+        if self.readers.trial.is_some() || self.transformers.trial.is_some() || self.credits.trial.is_some() {
+            return;
+        }
+        let size = self.batches.documents;
+        let mut wanted: Option<(f64, f64, String)> = None;
+        for (stage, cost) in
+            [(&self.readers, &self.batches.readers), (&self.transformers, &self.batches.transformers)]
+        {
+            if stage.busy_smoothed < 0.7 || stage.piece_seconds <= 0.0 {
+                continue;
+            }
+            let residence = size * RESIDENCE / stage.piece_seconds;
+            let (documents, confidence, because) = match cost.line() {
+                Some((fixed, error, slope)) => {
+                    let best = (1.0 - OVERHEAD) / OVERHEAD * fixed.max(0.0) / slope;
+                    let share = fixed / (fixed + slope * size);
+                    let confidence = super::normal::distribution(
+                        (fixed - OVERHEAD / (1.0 - OVERHEAD) * slope * size) / error.max(1e-12),
+                    );
+                    if confidence < self.scaling.confidence {
+                        continue;
+                    }
+                    (
+                        best,
+                        confidence,
+                        format!("a batch costs {} of its time beside its documents", percent(share)),
+                    )
+                }
+                // Batches of one size tell nothing: another size does.
+                None if stage.bad.is_some() || stage.size >= self.most_of(turn, stage.knob) => (
+                    size * self.scaling.batch_step,
+                    0.5,
+                    "to see what a batch costs beside its documents".to_owned(),
+                ),
+                None => continue,
+            };
+            let documents = documents.min(residence);
+            if wanted.as_ref().is_none_or(|(most, ..)| documents > *most) {
+                wanted = Some((documents, confidence, because));
+            }
+        }
+        let Some((documents, confidence, because)) = wanted else {
+            self.batches.is_costly = false;
+            return;
+        };
+        self.batches.is_costly = confidence >= self.scaling.confidence && documents > 4.0 * size;
+        self.set_batch(turn, documents, confidence, because);
+    }
+
+    fn most_of(&self, turn: &Turn, knob: Knob) -> f64 {
+        let by_cpu = self.cpu.most_transformers(turn.knobs.transformers as f64, self.scaling.ceilings.cpu);
+        let most = self.scaling.bounds.most.get(knob) as f64;
+        if knob == Knob::Transformers { most.min(by_cpu) } else { most }
+    }
+
+    /// Lets credits follow the pools, so that a batch is as large as before: a pool of another size is then compared with itself. Batches of
+    /// many documents may shrink.
+    pub(super) fn follow_pools(&mut self, turn: &mut Turn, before: &Knobs) {
+        let size = self.batches.documents;
+        let is_by_bytes = size < turn.knobs.batch_documents as f64;
+        let slots = |knobs: &Knobs| knobs.readers as f64 + 1.5 * knobs.transformers as f64 + 4.0;
+        let share = slots(&turn.knobs) / slots(before);
+        let enough = size / share >= self.scaling.bounds.least.batch_documents as f64;
+        if share == 1.0 || !is_by_bytes || self.is_fixed(Knob::CreditBytes) || (share > 1.0 && enough) {
+            return;
+        }
+        let credits = turn.knobs.credit_bytes as f64;
+        let most = self.most_credits(turn).min(self.scaling.bounds.most.credit_bytes as f64);
+        let least = self.first_credits.min(turn.knobs.credit_bytes) as f64;
+        let to = if share > 1.0 { (credits * share).min(most) } else { (credits * share).max(least) };
+        if (to > credits) == (share > 1.0) {
+            let because = "so that a batch stays as large as it is".to_owned();
+            turn.set(Knob::CreditBytes, to as u64, Reason::Batch, because, None);
+            self.credits.restart(turn.now);
+        }
+    }
+
+    fn set_batch(&mut self, turn: &mut Turn, wanted: f64, confidence: f64, because: String) {
+        let step = self.scaling.batch_step;
+        let size = self.batches.documents;
+        let bytes = self.batches.document_bytes.max(1.0);
+        let mut to = wanted.clamp(size / step, size * step);
+        if turn.sample.gpu_memory().is_some() {
+            let one = [turn.knobs.transformers as f64, 0.0];
+            to = to.min(self.gpu.fits(one, self.scaling.ceilings.gpu_memory - GROW_MARGIN));
+        }
+        let slots = turn.knobs.readers as f64 + 1.5 * turn.knobs.transformers as f64 + 4.0;
+        let bounds = self.scaling.bounds;
+        let one = [slots * bytes, turn.knobs.transformers as f64];
+        let by_memory = self.memory.fits(one, self.scaling.ceilings.memory - GROW_MARGIN);
+        to = to
+            .min(by_memory)
+            .min(bounds.most.credit_bytes as f64 / slots / bytes)
+            .min(bounds.most.batch_documents as f64);
+        if to < size * LEAST {
+            self.batches.is_costly = false;
+            return;
+        }
+        let credits = (to * slots * bytes * 1.01).max(turn.knobs.credit_bytes as f64) as u64;
+        let mut moved = false;
+        if !self.is_fixed(Knob::CreditBytes) && credits > turn.knobs.credit_bytes {
+            moved |= turn.set(Knob::CreditBytes, credits, Reason::Batch, because.clone(), Some(confidence));
+        }
+        if !self.is_fixed(Knob::BatchDocuments) && to > turn.knobs.batch_documents as f64 {
+            moved |= turn.set(Knob::BatchDocuments, to as u64, Reason::Batch, because, Some(confidence));
+        }
+        if moved {
+            self.batches.changed = turn.now;
+            for stage in [&mut self.readers, &mut self.transformers, &mut self.credits] {
+                stage.restart(turn.now);
+            }
+        }
+    }
+}

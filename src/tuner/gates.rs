@@ -1,0 +1,152 @@
+//! How far memory, the memory of a GPU and the CPU allow anything to grow: what was measured, explained by what was in it, and where it leads.
+//!
+//! Memory = base + a x (bytes of credits in use) + b x (documents in transform). The slopes are learnt from how memory *changes* from one sample to the next, so
+//! that neither the base nor a slow drift of it is taken for them. With them the gate says what memory will be when credits and
+//! batches are as large as the knobs allow, long before it is. What is left is the base; if that grows it is somebody else's doing or a leak, and is
+//! followed some seconds into the future (Holt's linear trend).
+
+use crate::model::sample::Sample;
+
+/// Share that is kept of old changes in each window: a minute and a half.
+const KEEP: f64 = 0.99;
+
+/// Seconds that the base's trend is followed into the future: batches that are under way must be finished before a cut is felt.
+const AHEAD: f64 = 8.0;
+
+/// Weights of the newest window in the base and in its trend.
+const LEVEL_WEIGHT: f64 = 0.4;
+const TREND_WEIGHT: f64 = 0.15;
+
+/// Standard deviations of what is not explained that are kept free.
+const DEVIATIONS: f64 = 2.5;
+
+/// At first all that is measured is laid to the documents, which is the worse assumption for growth, with the weight of a change by this share of the first sample.
+const DOUBT: f64 = 0.1;
+
+/// What bounds a ceiling's signal, and where it leads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Gauge {
+    /// The first sample's regressors, by which all are divided.
+    scale: [f64; 2],
+    /// Normal equations of the changes: squares and products of the regressors', and with the value's.
+    squares: [f64; 3],
+    products: [f64; 2],
+    slopes: [f64; 2],
+    base: f64,
+    trend: f64,
+    rest: f64,
+    last: Option<(f64, [f64; 2], f64)>,
+}
+
+impl Gauge {
+    /// Takes a sample in: what the value should hang on, and the value.
+    pub(super) fn add(&mut self, at: f64, of: [f64; 2], value: f64) {
+        if self.scale == [0.0; 2] {
+            if of == [0.0; 2] {
+                return;
+            }
+            self.scale = of;
+            let doubt = DOUBT * DOUBT;
+            self.squares = [doubt, doubt, 0.0];
+            let used = of.iter().filter(|x| **x > 0.0).count() as f64;
+            self.products = of.map(|x| if x > 0.0 { doubt * value / used } else { 0.0 });
+        }
+        let x = self.scaled(of);
+        if let Some((before, x_before, value_before)) = self.last.filter(|(before, ..)| at > *before) {
+            self.learn([x[0] - x_before[0], x[1] - x_before[1]], value - value_before);
+            let base = value - self.explained(x);
+            let expected = self.base + self.trend * (at - before);
+            let error = base - expected;
+            self.base = expected + LEVEL_WEIGHT * error;
+            self.trend += TREND_WEIGHT * LEVEL_WEIGHT * error / (at - before);
+            self.rest += 0.1 * (error * error - self.rest);
+        } else {
+            self.solve();
+            self.base = value - self.explained(x);
+        }
+        self.last = Some((at, x, value));
+    }
+
+    fn scaled(&self, of: [f64; 2]) -> [f64; 2] {
+        [0, 1].map(|at| if self.scale[at] > 0.0 { of[at] / self.scale[at] } else { 0.0 })
+    }
+
+    fn explained(&self, x: [f64; 2]) -> f64 {
+        self.slopes[0] * x[0] + self.slopes[1] * x[1]
+    }
+
+    fn learn(&mut self, change: [f64; 2], value: f64) {
+        let [one, two] = change;
+        for (sum, new) in self.squares.iter_mut().zip([one * one, two * two, one * two]) {
+            *sum = KEEP * *sum + new;
+        }
+        for (sum, new) in self.products.iter_mut().zip(change) {
+            *sum = KEEP * *sum + new * value;
+        }
+        self.solve();
+    }
+
+    /// Slopes are not negative: where one would be, the other explains all.
+    fn solve(&mut self) {
+        let [one, two, both] = self.squares;
+        let [first, second] = self.products;
+        let alone = |product: f64, square: f64| if square > 0.0 { (product / square).max(0.0) } else { 0.0 };
+        let determinant = one * two - both * both;
+        let slopes = if determinant > 1e-9 * one * two {
+            [(first * two - second * both) / determinant, (second * one - first * both) / determinant]
+        } else {
+            [alone(first, one), 0.0]
+        };
+        self.slopes = match slopes {
+            [a, b] if a < 0.0 && b < 0.0 => [0.0; 2],
+            [a, _] if a < 0.0 => [0.0, alone(second, two)],
+            [_, b] if b < 0.0 => [alone(first, one), 0.0],
+            both => both,
+        };
+    }
+
+    /// Nothing was measured yet.
+    pub(super) fn is_silent(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// The value with so much in it, if the base goes on as it does.
+    pub(super) fn with(&self, of: [f64; 2]) -> f64 {
+        self.base() + self.explained(self.scaled(of))
+    }
+
+    fn base(&self) -> f64 {
+        self.base + AHEAD * self.trend.max(0.0) + DEVIATIONS * self.rest.sqrt()
+    }
+
+    /// How many times as much as this keeps the value under `ceiling`.
+    pub(super) fn fits(&self, of: [f64; 2], ceiling: f64) -> f64 {
+        let slope = self.explained(self.scaled(of));
+        if self.is_silent() || slope <= 0.0 {
+            f64::INFINITY
+        } else {
+            ((ceiling - self.base()) / slope).max(0.0)
+        }
+    }
+}
+
+/// Smoothed CPU, and how many transformers it allows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cpu {
+    pub(super) smoothed: f64,
+    pub(super) latest: f64,
+}
+
+impl Cpu {
+    pub(super) fn add(&mut self, sample: &Sample, smoothing: f64) {
+        let weight = if self.smoothed == 0.0 { 1.0 } else { smoothing };
+        self.smoothed += weight * (sample.cpu - self.smoothed);
+        self.latest = sample.cpu;
+    }
+
+    /// The most transformers for which CPU stays under its ceiling, if all of it is theirs.
+    pub(super) fn most_transformers(&self, transformers: f64, ceiling: f64) -> f64 {
+        let used = self.smoothed.max(self.latest);
+        if used <= 0.0 { f64::INFINITY } else { (transformers * (ceiling + 0.01) / used).floor() }
+    }
+}

@@ -1,0 +1,208 @@
+//! One pool as the search sees it: how busy it is, what it could do, and what is known about more of it.
+
+use super::trial::Saturated;
+use crate::model::knobs::Knob;
+use crate::model::sample::{PoolUse, Work};
+
+/// A pool whose workers are busy for at least this share of a window is saturated in it: only then its throughput is its own.
+pub(super) const SATURATED: f64 = 0.90;
+
+/// Busier than this is a pool that has more workers than its size: it was made smaller, and they are not done yet.
+const OVERFULL: f64 = 1.05;
+
+/// Weight of the newest window in how busy a pool is, and how long a document takes.
+const WEIGHT: f64 = 0.4;
+
+/// The relative variance of one piece's time before any was seen: requests to a service scatter more than batches.
+const FIRST_VARIANCE: f64 = 0.05;
+
+/// Pieces over which that variance is remembered.
+const VARIANCE_MEMORY: f64 = 400.0;
+
+/// A pool and what is known about it.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    pub(super) knob: Knob,
+    /// Its size now.
+    pub(super) size: f64,
+    /// When its size was set, or something else that makes old measurements useless happened.
+    pub(super) changed: f64,
+    /// Windows since.
+    pub(super) windows: u32,
+    /// The last change made it smaller: workers that are too many finish what they have.
+    drains: bool,
+    pub(super) busy: f64,
+    pub(super) busy_smoothed: f64,
+    /// Seconds of a worker a document, smoothed.
+    pub(super) service: f64,
+    /// Seconds of one piece, smoothed.
+    pub(super) piece_seconds: f64,
+    pieces: Work,
+    /// What it did while saturated, since `changed`.
+    pub(super) saturated: Saturated,
+    /// The trial of its size.
+    pub(super) trial: Option<Trial>,
+    /// The least size that is known not to pay.
+    pub(super) bad: Option<f64>,
+    /// The search has come to its end: now and then a little more is tried.
+    pub(super) settled: bool,
+    pub(super) next_try: f64,
+    pub(super) backoff: f64,
+    /// The least that a shrink may leave: the last size that paid.
+    pub(super) floor: f64,
+    /// Sizes and what they yielded.
+    pub(super) points: Vec<(f64, f64)>,
+    /// Moves up since one was proved.
+    pub(super) unproved: u32,
+}
+
+/// A size on trial.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trial {
+    pub(super) from: f64,
+    pub(super) before: Saturated,
+    /// The windows since in which the pool was not saturated, in a row.
+    pub(super) idle: u32,
+    pub(super) looks: u32,
+    /// Looks that there may be.
+    pub(super) most: u32,
+}
+
+impl Stage {
+    pub(super) fn new(knob: Knob) -> Self {
+        Self {
+            knob,
+            size: 0.0,
+            changed: 0.0,
+            windows: 0,
+            drains: false,
+            busy: 0.0,
+            busy_smoothed: 0.0,
+            service: 0.0,
+            piece_seconds: 0.0,
+            pieces: Work::default(),
+            saturated: Saturated::default(),
+            trial: None,
+            bad: None,
+            settled: false,
+            next_try: 0.0,
+            backoff: 0.0,
+            floor: 1.0,
+            points: Vec::new(),
+            unproved: 0,
+        }
+    }
+
+    fn is_requests(&self) -> bool {
+        self.knob == Knob::RequestsInFlight
+    }
+
+    /// Windows after which the base of a comparison begins anew: conditions change, and a request is a thousandth of what a batch is.
+    fn base_windows(&self) -> u32 {
+        if self.is_requests() { 12 } else { 30 }
+    }
+
+    /// Seconds until what was begun before the last change is over: two round trips of a request; of batches none, because their progress is measured, but where
+    /// workers that are too many finish theirs.
+    fn settle(&self) -> f64 {
+        match (self.is_requests(), self.drains) {
+            (true, _) => 2.0 * self.piece_seconds,
+            (false, true) => 1.5 * self.piece_seconds,
+            (false, false) => 0.0,
+        }
+    }
+
+    /// Takes a window in. `size` is the pool's in it.
+    pub(super) fn measure(&mut self, pool: &PoolUse, size: u64, now: f64, window: f64) {
+        self.size = size as f64;
+        self.busy = pool.busy;
+        let weight = |first: bool| if first { 1.0 } else { WEIGHT };
+        self.busy_smoothed +=
+            weight(self.windows == 0 && self.busy_smoothed == 0.0) * (pool.busy - self.busy_smoothed);
+        let work = &pool.work;
+        let service = if self.is_requests() && work.documents > 0.0 {
+            work.seconds / work.documents
+        } else {
+            pool.busy * self.size / pool.documents_per_second
+        };
+        if service.is_finite() && service > 0.0 && pool.busy * self.size > 0.05 {
+            self.service += weight(self.service == 0.0 || self.windows < 2) * (service - self.service);
+        }
+        self.learn_pieces(work);
+        if self.trial.is_none() && self.windows > 0 && self.windows.is_multiple_of(self.base_windows()) {
+            self.saturated = Saturated::default();
+        }
+        let whole_window_after = now - self.changed - window >= self.settle() - 1e-9;
+        if (SATURATED..OVERFULL).contains(&self.busy) && self.windows > 0 && whole_window_after {
+            self.saturated.add(pool.documents_per_second, window, self.pieces_in(work, window));
+        }
+        self.windows += 1;
+    }
+
+    fn learn_pieces(&mut self, work: &Work) {
+        if work.pieces <= 0.0 {
+            return;
+        }
+        let seconds = work.seconds / work.pieces;
+        self.piece_seconds +=
+            (if self.piece_seconds == 0.0 { 1.0 } else { WEIGHT }) * (seconds - self.piece_seconds);
+        let keep = (VARIANCE_MEMORY / (self.pieces.pieces + work.pieces)).min(1.0);
+        self.pieces += *work;
+        for sum in [&mut self.pieces.pieces, &mut self.pieces.seconds, &mut self.pieces.seconds_squared] {
+            *sum *= keep;
+        }
+    }
+
+    /// Independent pieces behind the progress of a window: requests that were answered; of batches those under way, and those that followed.
+    fn pieces_in(&self, work: &Work, window: f64) -> f64 {
+        if self.is_requests() {
+            return work.pieces;
+        }
+        let rounds = if self.piece_seconds > 0.0 { window / self.piece_seconds } else { 1.0 };
+        // The first window of a setting counts the pieces that were under way, every later one those that have followed.
+        self.size * if self.saturated.windows() == 0 { 1.0 + rounds } else { rounds }
+    }
+
+    /// Relative variance of the time of one piece.
+    pub(super) fn variance(&self) -> f64 {
+        let Work { pieces, seconds, seconds_squared, .. } = self.pieces;
+        if pieces < 8.0 {
+            return FIRST_VARIANCE;
+        }
+        let mean = seconds / pieces;
+        ((seconds_squared / pieces - mean * mean) / (mean * mean)).max(0.0)
+    }
+
+    /// Documents per second that the pool could do.
+    pub(super) fn capacity(&self) -> f64 {
+        if self.service > 0.0 { self.size / self.service } else { f64::INFINITY }
+    }
+
+    /// The pool has this size from now on.
+    pub(super) fn resize(&mut self, to: f64, now: f64) {
+        self.drains = to < self.size;
+        self.restart(now);
+    }
+
+    /// Measures from before count no more.
+    pub(super) fn restart(&mut self, now: f64) {
+        self.changed = now;
+        self.windows = 0;
+        self.saturated = Saturated::default();
+    }
+
+    /// Everything that is known about sizes is forgotten.
+    pub(super) fn forget(&mut self, now: f64) {
+        self.bad = None;
+        self.points.clear();
+        self.settled = false;
+        self.next_try = now;
+        self.restart(now);
+    }
+
+    /// Looks that a trial may take: six windows, and four round trips where these are long.
+    pub(super) fn looks(&self) -> u32 {
+        let slow = if self.is_requests() { (4.0 * self.piece_seconds) as u32 } else { 0 };
+        (6 + slow).min(16)
+    }
+}
