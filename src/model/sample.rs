@@ -164,7 +164,8 @@ pub struct Sample {
     pub credit_bytes_used: u64,
     /// Share of the window in which a reader had to wait for credits.
     pub credits_short: f64,
-    /// Share of the lanes with a backlog that were waiting for the target's leave at the window's end.
+    /// Share of the documents that wait for a request whose lane waits for the target's leave, averaged over the window: windows of a target and of the tuner are a
+    /// second each, and the state at one moment of it would say the same every time.
     pub lanes_gated: f64,
     /// This process's CPU time as a share of the cores that it may use.
     pub cpu: f64,

@@ -73,6 +73,8 @@ pub(super) struct Counts {
     /// Seconds times requests that the target worked on; seconds in which a reader waited for credits.
     pub(super) outstanding: f64,
     pub(super) short: f64,
+    /// Seconds times the share of the waiting documents that waited for leave.
+    pub(super) gated: f64,
 }
 
 /// One run.
@@ -160,16 +162,20 @@ impl<'a> Pipeline<'a> {
             + self.flying_documents
     }
 
-    /// Share of the lanes with a backlog that wait for leave.
-    pub(super) fn lanes_gated(&self, now: f64) -> f64 {
-        let backlogged = self.lanes.iter().filter(|lane| lane.waiting > 0);
-        let (gated, all) =
-            backlogged.fold((0, 0), |(gated, all), lane| (gated + usize::from(lane.wake > now), all + 1));
-        if all == 0 || self.pacer.is_none() { 0.0 } else { gated as f64 / all as f64 }
+    /// Share of the documents that wait for a request whose lane waits for leave.
+    fn lanes_gated(&self, now: f64) -> f64 {
+        if self.pacer.is_none() {
+            return 0.0;
+        }
+        let (gated, all) = self.lanes.iter().fold((0, 0), |(gated, all), lane| {
+            (gated + if lane.wake > now { lane.waiting } else { 0 }, all + lane.waiting)
+        });
+        if all == 0 { 0.0 } else { f64::from(gated) / f64::from(all) }
     }
 
     /// Lets `seconds` pass.
-    pub(super) fn pass(&mut self, seconds: f64) {
+    pub(super) fn pass(&mut self, now: f64, seconds: f64) {
+        self.counts.gated += self.lanes_gated(now) * seconds;
         self.readers.pass(seconds);
         self.transformers.pass(seconds);
         self.counts.outstanding += (self.in_flight - self.sleeping) as f64 * seconds;

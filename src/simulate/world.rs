@@ -226,7 +226,7 @@ impl<'a> World<'a> {
                     outcome.cpu_over += if over { use_.passed } else { 0.0 };
                     (use_.five, use_.passed) = (0.0, 0.0);
                 }
-                self.pipelines[index].pass(seconds);
+                self.pipelines[index].pass(self.now, seconds);
             }
         }
         self.now = at;
@@ -299,7 +299,7 @@ impl<'a> World<'a> {
             credits_used: in_credits / credit_bytes as f64,
             credit_bytes_used: in_credits as u64,
             credits_short: counts.short / window,
-            lanes_gated: pipeline.lanes_gated(now),
+            lanes_gated: counts.gated / window,
             cpu,
             memory: Some(memory),
             resident_bytes: (memory * plant.machine.memory) as u64,

@@ -1,6 +1,6 @@
 //! The size of a batch: what a batch costs beside its documents, and how large it must be for that not to matter.
 
-use super::{GROW_MARGIN, Tuner, Turn, percent};
+use super::{GPU_GROW_MARGIN, GROW_MARGIN, Tuner, Turn, percent};
 use crate::model::decision::Reason;
 use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::{Sample, Work};
@@ -205,7 +205,7 @@ impl Tuner {
         let mut to = wanted.clamp(size / step, size * step);
         if turn.sample.gpu_memory().is_some() {
             let one = [turn.knobs.transformers as f64, 0.0];
-            to = to.min(self.gpu.fits(one, self.scaling.ceilings.gpu_memory - GROW_MARGIN));
+            to = to.min(self.gpu.fits(one, self.scaling.ceilings.gpu_memory - GPU_GROW_MARGIN));
         }
         let slots = turn.knobs.readers as f64 + 1.5 * turn.knobs.transformers as f64 + 4.0;
         let bounds = self.scaling.bounds;

@@ -17,6 +17,9 @@ const AHEAD: f64 = 8.0;
 const LEVEL_WEIGHT: f64 = 0.4;
 const TREND_WEIGHT: f64 = 0.15;
 
+/// Weight of the newest window in the variance of what is not explained.
+const REST_WEIGHT: f64 = 0.25;
+
 /// Standard deviations of what is not explained that are kept free.
 const DEVIATIONS: f64 = 2.5;
 
@@ -59,7 +62,7 @@ impl Gauge {
             let error = base - expected;
             self.base = expected + LEVEL_WEIGHT * error;
             self.trend += TREND_WEIGHT * LEVEL_WEIGHT * error / (at - before);
-            self.rest += 0.1 * (error * error - self.rest);
+            self.rest += REST_WEIGHT * (error * error - self.rest);
         } else {
             self.solve();
             self.base = value - self.explained(x);

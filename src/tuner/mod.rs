@@ -48,8 +48,12 @@ const CREDIT_CUT: f64 = 0.7;
 const LEAST_CREDITS: u64 = 4 << 20;
 
 /// Memory is cut when it will come nearer to its ceiling than this, and to what stays this far below it.
-const CUT_MARGIN: f64 = 0.02;
-const GROW_MARGIN: f64 = 0.04;
+const CUT_MARGIN: f64 = 0.015;
+const GROW_MARGIN: f64 = 0.03;
+
+/// The same of a GPU, whose memory never holds more than the pool's batches.
+const GPU_CUT_MARGIN: f64 = 0.005;
+const GPU_GROW_MARGIN: f64 = 0.012;
 
 /// Seconds until a cut is felt.
 const CUT_PAUSE: f64 = 4.0;
@@ -210,11 +214,11 @@ impl Tuner {
             return;
         }
         let load = [turn.knobs.transformers as f64 * self.batches.documents(), 0.0];
-        let fits = self.gpu.fits(load, ceilings.gpu_memory - CUT_MARGIN);
+        let fits = self.gpu.fits(load, ceilings.gpu_memory - GPU_CUT_MARGIN);
         let is_full =
-            turn.sample.gpu_memory().is_some_and(|memory| memory > ceilings.gpu_memory - CUT_MARGIN / 2.0);
+            turn.sample.gpu_memory().is_some_and(|memory| memory > ceilings.gpu_memory - GPU_CUT_MARGIN / 2.0);
         if (fits < 1.0 || is_full) && is_settled {
-            let wanted = self.gpu.fits(load, ceilings.gpu_memory - GROW_MARGIN);
+            let wanted = self.gpu.fits(load, ceilings.gpu_memory - GPU_GROW_MARGIN);
             let share = if is_full { wanted.min(CREDIT_CUT) } else { wanted }.clamp(0.3, 0.95);
             let because = format!(
                 "{} of the GPU's memory in use, {} in sight, {} allowed",

@@ -2,7 +2,7 @@
 
 use super::stage::{SATURATED, Stage, Trial};
 use super::trial::{Verdict, compare, judge};
-use super::{GROW_MARGIN, Tuner, Turn, percent, usl};
+use super::{GPU_GROW_MARGIN, GROW_MARGIN, Tuner, Turn, percent, usl};
 use crate::model::decision::{Decision, Effect, Evidence, Reason};
 use crate::model::knobs::Knob;
 
@@ -189,7 +189,7 @@ impl Tuner {
                 let ceilings = &self.scaling.ceilings;
                 let by_cpu = self.cpu.most_transformers(turn.knobs.transformers as f64, ceilings.cpu);
                 let one = [self.batches.documents(), 0.0];
-                let by_gpu = self.gpu.fits(one, ceilings.gpu_memory - GROW_MARGIN).floor();
+                let by_gpu = self.gpu.fits(one, ceilings.gpu_memory - GPU_GROW_MARGIN).floor();
                 most.min(by_cpu).min(by_gpu)
             }
             _ => most,

@@ -97,6 +97,11 @@ impl Stage {
         self.knob == Knob::RequestsInFlight
     }
 
+    /// Its progress is counted in answers.
+    fn counts_answers(&self) -> bool {
+        matches!(self.knob, Knob::RequestsInFlight | Knob::CreditBytes)
+    }
+
     /// Windows after which the base of a comparison begins anew: conditions change, and a request is a thousandth of what a batch is.
     fn base_windows(&self) -> u32 {
         if self.is_requests() { 12 } else { 30 }
@@ -155,7 +160,7 @@ impl Stage {
 
     /// Independent pieces behind the progress of a window: requests that were answered; of batches those under way, and those that followed.
     fn pieces_in(&self, work: &Work, window: f64) -> f64 {
-        if self.is_requests() {
+        if self.counts_answers() {
             return work.pieces;
         }
         let rounds = if self.piece_seconds > 0.0 { window / self.piece_seconds } else { 1.0 };
