@@ -113,6 +113,12 @@ impl Gauge {
         self.last.is_none()
     }
 
+    /// By what share of the value what is explained differs from what was measured.
+    pub(super) fn relative_error(&self) -> f64 {
+        let value = self.last.map_or(0.0, |(.., value)| value);
+        if value > 0.0 { self.rest.sqrt() / value } else { 1.0 }
+    }
+
     /// The value with so much in it, if the base goes on as it does.
     pub(super) fn with(&self, of: [f64; 2]) -> f64 {
         self.base() + self.explained(self.scaled(of))

@@ -19,9 +19,12 @@
 //! is left to try, a little more is tried now and then.
 
 mod batch;
+mod blocked;
 mod brake;
 mod change;
+mod consensus;
 mod gates;
+mod guard;
 mod normal;
 mod search;
 mod stage;
@@ -33,9 +36,12 @@ use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::{PoolUse, Sample};
 use crate::model::scaling::Scaling;
 use batch::Batches;
+use blocked::Blocked;
 use brake::Brake;
 use change::Watch;
+use consensus::Record;
 use gates::{Cpu, Gauge};
+pub use guard::Guard;
 use stage::Stage;
 
 /// A ceiling of the CPU may be passed by this much before anything is cut: 1.5 points are within the noise of one window.
@@ -75,11 +81,16 @@ pub struct Tuner {
     batches: Batches,
     brake: Brake,
     watch: Watch,
+    blocked: Blocked,
+    record: Record,
+    /// Documents per second, smoothed.
+    throughput: f64,
+    /// The evaluation that was last: shrinks and re-probes come once in each.
+    evaluation: u64,
+    is_evaluation: bool,
     /// Share of the time that lanes wait for the target's leave, and readers for credits.
     gated: f64,
     short: f64,
-    /// The most requests that were busy at once lately.
-    peak_requests: f64,
     /// When bytes were cut last.
     cut_at: f64,
     began: Option<f64>,
@@ -101,9 +112,13 @@ impl Tuner {
             batches: Batches::default(),
             brake: Brake::default(),
             watch: Watch::default(),
+            blocked: Blocked::default(),
+            record: Record::default(),
+            throughput: 0.0,
+            evaluation: 0,
+            is_evaluation: false,
             gated: 0.0,
             short: 0.0,
-            peak_requests: 0.0,
             cut_at: f64::NEG_INFINITY,
             began: None,
             first_credits: 0,
@@ -113,6 +128,9 @@ impl Tuner {
     /// What to do after this window. A decision that turns a knob changes its value. None passes the upper bound; a cut may pass the lower one,
     /// because a ceiling beats a minimum.
     pub fn decide(&mut self, sample: &Sample, knobs: &Knobs) -> Vec<Decision> {
+        if !is_sound(sample) {
+            return Vec::new();
+        }
         let mut turn = Turn { now: sample.at.as_secs_f64(), sample, knobs: *knobs, decisions: Vec::new() };
         self.first_credits = if self.began.is_none() { knobs.credit_bytes } else { self.first_credits };
         self.measure(&turn);
@@ -146,8 +164,15 @@ impl Tuner {
         self.credits.measure(&credits, knobs.credit_bytes, *now, window);
         self.gated += WEIGHT * (sample.lanes_gated - self.gated);
         self.short += WEIGHT * (short - self.short);
-        self.peak_requests =
-            (self.peak_requests * 0.98).max(sample.requests.busy * knobs.requests_in_flight as f64);
+        self.throughput += self.scaling.smoothing * (sample.documents_per_second - self.throughput);
+        let evaluation = (now / self.scaling.check_interval.as_secs_f64().max(1.0)) as u64;
+        self.is_evaluation = evaluation != self.evaluation;
+        self.evaluation = evaluation;
+        if self.is_evaluation {
+            [&mut self.readers, &mut self.transformers, &mut self.requests]
+                .into_iter()
+                .for_each(|stage| stage.unproved = 0);
+        }
         self.cpu.add(sample, self.scaling.smoothing);
         if let Some(memory) = sample.memory {
             self.memory.add(
@@ -210,13 +235,22 @@ impl Tuner {
             );
             self.cut_bytes(turn, share, Reason::MemoryCeiling, &because);
         }
+        if turn.sample.gpu_out_of_memory > 0 && is_settled && !self.is_fixed(Knob::BatchDocuments) {
+            let because = format!("{} batches found no memory on the GPU", turn.sample.gpu_out_of_memory);
+            let half = (self.batches.documents() / 2.0).max(1.0) as u64;
+            turn.set(Knob::BatchDocuments, half, Reason::GpuCeiling, because, None);
+            self.cut_at = turn.now;
+            return self.abort(Knob::Transformers, turn.now);
+        }
         if turn.sample.gpu_memory().is_none() {
             return;
         }
         let load = [turn.knobs.transformers as f64 * self.batches.documents(), 0.0];
         let fits = self.gpu.fits(load, ceilings.gpu_memory - GPU_CUT_MARGIN);
-        let is_full =
-            turn.sample.gpu_memory().is_some_and(|memory| memory > ceilings.gpu_memory - GPU_CUT_MARGIN / 2.0);
+        let is_full = turn
+            .sample
+            .gpu_memory()
+            .is_some_and(|memory| memory > ceilings.gpu_memory - GPU_CUT_MARGIN / 2.0);
         if (fits < 1.0 || is_full) && is_settled {
             let wanted = self.gpu.fits(load, ceilings.gpu_memory - GPU_GROW_MARGIN);
             let share = if is_full { wanted.min(CREDIT_CUT) } else { wanted }.clamp(0.3, 0.95);
@@ -286,6 +320,11 @@ impl Tuner {
         }
     }
 
+    /// A report is due, and with it what may wait: shrinks, and tries of what was rejected.
+    fn is_evaluation(&self, _turn: &Turn) -> bool {
+        self.is_evaluation
+    }
+
     /// A person has set this knob, or there is no auto-scaling.
     fn is_fixed(&self, knob: Knob) -> bool {
         self.scaling.bounds.least.get(knob) == self.scaling.bounds.most.get(knob)
@@ -302,6 +341,23 @@ impl Tuner {
             }
         }
     }
+}
+
+/// A window that measures nothing, or nonsense, is no ground for anything.
+fn is_sound(sample: &Sample) -> bool {
+    let figures = [&sample.readers, &sample.transformers, &sample.requests]
+        .into_iter()
+        .flat_map(|pool| [pool.busy, pool.documents_per_second, pool.work.seconds, pool.work.pieces])
+        .chain([
+            sample.documents_per_second,
+            sample.cpu,
+            sample.failed,
+            sample.credits_short,
+            sample.lanes_gated,
+        ])
+        .chain(sample.memory)
+        .chain(sample.gpu_memory());
+    !sample.window.is_zero() && figures.into_iter().all(|figure| figure.is_finite() && figure >= 0.0)
 }
 
 /// One call of the tuner: the knobs as they will be, and what was decided.
@@ -343,3 +399,6 @@ impl Turn<'_> {
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,12 @@
 //! The search: which pool is tried next and how far, what a trial has shown, which pools have nothing to do.
 
+use super::consensus::{self, Opinion, Proposer};
 use super::stage::{SATURATED, Stage, Trial};
 use super::trial::{Verdict, compare, judge};
 use super::{GPU_GROW_MARGIN, GROW_MARGIN, Tuner, Turn, percent, usl};
-use crate::model::decision::{Decision, Effect, Evidence, Reason};
+use crate::model::decision::{Block, Decision, Effect, Evidence, Reason};
 use crate::model::knobs::Knob;
+use crate::model::scaling::{Policy, Scaling};
 
 /// A pool is near to being the bottleneck if it could do no more than this many times what the slowest could.
 const NEAR: f64 = 1.35;
@@ -13,14 +15,16 @@ const NEAR: f64 = 1.35;
 const BUSY: f64 = 0.85;
 const BUSY_LATELY: f64 = 0.7;
 
+/// Standard error of how busy a pool is, over the few windows that it is smoothed over.
+const BUSY_ERROR: f64 = 0.1;
+
 /// Windows without saturation after which the bottleneck has moved.
 const IDLE: u32 = 5;
 
 /// A size closer than this to one that does not pay is the end of the search.
 const CLOSE: f64 = 1.16;
 
-/// Seconds before a settled pool is tried again, at least, and how they grow up to what.
-const BACKOFF: f64 = 20.0;
+/// How the seconds grow before a settled pool is tried again, from the cooldown up to what.
 const BACKOFF_GROWTH: f64 = 1.6;
 const BACKOFF_MOST: f64 = 120.0;
 
@@ -48,6 +52,7 @@ impl Tuner {
     pub(super) fn judge_all(&mut self, turn: &mut Turn) {
         for knob in [Knob::Readers, Knob::Transformers, Knob::RequestsInFlight, Knob::CreditBytes] {
             let (wanted, worth) = (self.scaling.confidence, self.scaling.worth);
+            let mut record = self.record;
             let stage = self.stage(knob);
             let Some(trial) = stage.trial.as_mut() else { continue };
             if turn.knobs.get(knob) as f64 != stage.size {
@@ -61,6 +66,7 @@ impl Tuner {
             }
             if stage.saturated.seconds() < 0.9 {
                 if trial.idle >= IDLE {
+                    stage.unproved += 1;
                     stage.keep(turn, Reason::Moved, "it is not saturated any more".to_owned(), None, None);
                 } else if stage.windows >= 2 * trial.most + 2 {
                     stage.revert(turn, "it could not be measured".to_owned(), None, None);
@@ -78,6 +84,8 @@ impl Tuner {
                 Verdict::Open => {}
                 Verdict::Pays(confidence) => {
                     stage.floor = stage.size;
+                    stage.unproved = 0;
+                    record.ended(Proposer::Search, true);
                     stage.points.push((stage.size, evidence.after));
                     stage.next_try = turn.now;
                     let because = stage.words();
@@ -85,6 +93,7 @@ impl Tuner {
                 }
                 Verdict::Fails(confidence) => {
                     stage.bad = Some(stage.size);
+                    record.ended(Proposer::Search, false);
                     stage.points.push((stage.size, evidence.after));
                     let gain = evidence.after / evidence.before - 1.0;
                     let because = format!(
@@ -95,6 +104,7 @@ impl Tuner {
                     stage.revert(turn, because, Some(confidence), Some(evidence));
                 }
             }
+            self.record = record;
         }
     }
 
@@ -121,44 +131,74 @@ impl Tuner {
 
     /// Tries one pool, if it is time; returns what it may then do.
     fn propose(&mut self, turn: &mut Turn, knob: Knob, slowest: f64) -> Option<f64> {
-        let is_unit_bound = self.is_unit_bound();
-        let peak = self.peak_requests;
-        let cap = self.most(turn, knob);
-        let (search, settled, workers) =
-            (self.scaling.search_step, self.scaling.settled_step, self.scaling.step_workers as f64);
-        let cooldown = self.scaling.cooldown.as_secs_f64().min(BACKOFF);
         // Larger batches come first where a batch costs far more than its documents.
         let is_costly = knob != Knob::RequestsInFlight && self.batches.is_costly();
-        if self.is_fixed(knob) || is_costly {
+        let is_gated = knob == Knob::RequestsInFlight && self.is_unit_bound();
+        if self.is_fixed(knob) || is_costly || is_gated || !self.stage(knob).is_bottleneck(slowest) {
+            self.blocked.clear(knob);
             return None;
         }
+        let (wanted, is_limited) = self.wanted(turn, knob)?;
+        let because = self.stage(knob).words();
+        if let Some(block) = self.block(turn, knob) {
+            self.blocked.tell(turn, knob, wanted as u64, because, block);
+            return None;
+        }
+        let (most, ceiling) = self.most(turn, knob);
+        let to = wanted.min(most);
+        let size = self.stage(knob).size;
+        if to <= size {
+            self.blocked.tell(turn, knob, wanted as u64, because, ceiling);
+            return None;
+        }
+        let Some(z) = self.opinion(turn, knob) else {
+            self.blocked.tell(turn, knob, to as u64, because, Block::NoConsensus);
+            return None;
+        };
+        if is_limited {
+            self.blocked.tell(
+                turn,
+                knob,
+                (size * self.scaling.search_step * 2.0) as u64,
+                because.clone(),
+                Block::StepLimit,
+            );
+        }
+        self.blocked.clear(knob);
         let stage = self.stage(knob);
-        if stage.trial.is_some() || stage.service <= 0.0 {
-            return None;
+        if stage.points.is_empty() {
+            stage.points.push((size, stage.saturated.throughput()));
         }
-        if knob == Knob::RequestsInFlight && is_unit_bound && stage.busy * stage.size < BUSY * stage.size {
-            let _ = peak;
-            return None;
-        }
-        let is_near = stage.capacity() <= NEAR * slowest;
-        let is_busy =
-            stage.busy > BUSY && stage.busy_smoothed > BUSY_LATELY && stage.saturated.seconds() >= 0.9;
-        if !is_near || !is_busy || turn.now < stage.next_try {
+        let capacity = stage.capacity() * to / size;
+        stage.begin(turn, to, because, Some(consensus::sure(z)));
+        Some(capacity)
+    }
+
+    /// The size to try next, and whether the limit of a step made it smaller than it might be.
+    fn wanted(&mut self, turn: &mut Turn, knob: Knob) -> Option<(f64, bool)> {
+        let Scaling { search_step, settled_step, step_workers, cooldown, .. } = self.scaling;
+        let is_due = self.is_evaluation(turn);
+        let stage = self.stage(knob);
+        if turn.now < stage.next_try {
             return None;
         }
         let size = stage.size;
-        let mut wanted = (size * if stage.settled { settled } else { search })
-            .min((size * 1.0 + workers).max(size * search));
+        let limit = (size * search_step).max(size + step_workers as f64);
+        let mut wanted = size * if stage.settled { settled_step } else { search_step };
         if let Some(bad) = stage.bad {
             if bad / size < CLOSE || bad - size <= 1.0 {
                 if !stage.settled {
-                    (stage.settled, stage.backoff) = (true, cooldown);
+                    (stage.settled, stage.backoff) = (true, cooldown.as_secs_f64());
                     stage.next_try = turn.now + stage.backoff;
                     return None;
                 }
+                if !is_due {
+                    return None;
+                }
                 stage.bad = None;
-                wanted = (size * settled).max(size + 1.0);
-                stage.backoff = (stage.backoff * BACKOFF_GROWTH).min(BACKOFF_MOST);
+                wanted = (size * settled_step).max(size + 1.0);
+                stage.backoff =
+                    (stage.backoff * BACKOFF_GROWTH).min(BACKOFF_MOST.max(cooldown.as_secs_f64()));
                 stage.next_try = turn.now + stage.backoff;
             } else {
                 wanted = (size * bad).sqrt();
@@ -167,33 +207,78 @@ impl Tuner {
         if let Some(knee) = usl::knee(&stage.points).filter(|knee| *knee > 1.05 * size && *knee < wanted) {
             wanted = knee.max(1.1 * size);
         }
-        let to = wanted.round().max(size + 1.0).min(cap);
-        if to <= size {
-            return None;
-        }
-        if stage.points.is_empty() {
-            stage.points.push((size, stage.saturated.throughput()));
-        }
-        let because = stage.words();
-        let capacity = stage.capacity() * to / size;
-        stage.begin(turn, to, because);
-        Some(capacity)
+        let wanted = wanted.round().max(size + 1.0);
+        Some((wanted.min(limit), wanted > limit))
     }
 
-    /// The most that this pool may be now.
-    fn most(&self, turn: &Turn, knob: Knob) -> f64 {
+    /// What holds every move up of this pool back, if anything.
+    fn block(&self, turn: &Turn, knob: Knob) -> Option<Block> {
+        let Scaling { ceilings, latency_target, direction_limit, stop_at_target, .. } = &self.scaling;
+        let memory = turn.sample.memory.unwrap_or(0.0);
+        let is_requests = knob == Knob::RequestsInFlight;
+        let unproved = [&self.readers, &self.transformers, &self.requests]
+            .iter()
+            .map(|stage| stage.unproved)
+            .sum::<u32>();
+        match () {
+            () if is_requests && self.brake.is_on() => Some(Block::Errors),
+            () if is_requests && latency_target.is_some_and(|target| turn.sample.latency.p95 > target) => {
+                Some(Block::Latency)
+            }
+            () if *stop_at_target && self.throughput >= self.scaling.target_docs_per_second => {
+                Some(Block::Goal)
+            }
+            () if unproved >= *direction_limit => Some(Block::DirectionLimit),
+            () if self.cpu.smoothed > ceilings.cpu_grow_below && !is_requests => Some(Block::CpuCeiling),
+            () if self.cpu.smoothed > ceilings.cpu => Some(Block::CpuCeiling),
+            () if memory > ceilings.memory_grow_below => Some(Block::MemoryCeiling),
+            () => None,
+        }
+    }
+
+    /// The most that this pool may be now, and what bounds it.
+    fn most(&self, turn: &Turn, knob: Knob) -> (f64, Block) {
         let most = self.scaling.bounds.most.get(knob) as f64;
+        let mut bounds = vec![(most, Block::Bound)];
         match knob {
-            Knob::Readers => most.min(turn.sample.unfinished_partitions as f64),
+            Knob::Readers => bounds.push((turn.sample.unfinished_partitions as f64, Block::Bound)),
             Knob::Transformers => {
                 let ceilings = &self.scaling.ceilings;
                 let by_cpu = self.cpu.most_transformers(turn.knobs.transformers as f64, ceilings.cpu);
-                let one = [self.batches.documents(), 0.0];
-                let by_gpu = self.gpu.fits(one, ceilings.gpu_memory - GPU_GROW_MARGIN).floor();
-                most.min(by_cpu).min(by_gpu)
+                bounds.push((by_cpu, Block::CpuCeiling));
+                bounds.push((self.gpu_fits(1.0).floor(), Block::GpuCeiling));
             }
-            _ => most,
+            _ => {}
         }
+        bounds.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((most, Block::Bound))
+    }
+
+    /// Transformers of the present batch that the GPU's memory holds, a share of what it may.
+    fn gpu_fits(&self, share: f64) -> f64 {
+        let one = [self.batches.documents(), 0.0];
+        self.gpu.fits(one, self.scaling.ceilings.gpu_memory - GPU_GROW_MARGIN) * share
+    }
+
+    /// What the proposers of the policy say together about more of this pool: how strongly it speaks for it, if it does.
+    fn opinion(&mut self, turn: &Turn, knob: Knob) -> Option<f64> {
+        let is_gpu_first = self.scaling.policy == Policy::GpuMemoryBased
+            && !self.gpu.is_silent()
+            && knob == Knob::Transformers;
+        let stage = self.stage(knob);
+        let search = Opinion { by: Proposer::Search, z: (stage.busy_smoothed - BUSY_LATELY) / BUSY_ERROR };
+        let coming = turn.sample.requests.documents_per_second.max(1.0);
+        let need = (ROOM * coming / stage.capacity()).ln() / stage.capacity_error();
+        let workload = Opinion { by: Proposer::Workload, z: need };
+        let mut opinions = vec![];
+        if !is_gpu_first {
+            opinions.extend([search, workload]);
+        }
+        if knob == Knob::Transformers && !self.gpu.is_silent() && self.scaling.policy != Policy::WorkloadBased
+        {
+            let room = (self.gpu_fits(1.0) / turn.knobs.transformers as f64).max(0.01).ln();
+            opinions.push(Opinion { by: Proposer::Gpu, z: room / self.gpu.relative_error().max(0.02) });
+        }
+        self.record.agree(&opinions).filter(|z| *z > 0.0)
     }
 
     /// Readers wait for credits and nothing else is busy: more of them, as far as memory allows.
@@ -213,7 +298,7 @@ impl Tuner {
             return;
         }
         let because = format!("readers wait for credits {} of the time", percent(stage.busy_smoothed));
-        stage.begin(turn, to, because);
+        stage.begin(turn, to, because, None);
     }
 
     /// The most credits that memory allows, as far as can be told.
@@ -228,7 +313,7 @@ impl Tuner {
             if self.is_fixed(knob) {
                 continue;
             }
-            let cap = self.most(turn, knob);
+            let (cap, _) = self.most(turn, knob);
             let search = self.scaling.search_step;
             let on_gpu = knob == Knob::Transformers && turn.sample.gpu_memory().is_some();
             let stage = self.stage(knob);
@@ -257,30 +342,30 @@ impl Tuner {
     /// Gives back workers that have had nothing to do.
     pub(super) fn shrink_all(&mut self, turn: &mut Turn) {
         let began = self.began.unwrap_or(turn.now);
-        if turn.now - began < WARM {
+        if turn.now - began < WARM || !self.is_evaluation(turn) {
             return;
         }
-        let throughput = turn.sample.requests.documents_per_second;
+        let (throughput, ceilings) = (turn.sample.requests.documents_per_second, self.scaling.ceilings);
+        let is_roomy = self.cpu.smoothed < ceilings.cpu_shrink_below
+            && turn.sample.memory.is_none_or(|memory| memory < ceilings.memory_shrink_below);
+        let idle = IDLE_SECONDS.max(self.scaling.cooldown.as_secs_f64());
         for knob in [Knob::Readers, Knob::Transformers] {
             let least = self.scaling.bounds.least.get(knob) as f64;
-            if self.is_fixed(knob) {
+            if self.is_fixed(knob) || !is_roomy {
                 continue;
             }
             let stage = self.stage(knob);
-            if stage.trial.is_some()
-                || stage.busy_smoothed >= IDLE_BUSY
-                || turn.now - stage.changed < IDLE_SECONDS
-            {
+            if stage.trial.is_some() || stage.busy_smoothed >= IDLE_BUSY || turn.now - stage.changed < idle {
                 continue;
             }
             let needed = (2.0 * throughput * stage.service).ceil();
-            let to = needed.max((stage.size * SHRINK).floor()).max(stage.floor).max(least).max(4.0);
+            let to = needed.max((stage.size * SHRINK).floor()).max(stage.floor).max(least);
             if to >= stage.size {
                 continue;
             }
-            let because =
-                format!("{} busy for {:.0} s", percent(stage.busy_smoothed), turn.now - stage.changed);
-            turn.set(knob, to as u64, Reason::Shrink, because, None);
+            let because = format!("{:.2} busy for {:.0} s", stage.busy_smoothed, turn.now - stage.changed);
+            let confidence = stage.is_enough(to);
+            turn.set(knob, to as u64, Reason::Shrink, because, Some(confidence));
             stage.bad = None;
             stage.settled = false;
             stage.resize(to, turn.now);
@@ -290,10 +375,10 @@ impl Tuner {
 
 impl Stage {
     /// Begins a trial.
-    pub(super) fn begin(&mut self, turn: &mut Turn, to: f64, because: String) {
+    pub(super) fn begin(&mut self, turn: &mut Turn, to: f64, because: String, confidence: Option<f64>) {
         self.trial =
             Some(Trial { from: self.size, before: self.saturated, idle: 0, looks: 0, most: self.looks() });
-        turn.set(self.knob, to as u64, Reason::Probe, because, None);
+        turn.set(self.knob, to as u64, Reason::Probe, because, confidence);
         self.resize(to, turn.now);
     }
 
@@ -341,6 +426,16 @@ impl Stage {
         self.resize(trial.from, turn.now);
     }
 
+    /// It is near to being the bottleneck, has been busy, and was measured so.
+    fn is_bottleneck(&self, slowest: f64) -> bool {
+        self.trial.is_none()
+            && self.service > 0.0
+            && self.capacity() <= NEAR * slowest
+            && self.busy > BUSY
+            && self.busy_smoothed > BUSY_LATELY
+            && self.saturated.seconds() >= 0.9
+    }
+
     /// Which part of the way is the bottleneck, in words.
     fn words(&self) -> String {
         let what = match self.knob {
@@ -350,6 +445,12 @@ impl Stage {
             _ => "readers wait for credits",
         };
         format!("{what} ({:.2} busy)", self.busy.min(1.0))
+    }
+
+    /// The probability that so many workers are enough for nine tenths of the time, as busy workers have varied.
+    fn is_enough(&self, to: f64) -> f64 {
+        let deviation = self.busy_variance.sqrt().max(0.01) * self.size;
+        super::normal::distribution((to - self.busy_smoothed * self.size) / deviation)
     }
 
     /// Standard error of the logarithm of what the pool could do.

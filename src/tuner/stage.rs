@@ -33,6 +33,7 @@ pub(super) struct Stage {
     drains: bool,
     pub(super) busy: f64,
     pub(super) busy_smoothed: f64,
+    pub(super) busy_variance: f64,
     /// Seconds of a worker a document, smoothed.
     pub(super) service: f64,
     /// Seconds of one piece, smoothed.
@@ -78,6 +79,7 @@ impl Stage {
             drains: false,
             busy: 0.0,
             busy_smoothed: 0.0,
+            busy_variance: 0.0,
             service: 0.0,
             piece_seconds: 0.0,
             pieces: Work::default(),

@@ -109,3 +109,106 @@ pub(super) fn judge(evidence: &Evidence, looks: u32, is_last: bool, wanted: f64)
         Verdict::Open
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuner::normal::distribution;
+
+    /// Random numbers that are the same in every run.
+    struct Chance(fastrand::Rng);
+
+    impl Chance {
+        fn normal(&mut self) -> f64 {
+            // The sum of twelve uniform numbers: normal enough out to three deviates.
+            (0..12).map(|_| self.0.f64()).sum::<f64>() - 6.0
+        }
+
+        /// A window in which `pieces` of work with relative variance `variance` were finished at a mean of `mean` documents per second.
+        fn window(&mut self, side: &mut Saturated, mean: f64, pieces: f64, variance: f64) {
+            let noise = 1.0 + (variance / pieces).sqrt() * self.normal();
+            side.add(mean * noise, 1.0, pieces);
+        }
+    }
+
+    /// Plays one trial: what the verdict was, and at which confidence. `elasticity`: the share of the growth by which throughput grows, both as logarithms.
+    fn play(chance: &mut Chance, elasticity: f64, growth: f64, worth: f64, wanted: f64) -> (bool, f64) {
+        let (variance, pieces) = (0.09, chance.0.f64() * 200.0 + 10.0);
+        let mut before = Saturated::default();
+        for _ in 0..chance.0.usize(1..12) {
+            chance.window(&mut before, 1_000.0, pieces, variance);
+        }
+        let mut after = Saturated::default();
+        let looks = 6;
+        for look in 1..=looks {
+            chance.window(&mut after, 1_000.0 * growth.powf(elasticity), pieces, variance);
+            let evidence = compare(&before, &after, variance, worth * growth.ln());
+            match judge(&evidence, looks, look == looks, wanted) {
+                Verdict::Open => {}
+                Verdict::Pays(confidence) => return (true, confidence),
+                Verdict::Fails(confidence) => return (false, confidence),
+            }
+        }
+        unreachable!("the last look is a verdict")
+    }
+
+    #[test]
+    fn where_nothing_changes_no_more_than_the_level_is_taken_for_a_change() {
+        for (wanted, seed) in [(0.75, 1), (0.85, 2), (0.95, 3)] {
+            let mut chance = Chance(fastrand::Rng::with_seed(seed));
+            let accepted = (0..10_000).filter(|_| play(&mut chance, 0.0, 2.0, 0.0, wanted).0).count();
+            let share = accepted as f64 / 10_000.0;
+            assert!(share <= 1.0 - wanted, "{share} of the trials at {wanted}");
+            assert!(share > (1.0 - wanted) / 4.0, "{share}: so careful that nothing is ever found");
+        }
+    }
+
+    /// Effects as a search meets them: most are large, some are none, some hurt.
+    #[test]
+    fn a_confidence_is_the_share_of_those_that_are_right() {
+        let mut chance = Chance(fastrand::Rng::with_seed(4));
+        let (mut bins, runs) = ([(0.0, 0.0, 0.0); 10], 20_000);
+        for _ in 0..runs {
+            let elasticity = chance.0.f64() * 1.4 - 0.4;
+            let growth = 1.2 + 0.8 * chance.0.f64();
+            let (accepted, confidence) = play(&mut chance, elasticity, growth, 0.1, 0.85);
+            let is_right = accepted == (elasticity > 0.1);
+            let bin = &mut bins[((confidence * 10.0) as usize).min(9)];
+            *bin = (bin.0 + 1.0, bin.1 + confidence, bin.2 + f64::from(u32::from(is_right)));
+        }
+        let error: f64 = bins.iter().map(|(_, said, was)| (said - was).abs()).sum::<f64>() / f64::from(runs);
+        assert!(error <= 0.05, "expected calibration error {error}: {bins:?}");
+    }
+
+    #[test]
+    fn a_doubling_is_found_at_the_first_look() {
+        let mut chance = Chance(fastrand::Rng::with_seed(5));
+        let (mut before, mut after) = (Saturated::default(), Saturated::default());
+        (0..2).for_each(|_| chance.window(&mut before, 1_000.0, 66.0, 0.09));
+        chance.window(&mut after, 1_900.0, 132.0, 0.09);
+        let evidence = compare(&before, &after, 0.09, 0.1 * 2.0_f64.ln());
+        assert!(
+            matches!(judge(&evidence, 6, false, 0.95), Verdict::Pays(sure) if sure > 0.999),
+            "{evidence:?}"
+        );
+    }
+
+    #[test]
+    fn windows_that_scatter_more_than_their_pieces_make_a_test_less_sure() {
+        let side = |values: &[f64]| {
+            let mut side = Saturated::default();
+            values.iter().for_each(|value| side.add(*value, 1.0, 1_000.0));
+            side
+        };
+        let quiet = compare(&side(&[100.0; 6]), &side(&[110.0; 6]), 0.09, 0.0);
+        let noisy = compare(&side(&[80.0, 120.0, 90.0, 110.0, 70.0, 130.0]), &side(&[110.0; 6]), 0.09, 0.0);
+        assert!(noisy.standard_error > 3.0 * quiet.standard_error, "{quiet:?} {noisy:?}");
+    }
+
+    #[test]
+    fn the_normal_distribution_is_that_of_the_tables() {
+        for (z, p) in [(0.0, 0.5), (1.0, 0.841_344_7), (1.959_964, 0.975), (-2.326_348, 0.01)] {
+            assert!((distribution(z) - p).abs() < 1e-6, "{z}");
+        }
+    }
+}

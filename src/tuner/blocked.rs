@@ -1,0 +1,29 @@
+//! What was held back, told once: a move that waits for the same thing in every window is one piece of news and not sixty a minute.
+
+use super::Turn;
+use crate::model::decision::{Block, Decision, Effect, Reason};
+use crate::model::knobs::Knob;
+use std::mem::Discriminant;
+
+/// What was told of each knob last.
+#[derive(Debug, Default)]
+pub(super) struct Blocked(Vec<(Knob, Discriminant<Block>)>);
+
+impl Blocked {
+    /// A move from the knob's present value is held back.
+    pub(super) fn tell(&mut self, turn: &mut Turn, knob: Knob, to: u64, because: String, block: Block) {
+        let (from, kind) = (turn.knobs.get(knob), std::mem::discriminant(&block));
+        if from == to || self.0.contains(&(knob, kind)) {
+            return;
+        }
+        self.clear(knob);
+        self.0.push((knob, kind));
+        let (effect, reason) = (Effect::Blocked(block), Reason::Probe);
+        turn.push(Decision { knob, from, to, effect, reason, because, confidence: None, evidence: None });
+    }
+
+    /// The knob has moved, or nothing holds it any more.
+    pub(super) fn clear(&mut self, knob: Knob) {
+        self.0.retain(|(told, _)| *told != knob);
+    }
+}

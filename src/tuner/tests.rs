@@ -1,0 +1,393 @@
+//! The tuner against small plants: throughput as a function of the knobs. The large ones are in `simulate`.
+
+use super::*;
+use crate::model::decision::{Block, Effect};
+use crate::model::knobs::{Bounds, Ceilings};
+use crate::model::sample::{GpuUse, Work};
+use crate::model::scaling::Policy;
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn knobs() -> Knobs {
+    Knobs {
+        readers: 2,
+        transformers: 2,
+        requests_in_flight: 4,
+        batch_documents: 5_000,
+        request_documents: 1_000,
+        credit_bytes: 32 << 20,
+    }
+}
+
+pub(super) fn scaling() -> Scaling {
+    let least = Knobs {
+        readers: 1,
+        transformers: 1,
+        requests_in_flight: 1,
+        batch_documents: 2_000,
+        request_documents: 1,
+        credit_bytes: 1 << 20,
+    };
+    let most = Knobs {
+        readers: 30,
+        transformers: 30,
+        requests_in_flight: 512,
+        batch_documents: 75_000,
+        request_documents: 1_000,
+        credit_bytes: 1 << 34,
+    };
+    Scaling {
+        policy: Policy::Hybrid,
+        bounds: Bounds { least, most },
+        ceilings: Ceilings {
+            cpu: 0.7,
+            cpu_grow_below: 0.65,
+            cpu_shrink_below: 0.5,
+            memory: 0.75,
+            memory_grow_below: 0.7,
+            memory_shrink_below: 0.6,
+            gpu_memory: 0.75,
+            errors: 0.02,
+        },
+        confidence: 0.85,
+        search_step: 2.0,
+        settled_step: 1.2,
+        step_workers: 8,
+        batch_step: 1.6,
+        worth: 0.1,
+        direction_limit: 6,
+        smoothing: 0.3,
+        latency_target: None,
+        check_interval: Duration::from_secs(5),
+        cooldown: Duration::from_secs(30),
+        target_docs_per_second: 10_000.0,
+        stop_at_target: false,
+    }
+}
+
+/// Runs the tuner for `seconds` against a plant; returns the knobs at the end and all decisions with their second.
+fn run(
+    scaling: Scaling,
+    first: Knobs,
+    seconds: u64,
+    mut plant: impl FnMut(u64, &Knobs) -> Sample,
+) -> (Knobs, Vec<(u64, Decision)>) {
+    let (mut tuner, mut knobs, mut all) = (Tuner::new(scaling), first, Vec::new());
+    for second in 1..=seconds {
+        let (at, window) = (Duration::from_secs(second), Duration::from_secs(1));
+        let sample = Sample { at, window, unfinished_partitions: 100, ..plant(second, &knobs) };
+        for decision in tuner.decide(&sample, &knobs) {
+            if decision.effect == Effect::Turned {
+                knobs.set(decision.knob, decision.to);
+            }
+            all.push((second, decision));
+        }
+    }
+    (knobs, all)
+}
+
+/// A pool of a size that is busy for a share of its time; its pieces take a tenth of a second each and vary little.
+fn pool(busy: f64, size: usize, documents_per_second: f64) -> PoolUse {
+    let pieces = busy * size as f64 * 10.0 + 1.0;
+    let work = Work {
+        pieces,
+        documents: documents_per_second,
+        documents_squared: documents_per_second * documents_per_second / pieces,
+        seconds: 0.1 * pieces,
+        seconds_squared: 0.010_1 * pieces,
+        documents_seconds: 0.1 * documents_per_second,
+    };
+    PoolUse { busy, documents_per_second, work, ..PoolUse::default() }
+}
+
+/// A target that takes 100 documents a second a request, up to a knee.
+fn target(knobs: &Knobs, knee: usize) -> Sample {
+    let documents_per_second = 100.0 * knobs.requests_in_flight.min(knee) as f64;
+    Sample {
+        documents_per_second,
+        readers: pool(0.2, knobs.readers, documents_per_second),
+        transformers: pool(0.2, knobs.transformers, documents_per_second),
+        requests: pool(1.0, knobs.requests_in_flight, documents_per_second),
+        answers: 100,
+        ..Sample::default()
+    }
+}
+
+fn turned(all: &[(u64, Decision)]) -> Vec<(u64, Knob, u64, u64, Reason)> {
+    let turned = all.iter().filter(|(_, decision)| decision.effect == Effect::Turned);
+    turned.map(|(at, decision)| (*at, decision.knob, decision.from, decision.to, decision.reason)).collect()
+}
+
+#[test]
+fn requests_grow_to_the_knee_and_stop() {
+    let (knobs, all) = run(scaling(), knobs(), 60, |_, knobs| target(knobs, 40));
+    // The knee is at 40: from 32 to 64 throughput grows by a quarter, which is more than the tenth of a doubling that a move must yield.
+    assert_eq!(knobs.requests_in_flight, 64, "{:?}", turned(&all));
+    let kept: Vec<_> = all.iter().filter(|(_, decision)| decision.effect == Effect::Kept).collect();
+    let first = &kept[0].1;
+    assert!(first.confidence > Some(0.99) && first.reason == Reason::Accepted);
+    let evidence = first.evidence.unwrap();
+    assert!(
+        (evidence.after / evidence.before - 2.0).abs() < 0.01 && evidence.z > 3.0 && evidence.windows >= 1
+    );
+}
+
+#[test]
+fn a_move_that_does_not_pay_is_taken_back_and_rests() {
+    let (knobs, all) =
+        run(scaling(), Knobs { requests_in_flight: 40, ..knobs() }, 70, |_, knobs| target(knobs, 40));
+    assert_eq!(knobs.requests_in_flight, 40);
+    let reverts: Vec<_> = all.iter().filter(|(_, decision)| decision.reason == Reason::Revert).collect();
+    assert!(!reverts.is_empty() && reverts.iter().all(|(_, decision)| decision.confidence.is_some()));
+    let probes: Vec<u64> =
+        turned(&all).iter().filter(|turn| turn.4 == Reason::Probe).map(|turn| turn.0).collect();
+    let longest = probes.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(longest >= 30, "{probes:?}: when nothing is left to try it rests for the cooldown");
+}
+
+#[test]
+fn readers_never_exceed_the_partitions_left() {
+    let plant = |_, knobs: &Knobs| {
+        let documents_per_second = 1_000.0 * knobs.readers as f64;
+        Sample {
+            readers: pool(1.0, knobs.readers, documents_per_second),
+            transformers: pool(0.1, knobs.transformers, documents_per_second),
+            requests: pool(0.1, knobs.requests_in_flight, documents_per_second),
+            documents_per_second,
+            ..Sample::default()
+        }
+    };
+    let mut tuner = Tuner::new(scaling());
+    let mut knobs = knobs();
+    for second in 1..=40 {
+        let (at, window) = (Duration::from_secs(second), Duration::from_secs(1));
+        let sample = Sample { at, window, unfinished_partitions: 3, ..plant(second, &knobs) };
+        for decision in
+            tuner.decide(&sample, &knobs).iter().filter(|decision| decision.effect == Effect::Turned)
+        {
+            knobs.set(decision.knob, decision.to);
+        }
+    }
+    assert_eq!(knobs.readers, 3);
+}
+
+#[test]
+fn lanes_that_wait_for_leave_are_not_helped_by_more_requests() {
+    let (knobs, _) = run(scaling(), knobs(), 30, |_, knobs| Sample { lanes_gated: 0.9, ..target(knobs, 40) });
+    assert_eq!(knobs.requests_in_flight, 4);
+}
+
+#[test]
+fn the_cpu_ceiling_cuts_the_pool_that_burns_it_and_not_one_that_is_fixed() {
+    let hot = |_, knobs: &Knobs| Sample { cpu: 0.12 * knobs.transformers as f64, ..Sample::default() };
+    let (after, all) = run(scaling(), Knobs { transformers: 8, ..knobs() }, 10, hot);
+    assert!(after.transformers <= 5, "{}", after.transformers);
+    assert_eq!(all[0].1.reason, Reason::CpuCeiling);
+    assert_eq!(all[0].1.because, "96 % of the CPU in use, 70 % allowed");
+    let mut fixed = scaling();
+    (fixed.bounds.least.transformers, fixed.bounds.most.transformers) = (8, 8);
+    let (after, _) = run(fixed, Knobs { transformers: 8, ..knobs() }, 10, hot);
+    assert_eq!((after.transformers, after.readers), (8, 1));
+}
+
+#[test]
+fn memory_is_cut_before_its_ceiling() {
+    // A base that grows by one point a second: somebody else's, or a leak.
+    let mut most = 0.0_f64;
+    let (_, all) = run(scaling(), Knobs { credit_bytes: 1 << 30, ..knobs() }, 60, |second, knobs| {
+        let credit_bytes_used = knobs.credit_bytes;
+        let base = 0.1 + 0.01 * second.min(40) as f64;
+        let memory = base + 0.4 * credit_bytes_used as f64 / f64::from(1 << 30);
+        most = most.max(memory);
+        Sample { memory: Some(memory), credit_bytes_used, memory_limit: 1 << 32, ..target(knobs, 4) }
+    });
+    assert!(most < 0.75, "{most}");
+    let cuts: Vec<_> = turned(&all).into_iter().filter(|turn| turn.4 == Reason::MemoryCeiling).collect();
+    assert!(!cuts.is_empty() && cuts.iter().all(|cut| cut.1 == Knob::CreditBytes && cut.3 < cut.2));
+}
+
+/// Two GPUs, of which the fuller counts.
+fn gpus(used: f64) -> Vec<GpuUse> {
+    let gpu = |used: f64| GpuUse {
+        name: "one".into(),
+        used: Some((used * 16e9) as u64),
+        total: Some(16_000_000_000),
+        busy: None,
+    };
+    vec![gpu(0.1), gpu(used)]
+}
+
+#[test]
+fn gpu_memory_is_cut_before_its_ceiling_whatever_the_policy() {
+    for (_, policy) in Policy::ALL {
+        let mut most = 0.0_f64;
+        let first = Knobs { transformers: 8, ..knobs() };
+        let (knobs, all) = run(Scaling { policy, ..scaling() }, first, 60, |second, knobs| {
+            let documents = knobs.transformers as u64 * 1_000;
+            let memory = 0.1 + 0.01 * second.min(30) as f64 + 0.05 * knobs.transformers as f64;
+            most = most.max(memory);
+            Sample {
+                gpus: gpus(memory),
+                transforming_documents: documents,
+                most_transforming_documents: documents,
+                ..target(knobs, 4)
+            }
+        });
+        assert!(most < 0.75, "{policy:?}: {most}");
+        assert!(knobs.transformers < 8, "{policy:?}");
+        assert!(all.iter().any(|(_, decision)| decision.reason == Reason::GpuCeiling), "{policy:?}");
+    }
+}
+
+#[test]
+fn a_batch_that_found_no_memory_on_the_gpu_is_halved() {
+    let (knobs, all) = run(scaling(), knobs(), 2, |second, knobs| Sample {
+        gpu_out_of_memory: u64::from(second == 1),
+        ..target(knobs, 4)
+    });
+    assert_eq!(knobs.batch_documents, 2_500, "{all:?}");
+}
+
+/// A target that fails more the more is asked of it.
+#[test]
+fn requests_are_cut_until_few_fail() {
+    let mut worst = 0.0_f64;
+    run(scaling(), Knobs { requests_in_flight: 40, ..knobs() }, 120, |second, knobs| {
+        let failed = 0.01 * (knobs.requests_in_flight as f64 - 2.0).max(0.0);
+        worst = if second > 60 { worst.max(failed) } else { 0.0 };
+        Sample { failed, answers: 500, ..target(knobs, 0) }
+    });
+    assert!(worst < 0.10, "{worst}");
+}
+
+#[test]
+fn a_cut_that_does_not_help_is_taken_back() {
+    let first = Knobs { requests_in_flight: 40, ..knobs() };
+    let (knobs, all) =
+        run(scaling(), first, 20, |_, knobs| Sample { failed: 0.08, answers: 500, ..target(knobs, 0) });
+    assert_eq!(knobs.requests_in_flight, 40);
+    let told: Vec<_> = turned(&all).into_iter().map(|turn| (turn.4, turn.3)).collect();
+    assert_eq!(told, [(Reason::Errors, 28), (Reason::Revert, 40)], "and none before the cooldown has passed");
+    assert!(
+        all.iter().all(|(_, decision)| decision.effect != Effect::Turned || decision.confidence > Some(0.99))
+    );
+}
+
+#[test]
+fn a_few_failures_are_no_storm_and_after_a_blip_requests_are_back_in_seconds() {
+    let first = Knobs { requests_in_flight: 16, ..knobs() };
+    let (_, all) =
+        run(scaling(), first, 20, |_, knobs| Sample { failed: 0.05, answers: 20, ..target(knobs, 0) });
+    assert_eq!(turned(&all), [], "one of twenty");
+    let (_, all) = run(scaling(), first, 8, |second, knobs| Sample {
+        failed: if second == 1 { 0.4 } else { 0.0 },
+        answers: 500,
+        ..target(knobs, 0)
+    });
+    let told: Vec<_> = turned(&all).into_iter().map(|turn| (turn.0, turn.4, turn.3)).collect();
+    assert_eq!(told, [(1, Reason::Errors, 8), (3, Reason::ErrorsGone, 12), (5, Reason::ErrorsGone, 16)]);
+}
+
+#[test]
+fn the_latency_target_and_the_goal_hold_requests_back_and_say_so_once() {
+    let slow = Scaling { latency_target: Some(Duration::from_millis(50)), ..scaling() };
+    let goal = Scaling { target_docs_per_second: 300.0, stop_at_target: true, ..scaling() };
+    for (scaling, block) in [(slow, Block::Latency), (goal, Block::Goal)] {
+        let (knobs, all) = run(scaling, knobs(), 30, |_, knobs| {
+            let mut sample = target(knobs, 40);
+            sample.latency.p95 = Duration::from_millis(80);
+            sample
+        });
+        assert!(knobs.requests_in_flight <= 8, "{block:?}");
+        let blocked = all.iter().filter(|(_, decision)| decision.effect == Effect::Blocked(block)).count();
+        assert_eq!(blocked, 1, "{block:?}: {all:?}");
+    }
+}
+
+#[test]
+fn what_is_not_measured_turns_nothing() {
+    let nothing = |_, _: &Knobs| Sample::default();
+    assert_eq!(turned(&run(scaling(), knobs(), 60, nothing).1), []);
+    let nonsense = |second, knobs: &Knobs| Sample {
+        cpu: if second % 2 == 0 { f64::NAN } else { -3.0 },
+        ..target(knobs, 40)
+    };
+    assert_eq!(turned(&run(scaling(), knobs(), 60, nonsense).1), []);
+}
+
+fn any_sample() -> impl Strategy<Value = Sample> {
+    let share = || 0.0..1.3f64;
+    let pool = || (share(), 0.0..1e6f64).prop_map(|(busy, speed)| pool(busy, 4, speed));
+    let memory = prop::option::of(share());
+    let gpu = prop::option::of(share());
+    (
+        pool(),
+        pool(),
+        pool(),
+        (share(), memory, gpu, share(), share()),
+        (0..3_000u64, 0..50usize, 0..1u64 << 34),
+    )
+        .prop_map(
+            |(
+                readers,
+                transformers,
+                requests,
+                (cpu, memory, gpu, failed, other),
+                (answers, partitions, used),
+            )| Sample {
+                readers,
+                transformers,
+                requests,
+                documents_per_second: requests.documents_per_second,
+                bytes_per_second: readers.documents_per_second * 1_000.0,
+                cpu,
+                memory,
+                gpus: gpu.map(gpus).unwrap_or_default(),
+                failed: failed / 10.0,
+                answers,
+                credits_short: other.min(1.0),
+                lanes_gated: (1.3 - other).min(1.0),
+                credit_bytes_used: used,
+                transforming_documents: answers * 10,
+                unfinished_partitions: partitions,
+                gpu_out_of_memory: u64::from(answers % 97 == 0),
+                ..Sample::default()
+            },
+        )
+}
+
+proptest! {
+    /// Whatever is measured: a turn changes a value, begins at the present one and stays inside the bounds (cuts may pass the minimum, never
+    /// below one), a fixed knob is left alone, a step is not too long, a confidence is a probability, and the same samples give the same decisions.
+    #[test]
+    fn decisions_are_legal_and_deterministic(samples in prop::collection::vec(any_sample(), 1..80), fixed: bool, policy in 0..5usize) {
+        let mut scaling = Scaling { policy: Policy::ALL[policy].1, ..scaling() };
+        if fixed {
+            scaling.bounds.least.transformers = 2;
+            scaling.bounds.most.transformers = 2;
+        }
+        let (mut tuner, mut twin, mut knobs) = (Tuner::new(scaling.clone()), Tuner::new(scaling.clone()), knobs());
+        for (second, sample) in samples.into_iter().enumerate() {
+            let (at, window) = (Duration::from_secs(second as u64 + 1), Duration::from_secs(1));
+            let sample = Sample { at, window, ..sample };
+            let decisions = tuner.decide(&sample, &knobs);
+            prop_assert_eq!(&decisions, &twin.decide(&sample, &knobs));
+            for decision in decisions {
+                let Decision { knob, from, to, confidence, .. } = decision;
+                prop_assert!(confidence.is_none_or(|sure| (0.0..=1.0).contains(&sure)), "{:?}", decision);
+                if decision.effect != Effect::Turned {
+                    continue;
+                }
+                prop_assert_eq!(from, knobs.get(knob));
+                prop_assert_ne!(from, to);
+                let most = scaling.bounds.most.get(knob).max(from);
+                prop_assert!(to >= 1 && to <= most, "{:?}", decision);
+                prop_assert!(!(fixed && knob == Knob::Transformers));
+                if matches!(knob, Knob::Readers | Knob::Transformers | Knob::RequestsInFlight) {
+                    prop_assert!(to <= (from * 2).max(from + 8), "{:?}", decision);
+                }
+                knobs.set(knob, to);
+            }
+        }
+    }
+}
