@@ -6,8 +6,10 @@ use crate::model::checkpoint::Counters;
 use crate::model::event::{Event, Progress};
 use crate::model::knobs::{Bounds, Knobs};
 use crate::model::meter::Meter;
+use crate::model::scaling::Scaling;
 use crate::observe::Observer;
 use crate::observe::host::Host;
+use crate::run::standing::Standing;
 use crate::tuner::Tuner;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -41,6 +43,7 @@ pub(super) struct Watch<C> {
     began: Instant,
     speed: Speed,
     decisions: u64,
+    standing: Standing,
     /// Bytes that the source holds, where it can tell.
     total_bytes: Option<u64>,
 }
@@ -49,6 +52,8 @@ pub(super) struct Watch<C> {
 pub(super) struct Watched {
     pub(super) knobs: Knobs,
     pub(super) decisions: u64,
+    /// The knobs that the tuner came to and left alone, if there was time for that.
+    pub(super) learned: Option<Knobs>,
 }
 
 impl<C: Fn() -> Counters> Watch<C> {
@@ -61,12 +66,13 @@ impl<C: Fn() -> Counters> Watch<C> {
         total_bytes: Option<u64>,
     ) -> Self {
         let host = Host::new();
-        let bounds = useful(job.bounds, host.cores());
-        let tuner = job.auto_scaling.then(|| Tuner::new(bounds, job.ceilings, job.cooldown));
+        let bounds = useful(job.scaling.bounds, host.cores());
+        let Scaling { ceilings, check_interval, cooldown, .. } = job.scaling;
+        let tuner = job.auto_scaling.then(|| Tuner::new(bounds, ceilings, cooldown));
         Self {
             observer: Observer::new(Arc::clone(&meter), host),
             evaluation: Observer::new(Arc::clone(&meter), Host::new()),
-            progress_per_evaluation: ticks_of(job.check_interval),
+            progress_per_evaluation: ticks_of(check_interval),
             meter,
             counters,
             knobs,
@@ -75,6 +81,7 @@ impl<C: Fn() -> Counters> Watch<C> {
             began: Instant::now(),
             speed: Speed::default(),
             decisions: 0,
+            standing: Standing::new(check_interval),
             total_bytes,
         }
     }
@@ -89,7 +96,8 @@ impl<C: Fn() -> Counters> Watch<C> {
             tokio::select! {
                 output = &mut run => {
                     self.progress();
-                    return (output, Watched { knobs: *self.knobs.borrow(), decisions: self.decisions });
+                    let (knobs, learned) = (*self.knobs.borrow(), self.standing.learned());
+                    return (output, Watched { knobs, decisions: self.decisions, learned });
                 }
                 _ = ticks.tick() => {
                     self.progress();
@@ -128,6 +136,7 @@ impl<C: Fn() -> Counters> Watch<C> {
     fn sample(&mut self) {
         let mut knobs = *self.knobs.borrow();
         let Some(tuner) = &mut self.tuner else { return };
+        self.standing.look(self.began.elapsed(), &knobs);
         let decisions = tuner.decide(&self.observer.close(&knobs), &knobs);
         if decisions.is_empty() {
             return;
