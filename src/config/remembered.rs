@@ -42,7 +42,7 @@ pub struct Memory {
 /// What an earlier run has left for this one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
-    /// The knobs that begin with it, in the order of the data flow.
+    /// The knobs that begin elsewhere because of it, in the order of the data flow.
     pub knobs: Vec<(Knob, u64)>,
     /// What was wrong with it.
     pub warning: Option<String>,
@@ -101,8 +101,10 @@ impl Memory {
         for knob in Knob::ALL.into_iter().filter(|knob| is_learned(*knob, bounds)) {
             let Some(value) = kept.knobs.get(knob.as_str()) else { continue };
             let value = bounds.clamp(knob, *value);
-            knobs.set(knob, value);
-            remembered.knobs.push((knob, value));
+            if value != knobs.get(knob) {
+                knobs.set(knob, value);
+                remembered.knobs.push((knob, value));
+            }
             let path = format!("run.{knob}");
             if let Some(line) = resolved.iter_mut().find(|setting| setting.path == path) {
                 line.value = value.to_string();
@@ -157,7 +159,7 @@ impl Memory {
 }
 
 impl Remembered {
-    /// The sentence that a run begins with, where it begins with something that an earlier one has left.
+    /// The sentence that a run begins with, where it begins elsewhere than it would have.
     pub fn sentence(&self) -> Option<String> {
         if self.knobs.is_empty() {
             return None;
@@ -227,6 +229,8 @@ mod tests {
         assert_eq!(resolved[0].value, "6");
         assert!(resolved[0].origin.to_string().ends_with("0.json"), "{}", resolved[0].origin);
         insta::assert_snapshot!(remembered.sentence().unwrap(), @"beginning with the knobs of the last run of this shape: readers 6, transformers 4, requests_in_flight 512; --cold-start begins low");
+        let again = memory.warm(&mut begin, &bounds(), &mut resolved);
+        assert_eq!(again.sentence(), None, "it would have begun there anyhow");
         let files = fs::read_dir(memory.path.parent().unwrap()).unwrap().count();
         assert_eq!(files, 1, "nothing is left beside the file");
     }

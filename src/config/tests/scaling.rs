@@ -9,6 +9,7 @@ use crate::config::resolve;
 use crate::config::shipped::{PRESETS, PROFILES};
 use crate::model::knobs::{Knob, Knobs};
 use crate::model::scaling::{Policy, Scaling};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -71,7 +72,11 @@ impl Layers {
 }
 
 #[test]
-fn every_variable_is_followed() {
+fn every_variable_is_followed_and_stands_on_the_page() {
+    let page = include_str!("../../../docs/auto-scaling.md");
+    let named: BTreeSet<&str> =
+        page.split(['`', '=']).filter(|word| word.starts_with("AUTO_SCALING_")).collect();
+    assert_eq!(named.len(), 16, "{named:?}");
     for (variable, value, path, printed) in [
         ("AUTO_SCALING_PROFILE", "aggressive", "run.profile", "\"aggressive\""),
         ("AUTO_SCALING_STRATEGY", "workload-based", "scaling.policy", "\"workload-based\""),
@@ -90,6 +95,7 @@ fn every_variable_is_followed() {
         ("AUTO_SCALING_CHECK_INTERVAL", "7", "scaling.check_interval", "7 s"),
         ("AUTO_SCALING_COOLDOWN", "45s", "scaling.cooldown", "45 s"),
     ] {
+        assert!(named.contains(variable), "{variable}");
         let job = Layers::new("").variable(variable, value).job();
         assert_eq!(line(&job, path), format!("{printed} (environment {variable})"));
     }
