@@ -85,26 +85,49 @@ fn show_tells_a_flag_from_its_twin_and_the_flag_wins() {
 #[test]
 fn the_goal_stands_beside_what_was_reached_and_a_sample_is_told_once_a_check_interval() {
     let folder = tempfile::tempdir().unwrap();
-    let line = "migrate --from null:?documents=12 --to null: --max-rate 5 --json --no-auto-scaling";
-    let mut command = docferry(folder.path(), line);
-    command.env("AUTO_SCALING_CHECK_INTERVAL", "1").env("AUTO_SCALING_TARGET_DOCS_PER_SECOND", "777");
+    let line = |documents| {
+        format!("migrate --from null:?documents={documents} --to null: --max-rate 5 --json --no-auto-scaling")
+    };
+    let mut command = docferry(folder.path(), &line(30));
+    command.env("AUTO_SCALING_CHECK_INTERVAL", "5").env("AUTO_SCALING_TARGET_DOCS_PER_SECOND", "777");
     let (code, _, stderr) = ended(&mut command);
     assert_eq!(code, 0, "{stderr}");
     let samples = stderr.lines().filter(|line| line.contains("\"event\":\"sampled\"")).count();
-    assert!((1..=3).contains(&samples), "{samples} in about two seconds");
+    assert!((1..=2).contains(&samples), "{samples} in about six seconds");
     assert!(stderr.contains("\"target_documents_per_second\":777.0"), "{stderr}");
-    let mut seldom = docferry(folder.path(), line);
-    let (_, _, stderr) = ended(seldom.env("AUTO_SCALING_CHECK_INTERVAL", "3600"));
+    let mut seldom = docferry(folder.path(), &line(12));
+    let (_, _, stderr) = ended(seldom.env("AUTO_SCALING_CHECK_INTERVAL", "15"));
     assert!(!stderr.contains("\"event\":\"sampled\""), "{stderr}");
 }
 
 #[test]
-fn a_variable_that_is_not_followed_is_a_warning() {
+fn a_variable_out_of_range_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = docferry(folder.path(), "migrate --from null:?documents=3 --to null:");
-    let (code, _, stderr) = ended(command.env("AUTO_SCALING_STRATEGY", "hybrid"));
-    assert_eq!(code, 0, "{stderr}");
-    assert!(stderr.contains("AUTO_SCALING_STRATEGY is set, and has no effect"), "{stderr}");
+    let (code, _, stderr) = ended(command.env("AUTO_SCALING_CHECK_INTERVAL", "1"));
+    assert_eq!(code, 78, "{stderr}");
+    assert!(
+        stderr.contains(
+            "environment AUTO_SCALING_CHECK_INTERVAL: scaling.check_interval: must be seconds from 5 to 15"
+        ),
+        "{stderr}"
+    );
+}
+
+/// A flag that takes one of several words, and its twin.
+#[test]
+fn an_unknown_policy_is_told_with_those_that_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "migrate --from null:?documents=3 --to null:";
+    let (code, _, stderr) = ended(&mut docferry(folder.path(), &format!("{line} --scaling-policy hybird")));
+    assert_eq!(code, 64, "{stderr}");
+    assert!(stderr.contains("workload-based") && stderr.contains("'hybrid'"), "{stderr}");
+    let mut twin = docferry(folder.path(), line);
+    assert_eq!(ended(twin.env("DOCFERRY_SCALING_POLICY", "none")).0, 64);
+    let against = "--scaling-policy aggressive --auto-scaling-profile balanced";
+    let (code, _, stderr) = ended(&mut docferry(folder.path(), &format!("{line} {against}")));
+    assert_eq!(code, 64, "{stderr}");
+    assert!(stderr.contains("the profile is \"balanced\" (flag --auto-scaling-profile)"), "{stderr}");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What the commands print, and that it is printed where it belongs: data on standard output, all else on standard error.
 
 use crate::place::{Place, Ran, orders};
+use docferry::config::asked::{Asked, Given};
+use docferry::config::environment::Environment;
+use docferry::config::resolve;
 use std::collections::BTreeSet;
 
 #[test]
@@ -18,6 +21,18 @@ fn lists_name_what_is_built_in() {
     conservative  5 000 documents/s within 60% CPU and 70% memory; for machines and databases with other users
     balanced      10 000 documents/s within 70% CPU and 75% memory; the default
     aggressive    20 000 documents/s within 80% CPU and 85% memory; for a machine that has nothing else to do
+    "#);
+    insta::assert_snapshot!(place.succeed("list presets").out, @r#"
+    development  few workers, half the memory, profile conservative; the machine stays usable
+    testing      the same small pools and batches on every machine, profile aggressive; for runs to compare
+    production   as built in, with up to 64 workers where cores allow
+    "#);
+    insta::assert_snapshot!(place.succeed("list policies").out, @r#"
+    hybrid            all who propose moves are heard, and where they disagree their evidence is weighed; the default
+    workload-based    pools are sized by the work that comes to them, and the search goes on from there
+    gpu-memory-based  transformers and batches are sized by the GPU memory that they share; the rest as they are
+    conservative      as hybrid, with the profile conservative
+    aggressive        as hybrid, with the profile aggressive
     "#);
     insta::assert_snapshot!(place.succeed("list transforms").out, @r#"
     rename   gives fields other names: rename = { old = "new" }
@@ -76,43 +91,38 @@ fn help_names_every_command() {
     "#);
 }
 
-/// Every setting has an origin, and each of the five layers is seen to win somewhere.
-#[test]
-fn show_prints_every_setting_with_its_origin() {
+/// What `show` prints of a job, the settings of the tuner or all others. Each layer wins somewhere; what is remembered has a test of its own.
+fn shown(is_scaling: bool) -> String {
     let place = Place::new();
     let mut command = place.command();
     // What depends on the number of cores is fixed.
     command.args("show --strategy quickstart-sqlite --transformers 3 --readers 2".split(' '));
-    command.env("AUTO_SCALING_MIN_WORKERS", "1").env("DOCFERRY_MAX_RATE", "500");
-    insta::assert_snapshot!(Ran::of(&mut command).out, @r#"
+    command.args(["--scaling-preset", "development", "--cold-start"]);
+    command.env("AUTO_SCALING_MIN_WORKERS", "1").env("AUTO_SCALING_STRATEGY", "workload-based");
+    let out = Ran::of(command.env("DOCFERRY_MAX_RATE", "500")).out;
+    let lines: Vec<&str> = out.lines().filter(|line| line.starts_with("scaling.") == is_scaling).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn show_prints_every_setting_with_its_origin() {
+    insta::assert_snapshot!(shown(false), @r#"
     id.existing = "reject"                              (built-in)
     id.into = "id"                                      (built-in)
     job = "quickstart-sqlite"                           (built-in)
     run.auto_scaling = true                             (built-in)
     run.batch_documents = 2000                          (built-in)
     run.checkpoint_interval_ms = 1000                   (built-in)
-    run.credits = 33554432                              (built-in)
+    run.credits = "16 MiB"                              (preset development)
     run.max_document = 16777216                         (built-in)
     run.max_rate = 500                                  (environment DOCFERRY_MAX_RATE)
     run.max_rejects = 0                                 (built-in)
-    run.profile = "balanced"                            (built-in)
+    run.profile = "conservative"                        (preset development)
     run.readers = 2                                     (flag --readers)
     run.request_documents = 10000                       (built-in)
     run.requests_in_flight = 8                          (built-in)
     run.transformers = 3                                (flag --transformers)
     run.verify = false                                  (built-in)
-    scaling.check_interval = 5 s                        (profile balanced)
-    scaling.cooldown = 30 s                             (profile balanced)
-    scaling.cpu_scale_up_threshold = 65%                (profile balanced)
-    scaling.max_batch_size = 75000                      (profile balanced)
-    scaling.max_workers = 30                            (profile balanced)
-    scaling.memory_scale_up_threshold = 70%             (profile balanced)
-    scaling.min_batch_size = 2000                       (profile balanced)
-    scaling.min_workers = 1                             (environment AUTO_SCALING_MIN_WORKERS)
-    scaling.target_cpu_usage = 70%                      (profile balanced)
-    scaling.target_docs_per_second = 10000              (profile balanced)
-    scaling.target_error_rate = 2%                      (profile balanced)
-    scaling.target_memory_usage = 75%                   (profile balanced)
     source.compression = "auto"                         (built-in)
     source.connector = "file"                           (strategies/quickstart-sqlite.toml:9:1)
     source.duplicates = "unordered"                     (built-in)
@@ -126,6 +136,93 @@ fn show_prints_every_setting_with_its_origin() {
     target.synchronous = "normal"                       (built-in)
     target.table = "service_orders"                     (strategies/quickstart-sqlite.toml:23:1)
     "#);
+}
+
+#[test]
+fn show_prints_every_setting_of_the_tuner_with_its_origin() {
+    insta::assert_snapshot!(shown(true), @r#"
+    scaling.batch_step = 1.6                            (profile conservative)
+    scaling.check_interval = 5 s                        (profile conservative)
+    scaling.cold_start = true                           (flag --cold-start)
+    scaling.confidence = 0.95                           (profile conservative)
+    scaling.cooldown = 60 s                             (profile conservative)
+    scaling.cpu_scale_down_threshold = 40%              (profile conservative)
+    scaling.cpu_scale_up_threshold = 50%                (profile conservative)
+    scaling.direction_limit = 6                         (profile conservative)
+    scaling.latency_target = "off"                      (profile conservative)
+    scaling.max_batch_size = 10000                      (preset development)
+    scaling.max_requests_in_flight = 32                 (preset development)
+    scaling.max_workers = 4                             (preset development)
+    scaling.memory_scale_down_threshold = 50%           (profile conservative)
+    scaling.memory_scale_up_threshold = 60%             (profile conservative)
+    scaling.min_batch_size = 2000                       (built-in)
+    scaling.min_workers = 1                             (environment AUTO_SCALING_MIN_WORKERS)
+    scaling.policy = "workload-based"                   (environment AUTO_SCALING_STRATEGY)
+    scaling.preset = "development"                      (flag --scaling-preset)
+    scaling.search_step = 1.5                           (profile conservative)
+    scaling.settled_step = 1.2                          (profile conservative)
+    scaling.smoothing = 0.3                             (profile conservative)
+    scaling.step_workers = 8                            (profile conservative)
+    scaling.stop_at_target = false                      (built-in)
+    scaling.target_cpu_usage = 60%                      (profile conservative)
+    scaling.target_docs_per_second = 5000               (profile conservative)
+    scaling.target_error_rate = 1%                      (profile conservative)
+    scaling.target_gpu_memory_usage = 70%               (profile conservative)
+    scaling.target_memory_usage = 70%                   (profile conservative)
+    scaling.worth = 0.15                                (profile conservative)
+    "#);
+}
+
+/// What a run has left is where the next of its shape begins, unless it is told not to.
+#[test]
+fn a_run_begins_with_what_an_earlier_one_came_to() {
+    let place = Place::new();
+    let ends = "--from null:?documents=3 --to null:";
+    let [from, to] = ["null:?documents=3", "null:"].map(|uri| Some(Given::flag("uri", uri)));
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let environment = Environment::of(&[], cores).with_memory(docferry::run::memory_limit);
+    let job = resolve(&Asked { from, to, ..Asked::default() }, &environment).unwrap();
+    let file = job.memory.path().to_str().unwrap();
+    job_file(
+        &place,
+        file,
+        r#"{"version":1,"about":"","run":"r","knobs":{"readers":9,"requests_in_flight":9999,"batch_documents":5000}}"#,
+    );
+
+    let shown = place.succeed(&format!("show {ends} --batch-documents 7")).out;
+    for (line, origin) in [
+        ("run.readers = 9 ", format!("(remembered in {file})")),
+        ("run.requests_in_flight = 512 ", format!("(remembered in {file})")),
+        ("run.batch_documents = 7 ", "(flag --batch-documents)".to_owned()),
+    ] {
+        assert!(
+            shown.lines().any(|shown| shown.starts_with(line) && shown.ends_with(&origin)),
+            "{line}: {shown}"
+        );
+    }
+    let note = "note: beginning with the knobs of the last run of this shape: readers 9, requests_in_flight 512, batch_documents 5 000; --cold-start begins low\n";
+    let ran = place.succeed(&format!("migrate {ends}"));
+    assert!(ran.err.contains(note), "{}", ran.err);
+    assert!(
+        ran.row("tuner")
+            .ends_with("pools 9/{}/512 at the end".replace("{}", &4.min(cores).to_string()).as_str()),
+        "{}",
+        ran.err
+    );
+    let cold = place.succeed(&format!("migrate {ends} --cold-start")).err;
+    assert!(!cold.contains("note: beginning"), "{cold}");
+    let fixed = place.succeed(&format!("migrate {ends} --no-auto-scaling")).err;
+    assert!(!fixed.contains("note: beginning"), "{fixed}");
+
+    job_file(&place, file, "{\"version\":1,");
+    let damaged = place.succeed(&format!("migrate {ends}")).err;
+    assert!(damaged.contains(&format!("warning: {file} is damaged (")), "{damaged}");
+    assert_eq!(place.read(file), b"{\"version\":1,", "a run of no time has learned nothing");
+}
+
+fn job_file(place: &Place, file: &str, text: &str) {
+    std::fs::create_dir_all(place.path(file).parent().unwrap()).unwrap();
+    place.write(file, text);
 }
 
 #[test]
@@ -292,6 +389,7 @@ fn shells_get_their_completions() {
     for shell in ["bash", "zsh", "fish"] {
         let script = place.succeed(&format!("completions {shell}")).out;
         assert!(script.contains("docferry") && script.contains("migrate"), "{shell}");
+        assert!(script.contains("gpu-memory-based"), "{shell}");
     }
 }
 

@@ -9,11 +9,12 @@ use std::fs;
 use std::path::Path;
 
 /// What people are told to read.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "README.md",
     "docs/strategies.md",
     "docs/resume.md",
     "docs/memory-and-lanes.md",
+    "docs/auto-scaling.md",
     "docs/emulator.md",
     "docs/cosmos.md",
 ];
@@ -48,12 +49,13 @@ fn every_strategy_that_is_named_is_there() {
     }
 }
 
-/// The blocks of TOML in the page on strategies, each put into a strategy of its own where it is not a whole one.
+/// The blocks of TOML in the pages that have some, each put into a strategy of its own where it is not a whole one.
 #[test]
 fn every_example_of_a_strategy_loads() {
     let place = Place::new();
-    let examples = blocks("docs/strategies.md", "toml");
-    assert!(examples.len() > 10, "{} examples", examples.len());
+    let mut examples = blocks("docs/strategies.md", "toml");
+    examples.extend(blocks("docs/auto-scaling.md", "toml"));
+    assert!(examples.len() > 11, "{} examples", examples.len());
     for example in examples {
         let mut text = example.clone();
         for (table, rest) in [("source", "connector = \"null\""), ("target", "connector = \"null\"")] {
@@ -104,6 +106,63 @@ fn the_knobs_begin_where_the_page_says() {
     ] {
         assert!(shown.contains(&format!("run.{knob} = {value} ")), "{knob}: {shown}");
         assert!(page.lines().any(|line| line.contains(knob) && line.contains(said)), "{knob}: {said}");
+    }
+}
+
+/// The table of the page on auto-scaling has every figure, and of each profile what `show` prints.
+#[test]
+fn the_figures_of_the_profiles_are_those_of_the_page() {
+    let page = read("docs/auto-scaling.md");
+    let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
+    // With as many cores as any built-in least asks for.
+    let most_cores = std::thread::available_parallelism().unwrap().get() >= 4;
+    for (column, profile) in ["conservative", "balanced", "aggressive"].iter().enumerate() {
+        let shown =
+            Place::new().succeed(&format!("show --from null: --to null: --auto-scaling-profile {profile}"));
+        let figures = shown.out.lines().filter_map(|line| line.strip_prefix("scaling.")?.split_once(" = "));
+        for (name, value) in figures {
+            let value = value.split("  ").next().unwrap();
+            let name = format!("`{name}`");
+            let Some(row) = rows.iter().find(|row| row.get(1) == Some(&name.as_str())) else {
+                panic!("{name} is not on the page");
+            };
+            let is_choice = row.len() < 6;
+            assert!(
+                is_choice
+                    || row[2 + column].replace(' ', "") == value.replace(' ', "")
+                    || (name == "`min_workers`" && !most_cores),
+                "{profile}: {name} is {value}, the page says {}",
+                row[2 + column]
+            );
+        }
+    }
+}
+
+/// The page on presets says what they come to.
+#[test]
+fn the_presets_are_those_of_the_page() {
+    let page = read("docs/auto-scaling.md");
+    for preset in ["development", "testing", "production"] {
+        let row =
+            page.lines().find(|line| line.starts_with(&format!("| `{preset}`"))).unwrap().replace(' ', "");
+        let line = format!("show --from null: --to null: --scaling-preset {preset}");
+        let shown = Place::new().succeed(&line).out;
+        let value = |path: &str| {
+            let line = shown.lines().find_map(|line| line.strip_prefix(&format!("{path} = "))).unwrap();
+            line.split("  ").next().unwrap().replace(['"', ' '], "")
+        };
+        let range = |least: &str, most: &str| match (value(least), value(most)) {
+            (least, most) if least == most => least,
+            (least, most) => format!("{least}to{most}"),
+        };
+        let credits = value("run.credits").replace("33554432", "32MiB");
+        let workers = range("scaling.min_workers", "scaling.max_workers");
+        // The built-in least is that of a machine with four cores or more.
+        let workers = if preset == "production" { "4to64".to_owned() } else { workers };
+        let batch = range("scaling.min_batch_size", "scaling.max_batch_size");
+        let requests = value("scaling.max_requests_in_flight");
+        let expected = format!("|{}|{workers}|{batch}|to{requests}|{credits}|", value("run.profile"));
+        assert!(row.ends_with(&expected), "{row}: {expected}");
     }
 }
 

@@ -36,7 +36,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn command(cli: &Cli, matches: &ArgMatches, out: &mut dyn Write) -> anyhow::Result<u8> {
     let global = &cli.global;
     let own = matches.subcommand().map_or(matches, |(_, own)| own);
-    let environment = Environment::of_process();
+    let environment = Environment::of_process().with_memory(crate::run::memory_limit);
     match &cli.command {
         Command::Migrate(migrate) => {
             migrate::run(&flags::asked_to_migrate(migrate, own), global, &environment)

@@ -21,6 +21,12 @@ pub(super) fn asked(flags: &JobFlags, matches: &ArgMatches) -> Asked {
         ("requests_in_flight", source.given("requests_in_flight", scaling.requests_in_flight)),
         ("batch_documents", source.given("batch_documents", scaling.batch_documents)),
     ];
+    let switches = [
+        ("policy", source.given("scaling_policy", scaling.scaling_policy.as_ref())),
+        ("preset", source.given("scaling_preset", scaling.scaling_preset.as_ref())),
+        ("stop_at_target", source.given("stop_at_target", scaling.stop_at_target.then_some(true))),
+        ("cold_start", source.given("cold_start", scaling.cold_start.then_some(true))),
+    ];
     let target = [("max_ru", source.given("max_ru", flags.max_ru.as_ref()))];
     // The state folder always has a value, of which the built-in one is no wish.
     let state = matches.get_one::<std::path::PathBuf>("state").filter(|_| !source.is_default("state"));
@@ -33,6 +39,7 @@ pub(super) fn asked(flags: &JobFlags, matches: &ArgMatches) -> Asked {
         begin: Begin::Start,
         overwrite: false,
         run: pace.into_iter().filter_map(|(name, given)| Some((name, given?))).collect(),
+        scaling: switches.into_iter().filter_map(|(name, given)| Some((name, given?))).collect(),
         target: target.into_iter().filter_map(|(name, given)| Some((name, given?))).collect(),
     }
 }
@@ -102,8 +109,12 @@ mod tests {
         let Command::Migrate(flags) = cli.command else { panic!("migrate") };
         let asked = super::asked_to_migrate(&flags, matches.subcommand().unwrap().1);
         let state = asked.state.map(|given| format!(" {} {}", given.text, given.origin)).unwrap_or_default();
-        let run: Vec<String> =
-            asked.run.iter().map(|(name, given)| format!("{name}={} {}", given.text, given.origin)).collect();
+        let run: Vec<String> = asked
+            .run
+            .iter()
+            .chain(&asked.scaling)
+            .map(|(name, given)| format!("{name}={} {}", given.text, given.origin))
+            .collect();
         format!("{:?}{state} {}", asked.begin, run.join(", "))
     }
 
@@ -121,6 +132,12 @@ mod tests {
         assert_eq!(
             asked("docferry migrate --state t --no-auto-scaling --auto-scaling"),
             "Start t flag --state auto_scaling=true flag --auto-scaling"
+        );
+        assert_eq!(
+            asked(
+                "docferry migrate --scaling-policy hybrid --scaling-preset testing --stop-at-target --cold-start"
+            ),
+            "Start policy=hybrid flag --scaling-policy, preset=testing flag --scaling-preset, stop_at_target=true flag --stop-at-target, cold_start=true flag --cold-start"
         );
         assert_eq!(
             asked("docferry migrate --auto-scaling --no-auto-scaling"),

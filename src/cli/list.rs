@@ -1,7 +1,8 @@
 //! `docferry list`: what is built in, each with the line that it says about itself.
 
 use super::{GlobalFlags, Listed};
-use crate::config::shipped::{PROFILES, STRATEGIES, Shelf};
+use crate::config::POLICIES;
+use crate::config::shipped::{PRESETS, PROFILES, STRATEGIES, Shelf};
 use crate::connector::registry::{CONNECTORS, Connector};
 use crate::transform::STEPS;
 use serde_json::{Map, Value, json};
@@ -38,6 +39,15 @@ fn entries(what: Listed) -> Vec<Entry> {
     match what {
         Listed::Strategies => shelf(STRATEGIES),
         Listed::Profiles => shelf(PROFILES),
+        Listed::Presets => shelf(PRESETS),
+        Listed::Policies => POLICIES
+            .iter()
+            .map(|(policy, about)| Entry {
+                name: policy.as_str(),
+                about: (*about).to_owned(),
+                settings: Vec::new(),
+            })
+            .collect(),
         Listed::Connectors => CONNECTORS.iter().map(of_connector).collect(),
         Listed::Transforms => STEPS
             .iter()

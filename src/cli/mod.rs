@@ -17,7 +17,8 @@ mod rejects;
 mod show;
 mod verify;
 
-use clap::builder::FalseyValueParser;
+use crate::model::scaling::Policy;
+use clap::builder::{FalseyValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -105,6 +106,10 @@ pub enum Listed {
     Strategies,
     /// How the auto-tuner can behave
     Profiles,
+    /// Who proposes the auto-tuner's moves
+    Policies,
+    /// What the auto-tuner begins with in different places
+    Presets,
     /// Places to read from and write to
     Connectors,
     /// Steps that edit documents
@@ -218,6 +223,18 @@ pub struct ScalingFlags {
     /// conservative, balanced, aggressive, or the path of a profile file [default: balanced]
     #[arg(long, env = "DOCFERRY_AUTO_SCALING_PROFILE", hide_env = true, value_name = "NAME|PATH")]
     pub auto_scaling_profile: Option<String>,
+    /// Who proposes moves [default: hybrid]
+    #[arg(long, env = "DOCFERRY_SCALING_POLICY", hide_env = true, value_name = "POLICY", value_parser = PossibleValuesParser::new(Policy::ALL.map(|(name, _)| name)))]
+    pub scaling_policy: Option<String>,
+    /// What holds where the profile says nothing: development, testing, production, or the path of a file
+    #[arg(long, env = "DOCFERRY_SCALING_PRESET", hide_env = true, value_name = "NAME|PATH")]
+    pub scaling_preset: Option<String>,
+    /// Grow nothing beyond the goal of documents a second
+    #[arg(long, env = "DOCFERRY_STOP_AT_TARGET", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub stop_at_target: bool,
+    /// Begin low, whatever an earlier run of this shape came to
+    #[arg(long, env = "DOCFERRY_COLD_START", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub cold_start: bool,
     /// Fix how many partitions are read at once
     #[arg(long, env = "DOCFERRY_READERS", hide_env = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub readers: Option<u64>,

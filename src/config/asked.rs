@@ -53,6 +53,8 @@ pub struct Asked {
     pub overwrite: bool,
     /// Flags that stand above a setting of the strategy's `[run]` table, by its name there.
     pub run: Vec<(&'static str, Given)>,
+    /// Flags that stand above a setting of the strategy's `[scaling]` table, by its name there.
+    pub scaling: Vec<(&'static str, Given)>,
     /// Flags that stand above a setting of the target, by its name there.
     pub target: Vec<(&'static str, Given)>,
 }

@@ -1,4 +1,4 @@
-//! The surroundings of the process that settings depend on: environment variables and cores.
+//! The surroundings of the process that settings depend on: environment variables, cores and memory.
 //!
 //! All of `config` sees them through [`Environment`] alone. So `show` can name the origin of every value, and a test
 //! can say what the surroundings are instead of changing those of every other test.
@@ -11,10 +11,11 @@ use std::thread::available_parallelism;
 
 type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// Variables and cores.
+/// Variables, cores and memory.
 pub struct Environment {
     lookup: Lookup,
     cores: usize,
+    memory: fn() -> u64,
 }
 
 impl Environment {
@@ -25,14 +26,21 @@ impl Environment {
             reason = "the one place that reads variables; all others ask this type"
         )]
         let lookup = |name: &str| std::env::var(name).ok();
-        Self { lookup: Arc::new(lookup), cores: available_parallelism().map_or(1, usize::from) }
+        Self { lookup: Arc::new(lookup), cores: available_parallelism().map_or(1, usize::from), memory: || 0 }
     }
 
     /// Surroundings made up for a test or an embedder.
     pub fn of(variables: &[(&str, &str)], cores: usize) -> Self {
         let map: BTreeMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { lookup: Arc::new(move |name| map.get(name).cloned()), cores }
+        Self { lookup: Arc::new(move |name| map.get(name).cloned()), cores, memory: || 0 }
+    }
+
+    /// The same, with a way to learn how many bytes of memory this process may use. It is asked only where that counts, because asking takes a
+    /// look at the whole machine.
+    #[must_use]
+    pub fn with_memory(self, memory: fn() -> u64) -> Self {
+        Self { memory, ..self }
     }
 
     /// The variable's value. An empty one counts as undefined: shells and container files can rarely unset a variable.
@@ -50,6 +58,11 @@ impl Environment {
     pub(crate) fn variables(&self) -> Variables {
         let lookup = Arc::clone(&self.lookup);
         Variables::new(move |name| lookup(name))
+    }
+
+    /// Bytes of memory that this process may use; zero where that is not known.
+    pub(crate) fn memory(&self) -> u64 {
+        (self.memory)()
     }
 
     /// Cores that this process may use.

@@ -3,9 +3,11 @@
 //! `config` makes one; `run.rs` takes it apart and hands each room its share. Nothing after this point reads a
 //! file of settings, a flag or an environment variable.
 
+use super::remembered::{Memory, Remembered};
 use crate::connector::{Sink, Source};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::knobs::{Bounds, Ceilings, Knobs};
+use crate::model::knobs::Knobs;
+use crate::model::scaling::Scaling;
 use crate::model::settings::Resolved;
 use crate::transform::Chain;
 use std::fmt;
@@ -50,20 +52,14 @@ pub struct Job {
     pub verify: bool,
     /// The knobs that the run begins with, inside the bounds.
     pub knobs: Knobs,
-    /// Between what the tuner may turn them; with auto-scaling off both ends are [`Job::knobs`].
-    pub bounds: Bounds,
-    /// What the machine shall not be used beyond.
-    pub ceilings: Ceilings,
     /// Whether the tuner runs.
     pub auto_scaling: bool,
-    /// Documents a second that are the goal: reported beside what was reached, and no limit.
-    pub target_docs_per_second: f64,
-    /// How often an evaluation is reported. The tuner judges every second.
-    pub check_interval: Duration,
-    /// How long after a turn the tuner waits before it shrinks a pool or tries a rejected turn again.
-    pub cooldown: Duration,
-    /// What was asked for and is not done, a sentence each.
-    pub notices: Vec<String>,
+    /// What the tuner keeps to; with auto-scaling off both ends of its bounds are [`Job::knobs`].
+    pub scaling: Scaling,
+    /// Where the knobs that this run comes to are kept for the next of its shape.
+    pub memory: Memory,
+    /// What an earlier run has left of that, and what was wrong with it.
+    pub remembered: Remembered,
     /// Every setting in force with where it came from, sorted by path.
     pub resolved: Vec<Resolved>,
 }

@@ -6,7 +6,9 @@
 //!   flag                    --readers 8, or its twin DOCFERRY_READERS
 //!   environment             AUTO_SCALING_MAX_WORKERS=16
 //!   strategy file           [run] readers = 8
-//!   profile                 max_workers = 30
+//!   remembered              the knobs that an earlier run of the same shape came to
+//!   profile                 target_cpu_usage = 70
+//!   preset                  max_workers = 4
 //!   built-in                in the code, beside the reason for the number
 //! ```
 //!
@@ -15,20 +17,24 @@
 //! every message can name it. Nothing stops at the first mistake: problems are collected, and the user sees all of them at once.
 
 pub mod asked;
+mod choice;
 mod document;
 mod endpoint;
 pub mod environment;
+mod figure;
 mod interpolate;
 pub mod job;
 mod limits;
 mod name;
 mod pace;
 mod pools;
+pub mod remembered;
 mod scaling;
 pub mod shipped;
 mod show;
 mod uri;
 
+pub use choice::POLICIES;
 pub use show::show;
 
 // What a strategy can name: `list` prints these, and `cli` knows no room but this one that has them.
@@ -44,6 +50,7 @@ use environment::Environment;
 use job::Job;
 use name::Place;
 use pace::Pace;
+use remembered::{Memory, Remembered};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -88,6 +95,14 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
     resolved.extend(pace.resolved);
     resolved.extend(place.resolved);
     resolved.sort_by(|a, b| a.path.cmp(&b.path));
+    let about = format!("{source_name} -> {target_name}");
+    let memory = Memory::of(&place.state, about, &resolved, (&chain, &*sink), environment);
+    let mut knobs = pace.knobs;
+    let remembered = if pace.auto_scaling && !pace.cold_start {
+        memory.warm(&mut knobs, &pace.scaling.bounds, &mut resolved)
+    } else {
+        Remembered::default()
+    };
     Ok(Job {
         state: job_folder(&place.state, &place.name),
         emulator: emulator_folder(&place.state),
@@ -105,14 +120,11 @@ pub fn resolve(asked: &Asked, environment: &Environment) -> Result<Job> {
         max_document: pace.limits.max_document,
         checkpoint_interval: pace.limits.checkpoint_interval,
         verify: pace.limits.verify,
-        knobs: pace.knobs,
-        bounds: pace.bounds,
-        ceilings: pace.scaling.ceilings,
+        knobs,
         auto_scaling: pace.auto_scaling,
-        target_docs_per_second: pace.scaling.target_docs_per_second,
-        check_interval: pace.scaling.check_interval,
-        cooldown: pace.scaling.cooldown,
-        notices: scaling::not_followed(environment),
+        scaling: pace.scaling,
+        memory,
+        remembered,
         resolved,
     })
 }

@@ -1,20 +1,23 @@
 //! How fast a run goes and when it stops: `[run]` and `[scaling]` with the layers above them.
 
 use super::asked::Asked;
+use super::choice::{SWITCHES, Switches};
+use super::document::Entries;
 use super::environment::Environment;
 use super::limits::Limits;
-use super::scaling::{self, Scaling};
-use super::shipped::{BALANCED, PROFILES};
+use super::scaling::{self, Figures, PROFILE_VARIABLE};
 use super::{pools, table};
-use crate::model::knobs::{Bounds, Knobs};
-use crate::model::settings::{Resolved, Section};
+use crate::model::knobs::Knobs;
+use crate::model::scaling::Scaling;
+use crate::model::settings::{Resolved, Section, Setting};
 
 /// What `[run]` and `[scaling]` come to.
 pub(crate) struct Pace {
     pub(crate) auto_scaling: bool,
+    /// Whether what an earlier run has learned counts for nothing.
+    pub(crate) cold_start: bool,
     pub(crate) scaling: Scaling,
     pub(crate) knobs: Knobs,
-    pub(crate) bounds: Bounds,
     pub(crate) limits: Limits,
     pub(crate) resolved: Vec<Resolved>,
 }
@@ -22,26 +25,36 @@ pub(crate) struct Pace {
 impl Pace {
     /// Reads both tables; problems go into the strategy.
     pub(crate) fn read(strategy: &mut Section, asked: &Asked, environment: &Environment) -> Pace {
-        let mut run = layers(strategy, asked, environment);
+        let (wishes, origin) = scaling::wishes(strategy, asked, environment);
+        let (switches, wishes): (Entries, Entries) =
+            wishes.into_iter().partition(|(name, _)| SWITCHES.contains(&name.as_str()));
+        let switches = Switches::read(strategy, (switches, origin), environment);
+        let mut run = layers(strategy, asked, environment, &switches.preset.run);
+        let mut resolved = Vec::new();
         let auto_scaling = run.boolean_or("auto_scaling", true);
-        let profile = run.text_or("profile", BALANCED.name);
-        let opened = PROFILES.open(&profile).unwrap_or_else(|message| {
-            run.problem("profile", message);
-            PROFILES.shipped(&BALANCED)
-        });
-        let (scaling, mut resolved) = scaling::read(strategy, &opened, environment);
-        let (knobs, bounds) = pools::read(&mut run, &scaling, auto_scaling);
+        let profile = switches.profile(strategy, &mut run, &mut resolved);
+        let mut figures = Figures::open(strategy, &profile, &switches.preset, wishes, environment);
+        let ranges = figures.ranges(environment.cores());
+        let (knobs, bounds) = pools::read(&mut run, &ranges, auto_scaling, &mut resolved);
+        let scaling = figures.scaling(&switches, bounds);
+        resolved.extend(figures.finish(strategy));
         let limits = Limits::read(&mut run, &mut resolved);
         strategy.absorb(run);
-        Pace { auto_scaling, scaling, knobs, bounds, limits, resolved }
+        Pace { auto_scaling, cold_start: switches.cold_start, scaling, knobs, limits, resolved }
     }
 }
 
-/// `[run]`: the strategy, the environment over it, the flags over both.
-fn layers(strategy: &mut Section, asked: &Asked, environment: &Environment) -> Section {
-    let (mut entries, origin) = table(strategy, "run");
-    entries
-        .extend(environment.setting("AUTO_SCALING_PROFILE").map(|setting| ("profile".to_owned(), setting)));
-    entries.extend(asked.run.iter().map(|(name, given)| ((*name).to_owned(), given.to_setting())));
-    Section::new("run", origin, entries)
+/// `[run]`: the preset, the strategy over it, the environment, and the flags over all.
+fn layers(
+    strategy: &mut Section,
+    asked: &Asked,
+    environment: &Environment,
+    preset: &[(String, Setting)],
+) -> Section {
+    let (entries, origin) = table(strategy, "run");
+    let mut layers = preset.to_vec();
+    layers.extend(entries);
+    layers.extend(environment.setting(PROFILE_VARIABLE).map(|setting| ("profile".to_owned(), setting)));
+    layers.extend(asked.run.iter().map(|(name, given)| ((*name).to_owned(), given.to_setting())));
+    Section::new("run", origin, layers)
 }

@@ -1,6 +1,6 @@
-//! The files that travel inside the binary: strategies and profiles, as data.
+//! The files that travel inside the binary: strategies, profiles and presets, as data.
 //!
-//! Both are found the same way: a name of this table first, else a path. Adding one is a file and a line here; `list` prints
+//! All are found the same way: a name of this table first, else a path. Adding one is a file and a line here; `list` prints
 //! each file's own `about`.
 
 use super::document;
@@ -58,6 +58,17 @@ pub const PROFILES: Shelf = Shelf {
 /// The profile of a user who named none: the machine stays usable and the target unharmed.
 pub const BALANCED: Shipped =
     Shipped { name: "balanced", text: include_str!("../../profiles/balanced.toml") };
+
+/// What a profile leaves open, for the place that docferry runs in.
+pub const PRESETS: Shelf = Shelf {
+    word: "preset",
+    folder: "profiles/presets",
+    files: &[
+        Shipped { name: "development", text: include_str!("../../profiles/presets/development.toml") },
+        Shipped { name: "testing", text: include_str!("../../profiles/presets/testing.toml") },
+        Shipped { name: "production", text: include_str!("../../profiles/presets/production.toml") },
+    ],
+};
 
 /// A file of a shelf, or one of the user's own.
 #[derive(Clone, Debug)]
@@ -138,7 +149,7 @@ mod tests {
 
     #[test]
     fn every_shipped_file_says_what_it_is() {
-        for shelf in [STRATEGIES, PROFILES] {
+        for shelf in [STRATEGIES, PROFILES, PRESETS] {
             for file in shelf.files {
                 let about = file.about();
                 assert!(
@@ -152,7 +163,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_folders_is_shipped() {
-        for shelf in [STRATEGIES, PROFILES] {
+        for shelf in [STRATEGIES, PROFILES, PRESETS] {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(shelf.folder);
             let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
             let files = entries.filter(|path| path.extension().is_some_and(|extension| extension == "toml"));

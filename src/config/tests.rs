@@ -3,17 +3,19 @@
 use super::asked::{Asked, Given};
 use super::environment::Environment;
 use super::job::{Job, MaxRejects};
-use super::shipped::{PROFILES, STRATEGIES};
+use super::shipped::STRATEGIES;
 use super::{resolve, show};
 use crate::error::{ErrorKind, Result};
 use crate::model::knobs::Knob;
 use std::io::Write;
 
-fn flag(name: &str, text: &str) -> Option<Given> {
+mod scaling;
+
+pub(super) fn flag(name: &str, text: &str) -> Option<Given> {
     Some(Given::flag(name, text))
 }
 
-fn endpoints() -> Asked {
+pub(super) fn endpoints() -> Asked {
     Asked { from: flag("--from", "null:?documents=3"), to: flag("--to", "null:"), ..Asked::default() }
 }
 
@@ -25,11 +27,11 @@ fn with_file(text: &str, asked: Asked, environment: &Environment) -> Result<Job,
     resolve(&asked, environment).map_err(|error| error.to_string().replace(path, "s.toml"))
 }
 
-fn cores(cores: usize) -> Environment {
+pub(super) fn cores(cores: usize) -> Environment {
     Environment::of(&[], cores)
 }
 
-fn line(job: &Job, path: &str) -> String {
+pub(super) fn line(job: &Job, path: &str) -> String {
     let found = job.resolved.iter().find(|setting| setting.path == path);
     found.map(|setting| format!("{} ({})", setting.value, setting.origin)).unwrap_or_default()
 }
@@ -40,38 +42,54 @@ fn two_uris_make_a_job_of_built_in_values() {
     assert_eq!((job.name.as_str(), job.source_name.as_str()), ("null", "null:"));
     assert_eq!(job.state, std::path::Path::new(".docferry/jobs/null"));
     insta::assert_snapshot!(show(&job).join("\n"), @r#"
-    id.existing = "reject"                     (built-in)
-    id.into = "id"                             (built-in)
-    job = "null"                               (built-in)
-    run.auto_scaling = true                    (built-in)
-    run.batch_documents = 2000                 (built-in)
-    run.checkpoint_interval_ms = 1000          (built-in)
-    run.credits = 33554432                     (built-in)
-    run.max_document = 16777216                (built-in)
-    run.max_rejects = 0                        (built-in)
-    run.profile = "balanced"                   (built-in)
-    run.readers = 2                            (built-in)
-    run.request_documents = 10000              (built-in)
-    run.requests_in_flight = 8                 (built-in)
-    run.transformers = 2                       (built-in)
-    run.verify = false                         (built-in)
-    scaling.check_interval = 5 s               (profile balanced)
-    scaling.cooldown = 30 s                    (profile balanced)
-    scaling.cpu_scale_up_threshold = 65%       (profile balanced)
-    scaling.max_batch_size = 75000             (profile balanced)
-    scaling.max_workers = 30                   (profile balanced)
-    scaling.memory_scale_up_threshold = 70%    (profile balanced)
-    scaling.min_batch_size = 2000              (profile balanced)
-    scaling.min_workers = 2                    (profile balanced)
-    scaling.target_cpu_usage = 70%             (profile balanced)
-    scaling.target_docs_per_second = 10000     (profile balanced)
-    scaling.target_error_rate = 2%             (profile balanced)
-    scaling.target_memory_usage = 75%          (profile balanced)
-    source.connector = "null"                  (flag --from)
+    id.existing = "reject"                       (built-in)
+    id.into = "id"                               (built-in)
+    job = "null"                                 (built-in)
+    run.auto_scaling = true                      (built-in)
+    run.batch_documents = 2000                   (built-in)
+    run.checkpoint_interval_ms = 1000            (built-in)
+    run.credits = 33554432                       (built-in)
+    run.max_document = 16777216                  (built-in)
+    run.max_rejects = 0                          (built-in)
+    run.profile = "balanced"                     (built-in)
+    run.readers = 2                              (built-in)
+    run.request_documents = 10000                (built-in)
+    run.requests_in_flight = 8                   (built-in)
+    run.transformers = 2                         (built-in)
+    run.verify = false                           (built-in)
+    scaling.batch_step = 1.6                     (profile balanced)
+    scaling.check_interval = 5 s                 (profile balanced)
+    scaling.cold_start = false                   (built-in)
+    scaling.confidence = 0.85                    (profile balanced)
+    scaling.cooldown = 30 s                      (profile balanced)
+    scaling.cpu_scale_down_threshold = 40%       (profile balanced)
+    scaling.cpu_scale_up_threshold = 65%         (profile balanced)
+    scaling.direction_limit = 6                  (profile balanced)
+    scaling.latency_target = "off"               (profile balanced)
+    scaling.max_batch_size = 75000               (built-in)
+    scaling.max_requests_in_flight = 512         (built-in)
+    scaling.max_workers = 30                     (built-in)
+    scaling.memory_scale_down_threshold = 50%    (profile balanced)
+    scaling.memory_scale_up_threshold = 70%      (profile balanced)
+    scaling.min_batch_size = 2000                (built-in)
+    scaling.min_workers = 2                      (built-in)
+    scaling.policy = "hybrid"                    (built-in)
+    scaling.search_step = 2                      (profile balanced)
+    scaling.settled_step = 1.2                   (profile balanced)
+    scaling.smoothing = 0.3                      (profile balanced)
+    scaling.step_workers = 8                     (profile balanced)
+    scaling.stop_at_target = false               (built-in)
+    scaling.target_cpu_usage = 70%               (profile balanced)
+    scaling.target_docs_per_second = 10000       (profile balanced)
+    scaling.target_error_rate = 2%               (profile balanced)
+    scaling.target_gpu_memory_usage = 75%        (profile balanced)
+    scaling.target_memory_usage = 75%            (profile balanced)
+    scaling.worth = 0.1                          (profile balanced)
+    source.connector = "null"                    (flag --from)
     source.document = "{\"id\":\"null\",\"name\":\"a small document\",\"amount\":12.5,\"count\":7,\"tags\":[\"a\",\"b\"],\"nested\":{\"flag\":true}}"    (built-in)
-    source.documents = "3"                     (flag --from)
-    state = ".docferry"                        (built-in)
-    target.connector = "null"                  (flag --to)
+    source.documents = "3"                       (flag --from)
+    state = ".docferry"                          (built-in)
+    target.connector = "null"                    (flag --to)
     "#);
 }
 
@@ -88,11 +106,15 @@ fn the_upper_layer_wins_flag_environment_strategy_profile_built_in() {
     assert!(line(&job, "scaling.cooldown").starts_with("7 s ("));
     assert_eq!(line(&job, "scaling.target_memory_usage"), "70% (profile conservative)");
     assert_eq!(line(&job, "run.max_document"), "16777216 (built-in)");
-    assert_eq!(job.ceilings.cpu, 0.55);
-    assert_eq!((job.bounds.least.readers, job.bounds.most.readers), (5, 5), "a knob by flag is fixed");
-    assert_eq!((job.bounds.least.transformers, job.bounds.most.transformers), (4, 10));
+    assert_eq!(job.scaling.ceilings.cpu, 0.55);
     assert_eq!(
-        (job.knobs.batch_documents, job.bounds.most.batch_documents),
+        (job.scaling.bounds.least.readers, job.scaling.bounds.most.readers),
+        (5, 5),
+        "a knob by flag is fixed"
+    );
+    assert_eq!((job.scaling.bounds.least.transformers, job.scaling.bounds.most.transformers), (4, 10));
+    assert_eq!(
+        (job.knobs.batch_documents, job.scaling.bounds.most.batch_documents),
         (9, 9),
         "also outside the profile's bounds"
     );
@@ -102,13 +124,16 @@ fn the_upper_layer_wins_flag_environment_strategy_profile_built_in() {
 fn a_profile_gives_way_to_a_wish_and_to_the_cores() {
     let with = |variables: &[(&str, &str)], cores| resolve(&endpoints(), &Environment::of(variables, cores));
     let job = with(&[], 2).unwrap();
-    assert_eq!((job.knobs.readers, job.bounds.least.transformers, job.bounds.most.readers), (2, 2, 30));
+    assert_eq!(
+        (job.knobs.readers, job.scaling.bounds.least.transformers, job.scaling.bounds.most.readers),
+        (2, 2, 30)
+    );
     let job = with(&[("AUTO_SCALING_MAX_WORKERS", "1")], 8).unwrap();
-    assert_eq!((job.bounds.least.readers, job.bounds.most.readers), (1, 1));
+    assert_eq!((job.scaling.bounds.least.readers, job.scaling.bounds.most.readers), (1, 1));
     let job = with(&[("AUTO_SCALING_MIN_WORKERS", "40")], 8).unwrap();
-    assert_eq!((job.bounds.least.readers, job.bounds.most.readers), (40, 40));
+    assert_eq!((job.scaling.bounds.least.readers, job.scaling.bounds.most.readers), (40, 40));
     let job = with(&[("AUTO_SCALING_TARGET_CPU_USAGE", "50")], 8).unwrap();
-    assert_eq!((job.ceilings.cpu, job.ceilings.cpu_grow_below), (0.5, 0.5));
+    assert_eq!((job.scaling.ceilings.cpu, job.scaling.ceilings.cpu_grow_below), (0.5, 0.5));
     assert_eq!(
         line(&job, "scaling.cpu_scale_up_threshold"),
         "50% (environment AUTO_SCALING_TARGET_CPU_USAGE)"
@@ -125,31 +150,9 @@ fn a_profile_gives_way_to_a_wish_and_to_the_cores() {
     );
     insta::assert_snapshot!(error.unwrap_err(), @r#"
     reading the settings: 2 problems
+      environment AUTO_SCALING_MIN_WORKERS: scaling.min_workers: is 9, above max_workers 8 (environment AUTO_SCALING_MAX_WORKERS)
       environment AUTO_SCALING_TARGET_CPU_USAGE: scaling.target_cpu_usage: must be a percentage from 1 to 100, such as 70 or 70%, found 0.7
-      environment AUTO_SCALING_MIN_WORKERS: scaling.min_workers: is 9, above max_workers 8
     "#);
-}
-
-#[test]
-fn a_goal_may_come_from_the_environment_and_what_is_not_followed_is_said() {
-    let set = [
-        ("AUTO_SCALING_TARGET_DOCS_PER_SECOND", "777"),
-        ("AUTO_SCALING_STRATEGY", "hybrid"),
-        ("AUTO_SCALING_CPU_SCALE_DOWN_THRESHOLD", "30"),
-    ];
-    let job = resolve(&endpoints(), &Environment::of(&set, 2)).unwrap();
-    assert_eq!(
-        line(&job, "scaling.target_docs_per_second"),
-        "777 (environment AUTO_SCALING_TARGET_DOCS_PER_SECOND)"
-    );
-    assert_eq!(
-        job.notices,
-        [
-            "AUTO_SCALING_STRATEGY is set, and has no effect in this version of docferry",
-            "AUTO_SCALING_CPU_SCALE_DOWN_THRESHOLD is set, and has no effect in this version of docferry"
-        ]
-    );
-    assert!(resolve(&endpoints(), &cores(2)).unwrap().notices.is_empty());
 }
 
 #[test]
@@ -159,7 +162,9 @@ fn without_auto_scaling_the_bounds_are_the_knobs() {
         ("max_rejects", Given::flag("--max-rejects", "2%")),
     ];
     let job = resolve(&Asked { run, ..endpoints() }, &cores(8)).unwrap();
-    assert!(!job.auto_scaling && job.bounds.least == job.knobs && job.bounds.most == job.knobs);
+    assert!(
+        !job.auto_scaling && job.scaling.bounds.least == job.knobs && job.scaling.bounds.most == job.knobs
+    );
     assert_eq!(job.knobs.get(Knob::RequestsInFlight), 8);
     assert_eq!(job.max_rejects, MaxRejects::Share(2.0));
 }
@@ -229,20 +234,6 @@ fn what_is_asked_for_must_be_there() {
       s.toml:1:1: run: must be a table, found a whole number
       s.toml:3:1: source.uri: stands beside connector; give one of the two
     "#);
-}
-
-#[test]
-fn every_shipped_profile_loads() {
-    for file in PROFILES.files {
-        let run = vec![("profile", Given::flag("--auto-scaling-profile", file.name))];
-        let job = resolve(&Asked { run, ..endpoints() }, &cores(16)).unwrap();
-        assert_eq!((job.bounds.least.readers, job.bounds.most.readers), (4, 30));
-        assert_eq!((job.bounds.least.batch_documents, job.bounds.most.batch_documents), (2_000, 75_000));
-        assert!(
-            job.ceilings.cpu_grow_below < job.ceilings.cpu
-                && job.ceilings.memory_grow_below < job.ceilings.memory
-        );
-    }
 }
 
 #[test]

@@ -14,8 +14,12 @@ use std::sync::Arc;
 pub enum Origin {
     /// Nobody said anything.
     BuiltIn,
+    /// A preset of the auto-tuner.
+    Preset(String),
     /// A profile of the auto-tuner.
     Profile(String),
+    /// What an earlier run of the same shape ended with, kept in this file.
+    Remembered(String),
     /// A file, at a line and column (both from 1).
     File {
         /// The file as the user named it.
@@ -35,7 +39,9 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::BuiltIn => f.write_str("built-in"),
+            Origin::Preset(name) => write!(f, "preset {name}"),
             Origin::Profile(name) => write!(f, "profile {name}"),
+            Origin::Remembered(path) => write!(f, "remembered in {path}"),
             Origin::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
             Origin::Environment(name) => write!(f, "environment {name}"),
             Origin::Flag(name) => write!(f, "flag {name}"),

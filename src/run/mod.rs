@@ -5,6 +5,7 @@ mod changes;
 #[cfg_attr(not(feature = "cosmos"), path = "no_local.rs")]
 mod local;
 mod signals;
+mod standing;
 mod verify;
 mod watch;
 
@@ -16,6 +17,7 @@ use crate::config::job::Job;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::{Checkpoint, Counters};
 use crate::model::event::{Ending, Event, Started, Summary};
+use crate::model::knobs::Knobs;
 use crate::model::meter::Meter;
 use crate::model::shell::word;
 use crate::model::units::{Count, Counted};
@@ -46,7 +48,7 @@ async fn migrate_and_verify(job: &Job, events: &UnboundedSender<Event>) -> Resul
     let began = Instant::now();
     // From the first moment: a target that takes seconds to open must not make a polite signal a deadly one.
     let stop = Arc::new(Stop::default());
-    for message in job.notices.iter().cloned() {
+    if let Some(message) = job.remembered.warning.clone() {
         let _ = events.send(Event::Warning { message });
     }
     signals::listen(Arc::clone(&stop)).await?;
@@ -76,6 +78,9 @@ async fn carry_out(
         verify::at_the_end(job, &stop, events, &mut summary).await;
         return Ok(summary);
     }
+    if let Some(message) = job.remembered.sentence() {
+        let _ = events.send(Event::Notice { message });
+    }
     let rejects = RejectLog::open(&job.state, first.rejects_length)?;
     let parts = Parts {
         source: Arc::clone(&job.source),
@@ -101,8 +106,18 @@ async fn carry_out(
     (summary.resumed, summary.elapsed) = (resumed, began.elapsed());
     (summary.knobs, summary.decisions) = (watched.knobs, watched.decisions);
     summary.ending = ending(job, ended, &summary);
+    remember(job, &summary, watched.learned, events);
     verify::at_the_end(job, &stop, events, &mut summary).await;
     Ok(summary)
+}
+
+/// Keeps the knobs that a run came to. A failure may be what they led to; a signal is none, and the run that goes on begins with them.
+fn remember(job: &Job, summary: &Summary, learned: Option<Knobs>, events: &UnboundedSender<Event>) {
+    let Some(knobs) = learned.filter(|_| !matches!(summary.ending, Ending::Failed { .. })) else { return };
+    if let Err(error) = job.memory.keep(&summary.run, &knobs, &job.scaling.bounds) {
+        let message = format!("{error}; the next run begins low");
+        let _ = events.send(Event::Warning { message });
+    }
 }
 
 /// The summary of a run that found its job finished.
@@ -142,7 +157,7 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         resumed: Counters::default(),
         read: meter.read.get(),
         bytes_read: meter.bytes_read.get(),
-        target_docs_per_second: job.target_docs_per_second,
+        target_docs_per_second: job.scaling.target_docs_per_second,
         elapsed: Duration::ZERO,
         cpu: host.measure().cpu_time,
         peak_memory: host.peak_memory(),
@@ -260,6 +275,11 @@ pub fn exit_code(outcome: &Result<Summary>) -> u8 {
     }
 }
 
+/// Bytes of memory that this process may use; zero where the system does not tell.
+pub fn memory_limit() -> u64 {
+    Host::new().memory_limit()
+}
+
 /// A run's name: the time it began, and a random part that tells two runs of one moment apart.
 fn run_name() -> String {
     let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
@@ -269,4 +289,44 @@ fn run_name() -> String {
 /// The store in a job's folder.
 fn store_of(job: &Job) -> CheckpointStore {
     CheckpointStore::new(&job.state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::asked::{Asked, Given};
+    use crate::config::environment::Environment;
+    use crate::config::resolve;
+
+    #[test]
+    fn what_a_run_came_to_is_kept_unless_it_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let asked = Asked {
+            from: Some(Given::flag("--from", "null:?documents=3")),
+            to: Some(Given::flag("--to", "null:")),
+            state: Some(Given::flag("--state", state.display().to_string())),
+            ..Asked::default()
+        };
+        let job = || resolve(&asked, &Environment::of(&[], 4)).unwrap();
+        let counters = Counters::default();
+        let ended = Ended { stopped: None, damage: None, at_limit: false, counters, hottest_lane: None };
+        let mut summary = summary(&job(), "run".to_owned(), &Meter::default(), &ended);
+        let (events, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let mut ends = |readers, ending| {
+            summary.ending = ending;
+            remember(&job(), &summary, Some(Knobs { readers, ..job().knobs }), &events);
+            job().knobs.readers
+        };
+        // A state folder that cannot be made.
+        std::fs::write(&state, "").unwrap();
+        assert_eq!(ends(9, Ending::Complete), 4);
+        std::fs::remove_file(&state).unwrap();
+        assert_eq!(ends(9, failed(String::new(), ErrorKind::Io, "")), 4);
+        assert_eq!(ends(9, Ending::Complete), 9);
+        assert_eq!(ends(7, Ending::Interrupted { signal: "SIGINT" }), 7);
+        let Ok(Event::Warning { message }) = told.try_recv() else { panic!("no warning") };
+        assert!(message.ends_with("; the next run begins low"), "{message}");
+        assert!(told.try_recv().is_err(), "one warning");
+    }
 }

@@ -3,14 +3,16 @@
 
 use crate::config::job::Job;
 use crate::model::checkpoint::Counters;
-use crate::model::decision::Effect;
+use crate::model::decision::{Decision, Effect};
 use crate::model::event::{Event, Progress};
 use crate::model::knobs::{Bounds, Knobs};
 use crate::model::meter::Meter;
-use crate::model::scaling::{Policy, Scaling};
+use crate::model::sample::Sample;
+use crate::model::scaling::Scaling;
 use crate::observe::Observer;
 use crate::observe::host::Host;
-use crate::tuner::Tuner;
+use crate::run::standing::Standing;
+use crate::tuner::{Guard, Tuner};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
@@ -39,10 +41,13 @@ pub(super) struct Watch<C> {
     evaluation: Observer,
     /// Progress events from one evaluation to the next.
     progress_per_evaluation: u32,
-    tuner: Option<Tuner>,
+    tuner: Option<Guard<Decide>>,
     began: Instant,
     speed: Speed,
     decisions: u64,
+    standing: Standing,
+    /// What went wrong in the tuner last.
+    warned: Option<String>,
     /// Bytes that the source holds, where it can tell.
     total_bytes: Option<u64>,
 }
@@ -51,6 +56,8 @@ pub(super) struct Watch<C> {
 pub(super) struct Watched {
     pub(super) knobs: Knobs,
     pub(super) decisions: u64,
+    /// The knobs that the tuner came to and left alone, if there was time for that.
+    pub(super) learned: Option<Knobs>,
 }
 
 impl<C: Fn() -> Counters> Watch<C> {
@@ -63,12 +70,14 @@ impl<C: Fn() -> Counters> Watch<C> {
         total_bytes: Option<u64>,
     ) -> Self {
         let host = Host::new();
-        let bounds = useful(job.bounds, host.cores());
-        let tuner = job.auto_scaling.then(|| Tuner::new(scaling(job, bounds)));
+        let bounds = useful(job.scaling.bounds, host.cores());
+        let scaling = Scaling { bounds, ..job.scaling.clone() };
+        let check_interval = scaling.check_interval;
+        let tuner = job.auto_scaling.then(|| guarded(scaling));
         Self {
             observer: Observer::new(Arc::clone(&meter), host),
             evaluation: Observer::new(Arc::clone(&meter), Host::new()),
-            progress_per_evaluation: ticks_of(job.check_interval),
+            progress_per_evaluation: ticks_of(check_interval),
             meter,
             counters,
             knobs,
@@ -77,6 +86,8 @@ impl<C: Fn() -> Counters> Watch<C> {
             began: Instant::now(),
             speed: Speed::default(),
             decisions: 0,
+            standing: Standing::new(check_interval),
+            warned: None,
             total_bytes,
         }
     }
@@ -91,7 +102,8 @@ impl<C: Fn() -> Counters> Watch<C> {
             tokio::select! {
                 output = &mut run => {
                     self.progress();
-                    return (output, Watched { knobs: *self.knobs.borrow(), decisions: self.decisions });
+                    let (knobs, learned) = (*self.knobs.borrow(), self.standing.learned());
+                    return (output, Watched { knobs, decisions: self.decisions, learned });
                 }
                 _ = ticks.tick() => {
                     self.progress();
@@ -130,10 +142,15 @@ impl<C: Fn() -> Counters> Watch<C> {
     fn sample(&mut self) {
         let mut knobs = *self.knobs.borrow();
         let Some(tuner) = &mut self.tuner else { return };
-        let decisions = tuner.decide(&self.observer.close(&knobs), &knobs);
-        if decisions.is_empty() {
-            return;
-        }
+        self.standing.look(self.began.elapsed(), &knobs);
+        let sample = self.observer.close(&knobs);
+        let decisions = match tuner.decide(&sample, &knobs) {
+            Ok(decisions) => decisions,
+            Err(message) => {
+                self.warn_once(message);
+                return;
+            }
+        };
         for decision in decisions {
             if decision.effect == Effect::Turned {
                 knobs.set(decision.knob, decision.to);
@@ -144,32 +161,27 @@ impl<C: Fn() -> Counters> Watch<C> {
         self.knobs.send_replace(knobs);
     }
 
+    /// A defect that shows in every window is told once.
+    fn warn_once(&mut self, message: String) {
+        if self.warned.as_ref() != Some(&message) {
+            self.send(Event::Warning { message: message.clone() });
+            self.warned = Some(message);
+        }
+    }
+
     fn send(&self, event: Event) {
         // Nobody listens any more: the run goes on all the same.
         let _ = self.events.send(event);
     }
 }
 
-/// How the tuner shall behave.
-fn scaling(job: &Job, bounds: Bounds) -> Scaling {
-    Scaling {
-        policy: Policy::Hybrid,
-        bounds,
-        ceilings: job.ceilings,
-        confidence: 0.85,
-        search_step: 2.0,
-        settled_step: 1.2,
-        step_workers: 8,
-        batch_step: 1.6,
-        worth: 0.1,
-        direction_limit: 6,
-        smoothing: 0.3,
-        latency_target: None,
-        check_interval: job.check_interval,
-        cooldown: job.cooldown,
-        target_docs_per_second: job.target_docs_per_second,
-        stop_at_target: false,
-    }
+/// The tuner, and whoever decides in its place in a test.
+type Decide = Box<dyn FnMut(&Sample, &Knobs) -> Vec<Decision> + Send>;
+
+fn guarded(scaling: Scaling) -> Guard<Decide> {
+    let bounds = scaling.bounds;
+    let mut tuner = Tuner::new(scaling);
+    Guard::new(bounds, Box::new(move |sample, knobs| tuner.decide(sample, knobs)))
 }
 
 /// How many documents met their end per second lately.
