@@ -3,9 +3,12 @@
 
 use crate::config::job::Job;
 use crate::model::checkpoint::Counters;
+use crate::model::decision::Effect;
 use crate::model::event::{Event, Progress};
 use crate::model::knobs::{Bounds, Knobs};
 use crate::model::meter::Meter;
+use crate::model::performance::Performance;
+use crate::model::workload::Yardstick;
 use crate::observe::Observer;
 use crate::observe::host::Host;
 use crate::tuner::Tuner;
@@ -40,7 +43,7 @@ pub(super) struct Watch<C> {
     tuner: Option<Tuner>,
     began: Instant,
     speed: Speed,
-    decisions: u64,
+    performance: Performance,
     /// Bytes that the source holds, where it can tell.
     total_bytes: Option<u64>,
 }
@@ -48,7 +51,7 @@ pub(super) struct Watch<C> {
 /// What is left when the run has ended.
 pub(super) struct Watched {
     pub(super) knobs: Knobs,
-    pub(super) decisions: u64,
+    pub(super) performance: Performance,
 }
 
 impl<C: Fn() -> Counters> Watch<C> {
@@ -74,7 +77,7 @@ impl<C: Fn() -> Counters> Watch<C> {
             tuner,
             began: Instant::now(),
             speed: Speed::default(),
-            decisions: 0,
+            performance: Performance::new(yardstick(job)),
             total_bytes,
         }
     }
@@ -89,7 +92,10 @@ impl<C: Fn() -> Counters> Watch<C> {
             tokio::select! {
                 output = &mut run => {
                     self.progress();
-                    return (output, Watched { knobs: *self.knobs.borrow(), decisions: self.decisions });
+                    let knobs = *self.knobs.borrow();
+                    // What has passed of the last window counts as well: of a short run it is all there is.
+                    self.performance.add(&self.observer.close(&knobs), &knobs, &[]);
+                    return (output, Watched { knobs, performance: self.performance });
                 }
                 _ = ticks.tick() => {
                     self.progress();
@@ -98,8 +104,10 @@ impl<C: Fn() -> Counters> Watch<C> {
                         self.sample();
                     }
                     if number.is_multiple_of(self.progress_per_evaluation) {
-                        let sample = self.evaluation.close(&self.knobs.borrow());
-                        self.send(Event::Sampled(sample));
+                        let knobs = *self.knobs.borrow();
+                        let sample = self.evaluation.close(&knobs);
+                        let workload = self.performance.yardstick.judge(&sample, &knobs);
+                        self.send(Event::Sampled { sample: Box::new(sample), workload });
                     }
                 }
             }
@@ -127,15 +135,17 @@ impl<C: Fn() -> Counters> Watch<C> {
 
     fn sample(&mut self) {
         let mut knobs = *self.knobs.borrow();
-        let Some(tuner) = &mut self.tuner else { return };
-        let decisions = tuner.decide(&self.observer.close(&knobs), &knobs);
+        let sample = self.observer.close(&knobs);
+        let decisions = self.tuner.as_mut().map(|tuner| tuner.decide(&sample, &knobs)).unwrap_or_default();
+        self.performance.add(&sample, &knobs, &decisions);
         if decisions.is_empty() {
             return;
         }
         for decision in decisions {
-            knobs.set(decision.knob, decision.to);
-            self.decisions += 1;
-            self.send(Event::KnobChanged(decision));
+            if decision.effect == Effect::Turned {
+                knobs.set(decision.knob, decision.to);
+            }
+            self.send(Event::Decided(decision));
         }
         self.knobs.send_replace(knobs);
     }
@@ -144,6 +154,11 @@ impl<C: Fn() -> Counters> Watch<C> {
         // Nobody listens any more: the run goes on all the same.
         let _ = self.events.send(event);
     }
+}
+
+/// What a job's windows are measured against.
+pub(super) fn yardstick(job: &Job) -> Yardstick {
+    Yardstick::new(job.ceilings, job.max_rate, job.auto_scaling)
 }
 
 /// How many documents met their end per second lately.
