@@ -279,7 +279,7 @@ fn saturated(sample: &Sample, knobs: &Knobs) -> Option<Limit> {
 }
 
 /// Request units per second that the lanes have together, where that is known of each.
-pub fn budget(sample: &Sample) -> Option<f64> {
+pub(crate) fn budget(sample: &Sample) -> Option<f64> {
     let budgets: Option<Vec<f64>> = sample.lanes.iter().map(|lane| lane.budget).collect();
     budgets.map(|budgets| budgets.iter().sum()).filter(|budget: &f64| *budget > 0.0 && budget.is_finite())
 }

@@ -7,9 +7,9 @@ use super::{View, summary};
 use crate::model::decision::{Block, Decision, Effect};
 use crate::model::event::{Event, Progress, Quantiles, Started};
 use crate::model::knobs::{Knob, Knobs};
-use crate::model::sample::{GpuUse, PoolUse, Sample};
+use crate::model::sample::{GpuUse, LaneUse, PoolUse, Sample};
 use crate::model::verification::Verification;
-use crate::model::workload::{Workload, budget};
+use crate::model::workload::Workload;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -127,6 +127,7 @@ fn decided(decision: &Decision) -> Value {
     })
 }
 
+/// What was not measured is null; no latency is told of a window without an answer.
 fn measured(sample: &Sample, workload: Workload) -> Value {
     let pool = |pool: &PoolUse| {
         json!({
@@ -134,11 +135,10 @@ fn measured(sample: &Sample, workload: Workload) -> Value {
             "blocked": pool.blocked,
             "documents_per_second": pool.documents_per_second,
             "bytes_per_second": pool.bytes_per_second,
+            "pieces": pool.work.pieces as u64,
         })
     };
     json!({
-        "severity": workload.severity.as_str(),
-        "limited_by": workload.limit.as_str(),
         "at_s": seconds(sample.at),
         "window_s": seconds(sample.window),
         "documents_per_second": sample.documents_per_second,
@@ -146,49 +146,47 @@ fn measured(sample: &Sample, workload: Workload) -> Value {
         "readers": pool(&sample.readers),
         "transformers": pool(&sample.transformers),
         "requests": pool(&sample.requests),
-        "latency": latency(&sample.latency),
+        "latency": (sample.latency.count > 0).then(|| latency(&sample.latency)),
         "answers": sample.answers,
         "throttled": sample.throttled,
         "failed": sample.failed,
-        "request_units_per_second": sample.request_units_per_second,
-        "request_units_budget": budget(sample),
         "queued_documents": sample.queued_documents,
-        "credits_used": sample.credits_used,
-        "credits_short": sample.credits_short,
+        "transforming_documents": sample.transforming_documents,
+        "most_transforming_documents": sample.most_transforming_documents,
+        "request_units_per_second": sample.request_units_per_second,
+        "lanes": sample.lanes.iter().map(lane).collect::<Value>(),
         "lanes_gated": sample.lanes_gated,
-        "connections": sample.connections.map(|connections| json!({
-            "open": connections.open,
-            "in_use": connections.in_use,
-        })),
+        "connections": sample.connections.map(|of| json!({ "open": of.open, "in_use": of.in_use })),
+        "credits_used": sample.credits_used,
+        "credit_bytes_used": sample.credit_bytes_used,
+        "credits_short": sample.credits_short,
         "cpu": sample.cpu,
         "cpu_others": sample.cpu_others,
         "memory": sample.memory,
         "resident_bytes": sample.resident_bytes,
         "memory_limit": sample.memory_limit,
-        "pressure": sample.pressure.map(|pressure| json!({
-            "cpu": pressure.cpu,
-            "memory": pressure.memory,
-            "io": pressure.io,
-        })),
-        "network": sample.network.map(|network| json!({ "received": network.received, "sent": network.sent })),
-        "gpus": sample.gpus.iter().map(gpu).collect::<Vec<_>>(),
+        "pressure": sample.pressure.map(|of| json!({ "cpu": of.cpu, "memory": of.memory, "io": of.io })),
+        "network": sample.network.map(|of| json!({ "received": of.received, "sent": of.sent })),
+        "gpus": sample.gpus.iter().map(gpu).collect::<Value>(),
+        "gpu_out_of_memory": sample.gpu_out_of_memory,
         "unfinished_partitions": sample.unfinished_partitions,
+        "severity": workload.severity.as_str(),
+        "limited_by": workload.limit.as_str(),
     })
-}
-
-fn gpu(gpu: &GpuUse) -> Value {
-    json!({ "name": gpu.name, "used_bytes": gpu.used, "total_bytes": gpu.total, "busy": gpu.busy })
 }
 
 /// Quantiles in milliseconds.
-pub(super) fn latency(latency: &Quantiles) -> Value {
-    json!({
-        "count": latency.count,
-        "p50_ms": seconds(latency.p50) * 1e3,
-        "p95_ms": seconds(latency.p95) * 1e3,
-        "p99_ms": seconds(latency.p99) * 1e3,
-        "max_ms": seconds(latency.max) * 1e3,
-    })
+pub(super) fn latency(of: &Quantiles) -> Value {
+    let [p50, p95, p99, max] = [of.p50, of.p95, of.p99, of.max].map(|latency| seconds(latency) * 1e3);
+    json!({ "count": of.count, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "max_ms": max })
+}
+
+fn lane(of: &LaneUse) -> Value {
+    json!({ "request_units_per_second": of.request_units_per_second, "budget": of.budget })
+}
+
+fn gpu(of: &GpuUse) -> Value {
+    json!({ "name": of.name, "used": of.used, "total": of.total, "busy": of.busy })
 }
 
 /// What a comparison of source and target found.
@@ -244,7 +242,7 @@ mod tests {
         decision {"knob":"readers","from":2,"to":4,"effect":"turned","block":null,"cooldown_s":null,"reason":"probe","because":"the source is the bottleneck (0.98 busy)","confidence":null,"evidence":null}
         decision {"knob":"readers","from":2,"to":4,"effect":"kept","block":null,"cooldown_s":null,"reason":"accepted","because":"the source is the bottleneck (0.98 busy)","confidence":0.97,"evidence":{"before":98000.0,"after":147000.0,"standard_error":0.03,"z":11.2,"windows":4}}
         decision {"knob":"readers","from":2,"to":4,"effect":"blocked","block":"cooldown","cooldown_s":12.0,"reason":"probe","because":"the source is the bottleneck (0.98 busy)","confidence":null,"evidence":null}
-        sampled {"severity":"high","limited_by":"source","at_s":7.0,"window_s":1.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"readers":{"busy":0.98,"blocked":0.0,"documents_per_second":98000.0,"bytes_per_second":0.0},"transformers":{"busy":0.0,"blocked":0.0,"documents_per_second":0.0,"bytes_per_second":0.0},"requests":{"busy":0.0,"blocked":0.0,"documents_per_second":0.0,"bytes_per_second":0.0},"latency":{"count":0,"p50_ms":0.0,"p95_ms":0.0,"p99_ms":0.0,"max_ms":0.0},"answers":0,"throttled":0.0,"failed":0.0,"request_units_per_second":0.0,"request_units_budget":null,"queued_documents":0,"credits_used":0.0,"credits_short":0.0,"lanes_gated":0.0,"connections":null,"cpu":0.61,"cpu_others":null,"memory":0.02,"resident_bytes":62914560,"memory_limit":0,"pressure":null,"network":null,"gpus":[],"unfinished_partitions":3}
+        sampled {"at_s":7.0,"window_s":1.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"readers":{"busy":0.98,"blocked":0.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"pieces":0},"transformers":{"busy":0.0,"blocked":0.0,"documents_per_second":0.0,"bytes_per_second":0.0,"pieces":0},"requests":{"busy":0.0,"blocked":0.0,"documents_per_second":0.0,"bytes_per_second":0.0,"pieces":0},"latency":null,"answers":0,"throttled":0.0,"failed":0.0,"queued_documents":0,"transforming_documents":0,"most_transforming_documents":0,"request_units_per_second":0.0,"lanes":[],"lanes_gated":0.0,"connections":null,"credits_used":0.0,"credit_bytes_used":0,"credits_short":0.0,"cpu":0.61,"cpu_others":null,"memory":0.02,"resident_bytes":62914560,"memory_limit":0,"pressure":null,"network":null,"gpus":[],"gpu_out_of_memory":0,"unfinished_partitions":3,"severity":"high","limited_by":"source"}
         partition_finished {"partition":"orders.jsonl:0"}
         checkpoint_saved {"generation":7,"documents":700000}
         warning {"message":"checkpoint.json is damaged"}
