@@ -95,6 +95,17 @@ fn the_goal_stands_beside_what_was_reached_and_a_sample_is_told_once_a_check_int
     let samples = stderr.lines().filter(|line| line.contains("\"event\":\"sampled\"")).count();
     assert!((1..=2).contains(&samples), "{samples} in about six seconds");
     assert!(stderr.contains("\"target_documents_per_second\":777.0"), "{stderr}");
+    let events: Vec<serde_json::Value> =
+        stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sampled = events.iter().find(|event| event["event"] == "sampled").unwrap();
+    assert_eq!((&sampled["limited_by"], &sampled["severity"]), (&"rate".into(), &"very-low".into()));
+    let performance = &events.last().unwrap()["performance"];
+    assert_eq!(
+        performance["limited_by"]["limit"], "rate",
+        "the tuner is off and windows are measured: {performance}"
+    );
+    let measured = performance["measured_s"].as_f64().unwrap();
+    assert!(measured > 1.5 && performance["tuner_s"]["off"] == performance["measured_s"], "{performance}");
     let mut seldom = docferry(folder.path(), &line(12));
     let (_, _, stderr) = ended(seldom.env("AUTO_SCALING_CHECK_INTERVAL", "15"));
     assert!(!stderr.contains("\"event\":\"sampled\""), "{stderr}");

@@ -278,7 +278,7 @@ fn events_are_json_lines_with_names_that_stay() {
         "partition_finished",
         "rejected",
         "retrying",
-        "knob_changed",
+        "decision",
         "sampled",
         "checkpoint_saved",
         "warning",

@@ -5,6 +5,7 @@
 //! names is there.
 
 use crate::place::{Place, orders};
+use docferry::model::workload::{Limit, Severity};
 use std::fs;
 use std::path::Path;
 
@@ -17,6 +18,7 @@ const PAGES: [&str; 7] = [
     "docs/auto-scaling.md",
     "docs/emulator.md",
     "docs/cosmos.md",
+    "docs/reports.md",
 ];
 
 #[test]
@@ -163,6 +165,25 @@ fn the_presets_are_those_of_the_page() {
         let requests = value("scaling.max_requests_in_flight");
         let expected = format!("|{}|{workers}|{batch}|to{requests}|{credits}|", value("run.profile"));
         assert!(row.ends_with(&expected), "{row}: {expected}");
+    }
+}
+
+/// What programs follow is written down: every event that a run records.
+#[test]
+fn every_event_is_on_the_page_about_reports() {
+    let place = Place::new();
+    place.write("in.jsonl", orders(100) + "{\n");
+    place.docferry("migrate --from in.jsonl --to out.jsonl");
+    let page = read("docs/reports.md");
+    let recorded = String::from_utf8(place.read(".docferry/jobs/file-out.jsonl/events.jsonl")).unwrap();
+    for line in recorded.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let name = event["event"].as_str().unwrap();
+        assert!(page.contains(&format!("`{name}`")), "{name} is not on the page");
+    }
+    let limits = Limit::ALL.map(Limit::as_str).into_iter();
+    for word in limits.chain(Severity::ALL.map(Severity::as_str)) {
+        assert!(page.contains(&format!("`{word}`")), "{word} is not on the page");
     }
 }
 

@@ -5,8 +5,10 @@ use crate::error::ErrorKind;
 use crate::model::checkpoint::Counters;
 use crate::model::decision::Decision;
 use crate::model::knobs::Knobs;
+use crate::model::performance::Performance;
 use crate::model::sample::Sample;
 use crate::model::verification::Verification;
+use crate::model::workload::Workload;
 use std::time::Duration;
 
 /// Something that happened.
@@ -41,10 +43,15 @@ pub enum Event {
         /// The delay before the next.
         delay: Duration,
     },
-    /// The tuner turned a knob.
-    KnobChanged(Decision),
+    /// The tuner turned a knob, judged a turn, or held one back.
+    Decided(Decision),
     /// What was measured since the last such event, or since the run began; sent once a check interval.
-    Sampled(Sample),
+    Sampled {
+        /// The measurements.
+        sample: Box<Sample>,
+        /// What they amount to.
+        workload: Workload,
+    },
     /// A checkpoint is on disk.
     CheckpointSaved {
         /// Its number.
@@ -210,8 +217,8 @@ pub struct Summary {
     pub verification: Option<Verification>,
     /// The knobs at the end.
     pub knobs: Knobs,
-    /// How often the tuner turned a knob.
-    pub decisions: u64,
+    /// What its windows and the tuner's decisions amount to.
+    pub performance: Performance,
     /// Whether a later run can go on where this one stopped.
     pub is_resumable: bool,
     /// The limit of documents, where it ended the run before the end of the source was seen: the job is then not finished.

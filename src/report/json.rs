@@ -4,10 +4,12 @@
 //! between 0 and 1.
 
 use super::{View, summary};
-use crate::model::event::{Event, Progress, Started};
+use crate::model::decision::{Block, Decision, Effect};
+use crate::model::event::{Event, Progress, Quantiles, Started};
 use crate::model::knobs::{Knob, Knobs};
-use crate::model::sample::{PoolUse, Sample};
+use crate::model::sample::{GpuUse, LaneUse, PoolUse, Sample};
 use crate::model::verification::Verification;
+use crate::model::workload::Workload;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -54,18 +56,8 @@ fn fields(event: &Event) -> (&'static str, Value) {
         Event::Retrying { error, attempts, delay } => {
             ("retrying", json!({ "error": error, "attempts": attempts, "delay_s": seconds(*delay) }))
         }
-        Event::KnobChanged(decision) => (
-            "knob_changed",
-            json!({
-                "knob": decision.knob.as_str(),
-                "from": decision.from,
-                "to": decision.to,
-                "reason": decision.reason.as_str(),
-                "confidence": decision.confidence,
-                "because": decision.because,
-            }),
-        ),
-        Event::Sampled(sample) => ("sampled", measured(sample)),
+        Event::Decided(decision) => ("decision", decided(decision)),
+        Event::Sampled { sample, workload } => ("sampled", measured(sample, *workload)),
         Event::CheckpointSaved { generation, documents } => {
             ("checkpoint_saved", json!({ "generation": generation, "documents": documents }))
         }
@@ -105,9 +97,47 @@ fn state(progress: &Progress) -> Value {
     })
 }
 
-fn measured(sample: &Sample) -> Value {
-    let pool =
-        |pool: &PoolUse| json!({ "busy": pool.busy, "documents_per_second": pool.documents_per_second });
+fn decided(decision: &Decision) -> Value {
+    let (effect, block) = match decision.effect {
+        Effect::Turned => ("turned", None),
+        Effect::Kept => ("kept", None),
+        Effect::Blocked(block) => ("blocked", Some(block)),
+    };
+    let left = match block {
+        Some(Block::Cooldown(left)) => Some(seconds(left)),
+        _ => None,
+    };
+    json!({
+        "knob": decision.knob.as_str(),
+        "from": decision.from,
+        "to": decision.to,
+        "effect": effect,
+        "block": block.map(Block::as_str),
+        "cooldown_s": left,
+        "reason": decision.reason.as_str(),
+        "because": decision.because,
+        "confidence": decision.confidence,
+        "evidence": decision.evidence.map(|evidence| json!({
+            "before": evidence.before,
+            "after": evidence.after,
+            "standard_error": evidence.standard_error,
+            "z": evidence.z,
+            "windows": evidence.windows,
+        })),
+    })
+}
+
+/// What was not measured is null; no latency is told of a window without an answer.
+fn measured(sample: &Sample, workload: Workload) -> Value {
+    let pool = |pool: &PoolUse| {
+        json!({
+            "busy": pool.busy,
+            "blocked": pool.blocked,
+            "documents_per_second": pool.documents_per_second,
+            "bytes_per_second": pool.bytes_per_second,
+            "pieces": pool.work.pieces as u64,
+        })
+    };
     json!({
         "at_s": seconds(sample.at),
         "window_s": seconds(sample.window),
@@ -116,15 +146,47 @@ fn measured(sample: &Sample) -> Value {
         "readers": pool(&sample.readers),
         "transformers": pool(&sample.transformers),
         "requests": pool(&sample.requests),
+        "latency": (sample.latency.count > 0).then(|| latency(&sample.latency)),
+        "answers": sample.answers,
         "throttled": sample.throttled,
         "failed": sample.failed,
-        "credits_used": sample.credits_used,
+        "queued_documents": sample.queued_documents,
+        "transforming_documents": sample.transforming_documents,
+        "most_transforming_documents": sample.most_transforming_documents,
+        "request_units_per_second": sample.request_units_per_second,
+        "lanes": sample.lanes.iter().map(lane).collect::<Value>(),
         "lanes_gated": sample.lanes_gated,
+        "connections": sample.connections.map(|of| json!({ "open": of.open, "in_use": of.in_use })),
+        "credits_used": sample.credits_used,
+        "credit_bytes_used": sample.credit_bytes_used,
+        "credits_short": sample.credits_short,
         "cpu": sample.cpu,
+        "cpu_others": sample.cpu_others,
         "memory": sample.memory,
         "resident_bytes": sample.resident_bytes,
+        "memory_limit": sample.memory_limit,
+        "pressure": sample.pressure.map(|of| json!({ "cpu": of.cpu, "memory": of.memory, "io": of.io })),
+        "network": sample.network.map(|of| json!({ "received": of.received, "sent": of.sent })),
+        "gpus": sample.gpus.iter().map(gpu).collect::<Value>(),
+        "gpu_out_of_memory": sample.gpu_out_of_memory,
         "unfinished_partitions": sample.unfinished_partitions,
+        "severity": workload.severity.as_str(),
+        "limited_by": workload.limit.as_str(),
     })
+}
+
+/// Quantiles in milliseconds.
+pub(super) fn latency(of: &Quantiles) -> Value {
+    let [p50, p95, p99, max] = [of.p50, of.p95, of.p99, of.max].map(|latency| seconds(latency) * 1e3);
+    json!({ "count": of.count, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "max_ms": max })
+}
+
+fn lane(of: &LaneUse) -> Value {
+    json!({ "request_units_per_second": of.request_units_per_second, "budget": of.budget })
+}
+
+fn gpu(of: &GpuUse) -> Value {
+    json!({ "name": of.name, "used": of.used, "total": of.total, "busy": of.busy })
 }
 
 /// What a comparison of source and target found.
@@ -171,20 +233,22 @@ mod tests {
             })
             .collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
-    started {"job":"orders","run":"k3x9","source":"file:orders.jsonl","target":"sqlite:orders.db","is_resume":true,"resumed":{"read":0,"bytes_read":0,"dropped":0,"rejected":0,"written":500000,"bytes_written":0,"superseded":0,"duplicate_keys":0},"partitions":4,"total_bytes":1048576000,"total_documents":null,"lanes":1}
-    progress {"elapsed_s":1.0,"read":100200,"bytes_read":52000000,"counters":{"read":100152,"bytes_read":52079040,"dropped":100,"rejected":2,"written":100000,"bytes_written":50000000,"superseded":50,"duplicate_keys":1},"documents_per_second":98765.4,"bytes_per_second":53687091.2,"share":0.41,"credits_used":3145728,"knobs":{"readers":2,"transformers":4,"requests_in_flight":8,"batch_documents":5000,"request_documents":100,"credit_bytes":33554432}}
-    progress {"elapsed_s":6.0,"read":600200,"bytes_read":312000000,"counters":{"read":600152,"bytes_read":312079040,"dropped":100,"rejected":2,"written":600000,"bytes_written":300000000,"superseded":50,"duplicate_keys":1},"documents_per_second":98765.4,"bytes_per_second":53687091.2,"share":0.41,"credits_used":3145728,"knobs":{"readers":2,"transformers":4,"requests_in_flight":8,"batch_documents":5000,"request_documents":100,"credit_bytes":33554432}}
-    progress {"elapsed_s":7.0,"read":700200,"bytes_read":364000000,"counters":{"read":700152,"bytes_read":364079040,"dropped":100,"rejected":2,"written":700000,"bytes_written":350000000,"superseded":50,"duplicate_keys":1},"documents_per_second":98765.4,"bytes_per_second":53687091.2,"share":0.41,"credits_used":3145728,"knobs":{"readers":2,"transformers":4,"requests_in_flight":8,"batch_documents":5000,"request_documents":100,"credit_bytes":33554432}}
-    rejected {"by":"transform","reason":"total is not a number","first":"orders.jsonl, line 12","documents":2}
-    retrying {"error":"sending a request: timed out","attempts":1,"delay_s":0.05}
-    knob_changed {"knob":"readers","from":2,"to":4,"reason":"probe","confidence":0.97,"because":"readers 98% busy"}
-    sampled {"at_s":7.0,"window_s":1.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"readers":{"busy":0.98,"documents_per_second":98000.0},"transformers":{"busy":0.0,"documents_per_second":0.0},"requests":{"busy":0.0,"documents_per_second":0.0},"throttled":0.0,"failed":0.0,"credits_used":0.0,"lanes_gated":0.0,"cpu":0.61,"memory":0.02,"resident_bytes":62914560,"unfinished_partitions":3}
-    partition_finished {"partition":"orders.jsonl:0"}
-    checkpoint_saved {"generation":7,"documents":700000}
-    warning {"message":"checkpoint.json is damaged"}
-    notice {"message":"this is a trial"}
-    stopping {"reason":"SIGINT"}
-    "#);
+        started {"job":"orders","run":"k3x9","source":"file:orders.jsonl","target":"sqlite:orders.db","is_resume":true,"resumed":{"read":0,"bytes_read":0,"dropped":0,"rejected":0,"written":500000,"bytes_written":0,"superseded":0,"duplicate_keys":0},"partitions":4,"total_bytes":1048576000,"total_documents":null,"lanes":1}
+        progress {"elapsed_s":1.0,"read":100200,"bytes_read":52000000,"counters":{"read":100152,"bytes_read":52079040,"dropped":100,"rejected":2,"written":100000,"bytes_written":50000000,"superseded":50,"duplicate_keys":1},"documents_per_second":98765.4,"bytes_per_second":53687091.2,"share":0.41,"credits_used":3145728,"knobs":{"readers":2,"transformers":4,"requests_in_flight":8,"batch_documents":5000,"request_documents":100,"credit_bytes":33554432}}
+        progress {"elapsed_s":6.0,"read":600200,"bytes_read":312000000,"counters":{"read":600152,"bytes_read":312079040,"dropped":100,"rejected":2,"written":600000,"bytes_written":300000000,"superseded":50,"duplicate_keys":1},"documents_per_second":98765.4,"bytes_per_second":53687091.2,"share":0.41,"credits_used":3145728,"knobs":{"readers":2,"transformers":4,"requests_in_flight":8,"batch_documents":5000,"request_documents":100,"credit_bytes":33554432}}
+        progress {"elapsed_s":7.0,"read":700200,"bytes_read":364000000,"counters":{"read":700152,"bytes_read":364079040,"dropped":100,"rejected":2,"written":700000,"bytes_written":350000000,"superseded":50,"duplicate_keys":1},"documents_per_second":98765.4,"bytes_per_second":53687091.2,"share":0.41,"credits_used":3145728,"knobs":{"readers":2,"transformers":4,"requests_in_flight":8,"batch_documents":5000,"request_documents":100,"credit_bytes":33554432}}
+        rejected {"by":"transform","reason":"total is not a number","first":"orders.jsonl, line 12","documents":2}
+        retrying {"error":"sending a request: timed out","attempts":1,"delay_s":0.05}
+        decision {"knob":"readers","from":2,"to":4,"effect":"turned","block":null,"cooldown_s":null,"reason":"probe","because":"the source is the bottleneck (0.98 busy)","confidence":null,"evidence":null}
+        decision {"knob":"readers","from":2,"to":4,"effect":"kept","block":null,"cooldown_s":null,"reason":"accepted","because":"the source is the bottleneck (0.98 busy)","confidence":0.97,"evidence":{"before":98000.0,"after":147000.0,"standard_error":0.03,"z":11.2,"windows":4}}
+        decision {"knob":"readers","from":2,"to":4,"effect":"blocked","block":"cooldown","cooldown_s":12.0,"reason":"probe","because":"the source is the bottleneck (0.98 busy)","confidence":null,"evidence":null}
+        sampled {"at_s":7.0,"window_s":1.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"readers":{"busy":0.98,"blocked":0.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"pieces":0},"transformers":{"busy":0.0,"blocked":0.0,"documents_per_second":0.0,"bytes_per_second":0.0,"pieces":0},"requests":{"busy":0.0,"blocked":0.0,"documents_per_second":0.0,"bytes_per_second":0.0,"pieces":0},"latency":null,"answers":0,"throttled":0.0,"failed":0.0,"queued_documents":0,"transforming_documents":0,"most_transforming_documents":0,"request_units_per_second":0.0,"lanes":[],"lanes_gated":0.0,"connections":null,"credits_used":0.0,"credit_bytes_used":0,"credits_short":0.0,"cpu":0.61,"cpu_others":null,"memory":0.02,"resident_bytes":62914560,"memory_limit":0,"pressure":null,"network":null,"gpus":[],"gpu_out_of_memory":0,"unfinished_partitions":3,"severity":"high","limited_by":"source"}
+        partition_finished {"partition":"orders.jsonl:0"}
+        checkpoint_saved {"generation":7,"documents":700000}
+        warning {"message":"checkpoint.json is damaged"}
+        notice {"message":"this is a trial"}
+        stopping {"reason":"SIGINT"}
+        "#);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! is given up, and the others say so; a run is not stopped because nobody listens.
 
 pub mod json;
+mod performance;
 mod plain;
 mod progress;
 pub mod record;

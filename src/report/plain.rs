@@ -35,7 +35,7 @@ impl<W: Write + Send> View for Plain<W> {
                 let line = line(progress, self.total_bytes);
                 writeln!(self.out, "{}: {share}{line}", Elapsed(progress.elapsed))?;
             }
-            Event::Finished(finished) => write!(self.out, "{}", summary::table(finished))?,
+            Event::Finished(finished) => write!(self.out, "{}", summary::table(finished, self.verbosity))?,
             _ => {}
         }
         match sentence(event, self.verbosity) {
@@ -62,32 +62,35 @@ mod tests {
 
     #[test]
     fn a_run_in_plain_lines() {
-        insta::assert_snapshot!(shown(Verbosity::Normal), @r#"
-    resuming job orders: file:orders.jsonl -> sqlite:orders.db, 1000.0 MiB in 4 partitions; 500 000 documents are done
-    6.0 s: 41%, 600 152 documents, 98 765/s, 51.2 MiB/s, 2 rejected, 11.5 s left, pools 2/4/8
-    rejected 2 documents (transform: total is not a number), first at orders.jsonl, line 12
-    request failed, next attempt in 50 ms (attempt 1 failed): sending a request: timed out
-    tuner: readers 2 -> 4 (probe: readers 98% busy), 97% sure
-    warning: checkpoint.json is damaged
-    note: this is a trial
-    stopping (SIGINT): waiting for requests already sent; a second signal stops at once
-    "#);
+        insta::assert_snapshot!(shown(Verbosity::Normal), @"
+        resuming job orders: file:orders.jsonl -> sqlite:orders.db, 1000.0 MiB in 4 partitions; 500 000 documents are done
+        6.0 s: 41%, 600 152 documents, 98 765/s, 51.2 MiB/s, 2 rejected, 11.5 s left, pools 2/4/8
+        rejected 2 documents (transform: total is not a number), first at orders.jsonl, line 12
+        request failed, next attempt in 50 ms (attempt 1 failed): sending a request: timed out
+        try readers 2 -> 4: the source is the bottleneck (0.98 busy)
+        scale up readers 2 -> 4: the source is the bottleneck (0.98 busy), throughput +50 % (confidence 0.97)
+        warning: checkpoint.json is damaged
+        note: this is a trial
+        stopping (SIGINT): waiting for requests already sent; a second signal stops at once
+        ");
     }
 
     #[test]
     fn verbose_adds_samples_and_checkpoints() {
-        insta::assert_snapshot!(shown(Verbosity::Verbose), @r#"
-    resuming job orders: file:orders.jsonl -> sqlite:orders.db, 1000.0 MiB in 4 partitions; 500 000 documents are done
-    6.0 s: 41%, 600 152 documents, 98 765/s, 51.2 MiB/s, 2 rejected, 11.5 s left, pools 2/4/8
-    rejected 2 documents (transform: total is not a number), first at orders.jsonl, line 12
-    request failed, next attempt in 50 ms (attempt 1 failed): sending a request: timed out
-    tuner: readers 2 -> 4 (probe: readers 98% busy), 97% sure
-    sample: 98 000 documents/s, busy 98%/0%/0%, throttled 0%, failed 0%, credits 0%, cpu 61%, memory 2% (60.0 MiB)
-    partition orders.jsonl:0 finished
-    checkpoint 7: 700 000 documents safe
-    warning: checkpoint.json is damaged
-    note: this is a trial
-    stopping (SIGINT): waiting for requests already sent; a second signal stops at once
-    "#);
+        insta::assert_snapshot!(shown(Verbosity::Verbose), @"
+        resuming job orders: file:orders.jsonl -> sqlite:orders.db, 1000.0 MiB in 4 partitions; 500 000 documents are done
+        6.0 s: 41%, 600 152 documents, 98 765/s, 51.2 MiB/s, 2 rejected, 11.5 s left, pools 2/4/8
+        rejected 2 documents (transform: total is not a number), first at orders.jsonl, line 12
+        request failed, next attempt in 50 ms (attempt 1 failed): sending a request: timed out
+        try readers 2 -> 4: the source is the bottleneck (0.98 busy)
+        scale up readers 2 -> 4: the source is the bottleneck (0.98 busy), throughput +50 % (confidence 0.97)
+        held back: scale up readers 2 -> 4: the source is the bottleneck (0.98 busy) (cooldown, 12 s left)
+        sample: 98 000 documents/s, busy 98%/0%/0%, throttled 0%, failed 0%, credits 0%, cpu 61%, memory 2% (60.0 MiB), workload high, limited by source
+        partition orders.jsonl:0 finished
+        checkpoint 7: 700 000 documents safe
+        warning: checkpoint.json is damaged
+        note: this is a trial
+        stopping (SIGINT): waiting for requests already sent; a second signal stops at once
+        ");
     }
 }

@@ -43,10 +43,10 @@ impl View for Bar {
             }
             Event::Finished(finished) => {
                 self.bar.finish_and_clear();
-                io::stderr().lock().write_all(summary::table(finished).as_bytes())?;
+                io::stderr().lock().write_all(summary::table(finished, self.verbosity).as_bytes())?;
             }
             // The pools are in the bar; why they moved is for those who ask.
-            Event::KnobChanged(_) if self.verbosity < Verbosity::Verbose => return Ok(()),
+            Event::Decided(_) if self.verbosity < Verbosity::Verbose => return Ok(()),
             _ => {}
         }
         if let Some(sentence) = sentence(event, self.verbosity) {

@@ -10,6 +10,7 @@
 //! its record is not ours to touch. A fresh run begins a new event file, a resumed one goes on in the old.
 
 use super::{View, json, summary};
+use crate::model::decision::Effect;
 use crate::model::event::Event;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -29,8 +30,8 @@ pub(super) struct Record {
     lines: Option<json::Lines<BufWriter<File>>>,
     /// How long the run has lasted, as far as its progress tells.
     lasted: Duration,
-    /// When the next event of a sort is recorded.
-    next: HashMap<Discriminant<Event>, Duration>,
+    /// When the next event of a sort is recorded. What was held back is a sort of its own, so that it displaces nothing that was done.
+    next: HashMap<(Discriminant<Event>, bool), Duration>,
 }
 
 /// Everything is recorded for this long.
@@ -67,8 +68,8 @@ impl Record {
             Event::Progress(_)
             | Event::Rejected { .. }
             | Event::Retrying { .. }
-            | Event::KnobChanged(_)
-            | Event::Sampled(_)
+            | Event::Decided(_)
+            | Event::Sampled { .. }
             | Event::CheckpointSaved { .. } => true,
             Event::Started(_)
             | Event::PartitionFinished { .. }
@@ -80,7 +81,9 @@ impl Record {
         if !is_repeated || self.lasted < WHOLE {
             return true;
         }
-        let next = self.next.entry(discriminant(event)).or_default();
+        let is_blocked =
+            matches!(event, Event::Decided(decision) if matches!(decision.effect, Effect::Blocked(_)));
+        let next = self.next.entry((discriminant(event), is_blocked)).or_default();
         let is_due = self.lasted >= *next;
         if is_due {
             *next = self.lasted + self.lasted / SHARE;
@@ -165,6 +168,21 @@ mod tests {
         assert!((400..600).contains(&progress) && progress == checkpoints, "{progress} {checkpoints}");
         assert_eq!(warnings, 85_800);
         assert!(taken(86_400..864_000)[0] < 300);
+    }
+
+    #[test]
+    fn what_was_held_back_displaces_nothing_that_was_done() {
+        let mut record = Record::new(Path::new("unused"));
+        record.lasted = WHOLE;
+        let mut taken: Vec<bool> = samples::events()
+            .iter()
+            .map(|event| {
+                record.lasted = WHOLE;
+                matches!(event, Event::Decided(_)) && record.takes(event)
+            })
+            .collect();
+        taken.retain(|taken| *taken);
+        assert_eq!(taken.len(), 2, "the first turn and the first that was held back");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! One made-up run, event by event, for the tests of every view.
 
 use crate::model::checkpoint::Counters;
-use crate::model::decision::{Decision, Effect, Reason};
+use crate::model::decision::{Block, Decision, Effect, Evidence, Reason};
 use crate::model::event::{Ending, Event, Progress, Quantiles, Started, Summary};
-use crate::model::knobs::{Knob, Knobs};
-use crate::model::sample::{PoolUse, Sample};
+use crate::model::knobs::{Ceilings, Knob, Knobs};
+use crate::model::performance::Performance;
+use crate::model::sample::{LaneUse, PoolUse, Sample};
 use crate::model::units::MIB;
 use crate::model::verification::Verification;
+use crate::model::workload::{Limit, Severity, Workload, Yardstick};
 use std::time::Duration;
 
 const KNOBS: Knobs = Knobs {
@@ -34,7 +36,6 @@ fn counters(written: u64) -> Counters {
 }
 
 pub(super) fn summary() -> Summary {
-    let ms = |ms| Duration::from_micros((ms * 1e3) as u64);
     Summary {
         job: "orders".into(),
         run: "k3x9".into(),
@@ -50,13 +51,7 @@ pub(super) fn summary() -> Summary {
         cpu: Duration::from_secs(30),
         peak_memory: 61 * MIB,
         peak_credits: 31 * MIB,
-        request_latency: Quantiles {
-            count: 15_000,
-            p50: ms(1.2),
-            p95: ms(4.8),
-            p99: ms(12.3),
-            max: ms(250.0),
-        },
+        request_latency: summary_latency(),
         requests: 15_000,
         throttled: 3,
         retried: 1,
@@ -68,7 +63,7 @@ pub(super) fn summary() -> Summary {
         rejects_file: Some(".docferry/jobs/orders/rejects.jsonl".into()),
         verification: Some(verification()),
         knobs: KNOBS,
-        decisions: 1,
+        performance: performance(),
         is_resumable: true,
         limit: None,
     }
@@ -104,6 +99,79 @@ fn progress(seconds: u64, written: u64) -> Event {
     })
 }
 
+fn decision(effect: Effect, reason: Reason) -> Decision {
+    Decision {
+        knob: Knob::Readers,
+        from: 2,
+        to: 4,
+        effect,
+        reason,
+        because: "the source is the bottleneck (0.98 busy)".into(),
+        confidence: None,
+        evidence: None,
+    }
+}
+
+fn sample() -> Sample {
+    Sample {
+        at: Duration::from_secs(7),
+        window: Duration::from_secs(1),
+        documents_per_second: 98_000.0,
+        readers: PoolUse { busy: 0.98, documents_per_second: 98_000.0, ..PoolUse::default() },
+        cpu: 0.61,
+        memory: Some(0.02),
+        resident_bytes: 60 * MIB,
+        unfinished_partitions: 3,
+        ..Sample::default()
+    }
+}
+
+/// Of twenty seconds: a trial that was accepted while the source was the limit, then request units were.
+pub(super) fn performance() -> Performance {
+    let ceilings = Ceilings {
+        cpu: 0.7,
+        cpu_grow_below: 0.65,
+        cpu_shrink_below: 0.4,
+        memory: 0.75,
+        memory_grow_below: 0.7,
+        memory_shrink_below: 0.4,
+        gpu_memory: 0.9,
+        errors: 0.02,
+    };
+    let mut performance = Performance::new(Yardstick::new(ceilings, None, true));
+    performance.add(&sample(), &KNOBS, &[decision(Effect::Turned, Reason::Probe)]);
+    for _ in 0..3 {
+        performance.add(&sample(), &KNOBS, &[]);
+    }
+    let blocked = Effect::Blocked(Block::Cooldown(Duration::from_secs(12)));
+    performance.add(
+        &sample(),
+        &KNOBS,
+        &[decision(Effect::Kept, Reason::Accepted), decision(blocked, Reason::Probe)],
+    );
+    let spent = Sample {
+        documents_per_second: 64_000.0,
+        lanes: vec![LaneUse { request_units_per_second: 120.0, budget: Some(125.0) }; 4],
+        request_units_per_second: 480.0,
+        latency: summary_latency(),
+        answers: 1_000,
+        throttled: 0.003,
+        cpu: 0.3,
+        credits_used: 0.8,
+        readers: PoolUse::default(),
+        ..sample()
+    };
+    for _ in 0..15 {
+        performance.add(&spent, &KNOBS, &[]);
+    }
+    performance
+}
+
+fn summary_latency() -> Quantiles {
+    let ms = |ms| Duration::from_micros((ms * 1e3) as u64);
+    Quantiles { count: 15_000, p50: ms(1.2), p95: ms(4.8), p99: ms(12.3), max: ms(250.0) }
+}
+
 pub(super) fn events() -> Vec<Event> {
     vec![
         Event::Started(Started {
@@ -132,27 +200,23 @@ pub(super) fn events() -> Vec<Event> {
             attempts: 1,
             delay: Duration::from_millis(50),
         },
-        Event::KnobChanged(Decision {
-            knob: Knob::Readers,
-            from: 2,
-            to: 4,
-            reason: Reason::Probe,
+        Event::Decided(decision(Effect::Turned, Reason::Probe)),
+        Event::Decided(Decision {
             confidence: Some(0.97),
-            because: "readers 98% busy".into(),
-            effect: Effect::Turned,
-            evidence: None,
+            evidence: Some(Evidence {
+                before: 98_000.0,
+                after: 147_000.0,
+                standard_error: 0.03,
+                z: 11.2,
+                windows: 4,
+            }),
+            ..decision(Effect::Kept, Reason::Accepted)
         }),
-        Event::Sampled(Sample {
-            at: Duration::from_secs(7),
-            window: Duration::from_secs(1),
-            documents_per_second: 98_000.0,
-            readers: PoolUse { busy: 0.98, documents_per_second: 98_000.0, ..PoolUse::default() },
-            cpu: 0.61,
-            memory: Some(0.02),
-            resident_bytes: 60 * MIB,
-            unfinished_partitions: 3,
-            ..Sample::default()
-        }),
+        Event::Decided(decision(Effect::Blocked(Block::Cooldown(Duration::from_secs(12))), Reason::Probe)),
+        Event::Sampled {
+            sample: Box::new(sample()),
+            workload: Workload { severity: Severity::High, limit: Limit::Source },
+        },
         Event::PartitionFinished { partition: "orders.jsonl:0".into() },
         Event::CheckpointSaved { generation: 7, documents: 700_000 },
         Event::Warning { message: "checkpoint.json is damaged".into() },

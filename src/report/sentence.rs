@@ -1,9 +1,11 @@
 //! Events as sentences and progress as a line: the words that the terminal and the plain view share.
 
 use super::Verbosity;
+use crate::model::decision::Effect;
 use crate::model::event::{Event, Progress, Started};
 use crate::model::sample::Sample;
 use crate::model::units::{Bytes, Count, Counted, Elapsed};
+use crate::model::workload::Workload;
 use std::time::Duration;
 
 /// What an event says to a person who wants this much, if anything.
@@ -26,19 +28,20 @@ pub(super) fn sentence(event: &Event, verbosity: Verbosity) -> Option<String> {
         Event::Stopping { reason } => {
             format!("stopping ({reason}): waiting for requests already sent; a second signal stops at once")
         }
-        Event::KnobChanged(decision) => {
-            let sure = decision.confidence.map(|c| format!(", {:.0}% sure", c * 100.0)).unwrap_or_default();
-            format!("tuner: {decision}{sure}")
+        // What was not done is for those who ask why it was not.
+        Event::Decided(decision) if is_verbose || !matches!(decision.effect, Effect::Blocked(_)) => {
+            decision.to_string()
         }
         Event::PartitionFinished { partition } if is_verbose => format!("partition {partition} finished"),
         Event::CheckpointSaved { generation, documents } if is_verbose => {
             format!("checkpoint {generation}: {} safe", documents_of(*documents))
         }
-        Event::Sampled(sample) if is_verbose => measured(sample),
+        Event::Sampled { sample, workload } if is_verbose => measured(sample, *workload),
         Event::Progress(_)
         | Event::PartitionFinished { .. }
         | Event::CheckpointSaved { .. }
-        | Event::Sampled(_)
+        | Event::Decided(_)
+        | Event::Sampled { .. }
         | Event::Finished(_) => return None,
     };
     Some(text)
@@ -90,10 +93,10 @@ fn beginning(started: &Started) -> String {
     format!("{verb} job {job}: {source} -> {target}{size}{partitions}{done}")
 }
 
-fn measured(sample: &Sample) -> String {
+fn measured(sample: &Sample, workload: Workload) -> String {
     let percent = |share: f64| format!("{:.0}%", share * 100.0);
     format!(
-        "sample: {}/s, busy {}/{}/{}, throttled {}, failed {}, credits {}, cpu {}, memory {} ({})",
+        "sample: {}/s, busy {}/{}/{}, throttled {}, failed {}, credits {}, cpu {}, memory {} ({}), workload {}, limited by {}",
         documents_of(sample.documents_per_second as u64),
         percent(sample.readers.busy),
         percent(sample.transformers.busy),
@@ -104,6 +107,8 @@ fn measured(sample: &Sample) -> String {
         percent(sample.cpu),
         percent(sample.memory.unwrap_or(0.0)),
         Bytes(sample.resident_bytes),
+        workload.severity,
+        workload.limit,
     )
 }
 

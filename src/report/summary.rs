@@ -1,6 +1,7 @@
 //! What a run did, as a table for a person and as `summary.json` for programs.
 
 use super::json::{self, knobs, seconds};
+use super::{Verbosity, performance};
 use crate::model::checkpoint::Counters;
 use crate::model::event::{Ending, Summary};
 use crate::model::units::{Bytes, Count, Counted, Elapsed};
@@ -13,9 +14,9 @@ use std::time::Duration;
 pub const SUMMARY_VERSION: u32 = 1;
 
 /// The table that ends a run: a heading, aligned lines, and how to go on.
-pub fn table(summary: &Summary) -> String {
+pub fn table(summary: &Summary, verbosity: Verbosity) -> String {
     let mut text = heading(summary);
-    for (label, value) in rows(summary) {
+    for (label, value) in rows(summary, verbosity) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {label:<14}{value}");
     }
@@ -52,7 +53,7 @@ fn heading(summary: &Summary) -> String {
     }
 }
 
-fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
+fn rows(summary: &Summary, verbosity: Verbosity) -> Vec<(&'static str, String)> {
     let Summary { counters, resumed, .. } = summary;
     let documents = |count: u64| Count(count).to_string();
     let mut rows = vec![
@@ -100,8 +101,8 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
     ));
     let per_cpu_second = Count(per_second(moved(summary), summary.cpu) as u64);
     rows.push(("cpu", format!("{}, {per_cpu_second} documents per CPU-second", Elapsed(summary.cpu))));
-    rows.push(("tuner", tuner(summary)));
     rows.push(("time", Elapsed(summary.elapsed).to_string()));
+    rows.extend(performance::rows(summary, verbosity));
     rows.extend(summary.verification.as_ref().map(|found| ("verified", verified(found))));
     rows.extend(summary.look.clone().map(|look| ("look at it", look)));
     rows
@@ -169,12 +170,6 @@ fn request_units(summary: &Summary) -> String {
     text
 }
 
-fn tuner(summary: &Summary) -> String {
-    let knobs = &summary.knobs;
-    let pools = format!("pools {}/{}/{}", knobs.readers, knobs.transformers, knobs.requests_in_flight);
-    format!("{}, {pools} at the end", Counted(summary.decisions, "decision"))
-}
-
 /// The outcome for programs; versioned by `version`.
 pub fn to_json(summary: &Summary) -> Value {
     let (documents_per_second, bytes_per_second) = throughput(summary);
@@ -183,7 +178,6 @@ pub fn to_json(summary: &Summary) -> Value {
         Ending::Interrupted { signal } => ("interrupted", Some(signal), None),
         Ending::Failed { error, .. } => ("failed", None, Some(error)),
     };
-    let latency = &summary.request_latency;
     json!({
         "version": SUMMARY_VERSION,
         "job": summary.job,
@@ -211,24 +205,19 @@ pub fn to_json(summary: &Summary) -> Value {
         "throttled_documents": summary.throttled_documents,
         "request_units": summary.request_units,
         "throughput": summary.throughput,
-        "request_latency": {
-            "count": latency.count,
-            "p50_ms": seconds(latency.p50) * 1e3,
-            "p95_ms": seconds(latency.p95) * 1e3,
-            "p99_ms": seconds(latency.p99) * 1e3,
-            "max_ms": seconds(latency.max) * 1e3,
-        },
+        "request_latency": json::latency(&summary.request_latency),
         "limit": summary.limit,
         "hottest_lane": summary.hottest_lane.as_ref().map(|(lane, share)| json!({ "lane": lane, "share": share })),
         "rejects_file": summary.rejects_file,
         "verification": summary.verification.as_ref().map(json::verification),
         "knobs": knobs(&summary.knobs),
-        "decisions": summary.decisions,
+        "decisions": summary.performance.decided.turned,
+        "performance": performance::to_json(summary),
     })
 }
 
 /// Documents that this run brought to their end.
-fn moved(summary: &Summary) -> u64 {
+pub(super) fn moved(summary: &Summary) -> u64 {
     summary.counters.accounted().saturating_sub(summary.resumed.accounted())
 }
 
@@ -255,27 +244,32 @@ mod tests {
 
     #[test]
     fn a_complete_run_as_a_table() {
-        insta::assert_snapshot!(table(&samples::summary()), @r#"
-    complete: job orders
-      read          2 000 000 documents, 991.8 MiB
-      transformed   1 999 898
-      dropped       100
-      rejected      2, kept in .docferry/jobs/orders/rejects.jsonl
-      written       1 999 848, 953.6 MiB, to sqlite:orders.db
-      superseded    50
-      same key      1 document holds a key twice; the last one counts
-      resumed       500 000 documents done by earlier runs
-      throughput    75 000 documents/s (goal 20 000), 37.2 MiB/s
-      requests      15 000, 3 throttled; 103 documents sent again
-      request units 1 234, 62/s of 500/s at the start (12%), 120 documents throttled (0.01%)
-      latency       p50 1.20 ms, p95 4.80 ms, p99 12.30 ms, max 250.00 ms
-      hottest lane  lane 3, 31.7% of the documents
-      memory        61.0 MiB at most, 31.0 MiB reserved for documents at most
-      cpu           30.0 s, 50 000 documents per CPU-second
-      tuner         1 decision, pools 2/4/8 at the end
-      time          20.0 s
-      verified      source and target are equal, 1 999 848 documents
-    "#);
+        insta::assert_snapshot!(table(&samples::summary(), Verbosity::Normal), @"
+        complete: job orders
+          read          2 000 000 documents, 991.8 MiB
+          transformed   1 999 898
+          dropped       100
+          rejected      2, kept in .docferry/jobs/orders/rejects.jsonl
+          written       1 999 848, 953.6 MiB, to sqlite:orders.db
+          superseded    50
+          same key      1 document holds a key twice; the last one counts
+          resumed       500 000 documents done by earlier runs
+          throughput    75 000 documents/s (goal 20 000), 37.2 MiB/s
+          requests      15 000, 3 throttled; 103 documents sent again
+          request units 1 234, 62/s of 500/s at the start (12%), 120 documents throttled (0.01%)
+          latency       p50 1.20 ms, p95 4.80 ms, p99 12.30 ms, max 250.00 ms
+          hottest lane  lane 3, 31.7% of the documents
+          memory        61.0 MiB at most, 31.0 MiB reserved for documents at most
+          cpu           30.0 s, 50 000 documents per CPU-second
+          time          20.0 s
+          tuner         1 decision (1 tried, 1 accepted), 1 held back, pools 2/4/8 at the end
+          tuner time    awaiting request units 75%, searching 20%, holding 5% of the time
+          workload      high 100% of the time
+          on average    cpu 38% (ceiling 70%); memory 2% (2% at most, ceiling 75%); credits 60%
+          limited by    request units 75%, source 25% of the time
+          to be faster  raise the container's throughput (or --max-ru) above 500 RU/s, or expect about 610 000 documents/s
+          verified      source and target are equal, 1 999 848 documents
+        ");
     }
 
     #[test]
@@ -292,7 +286,8 @@ mod tests {
     #[test]
     fn an_interrupted_run_says_how_to_go_on() {
         let ending = Ending::Interrupted { signal: "SIGINT" };
-        let text = table(&Summary { ending, hottest_lane: None, rejects_file: None, ..samples::summary() });
+        let summary = Summary { ending, hottest_lane: None, rejects_file: None, ..samples::summary() };
+        let text = table(&summary, Verbosity::Normal);
         assert!(text.starts_with("interrupted by SIGINT: job orders\n"));
         assert!(text.ends_with("to go on: run the same command with --resume\n"));
     }
@@ -300,10 +295,10 @@ mod tests {
     #[test]
     fn a_run_that_a_limit_ended_is_not_called_complete() {
         let limited = Summary { limit: Some(20), ..samples::summary() };
-        let text = table(&limited);
+        let text = table(&limited, Verbosity::Normal);
         assert!(text.starts_with("stopped at the limit of 20 documents: job orders\n"), "{text}");
         assert!(text.ends_with("with --resume, and with a higher --limit or none\n"), "{text}");
-        assert!(!table(&Summary { is_resumable: false, ..limited }).contains("to go on"));
+        assert!(!table(&Summary { is_resumable: false, ..limited }, Verbosity::Normal).contains("to go on"));
     }
 
     #[test]
@@ -315,7 +310,10 @@ mod tests {
             cpu: Duration::ZERO,
             ..samples::summary()
         };
-        assert!(table(&empty).starts_with("complete: job orders: the source holds no documents\n"));
+        assert!(
+            table(&empty, Verbosity::Normal)
+                .starts_with("complete: job orders: the source holds no documents\n")
+        );
         assert_eq!(to_json(&empty)["documents_per_second"], 0.0);
     }
 
@@ -323,87 +321,142 @@ mod tests {
     #[expect(clippy::too_many_lines, reason = "a snapshot is as long as what it shows")]
     fn the_json_form_is_stable() {
         insta::assert_snapshot!(format!("{:#}", to_json(&samples::summary())), @r#"
-    {
-      "version": 1,
-      "job": "orders",
-      "run": "k3x9",
-      "ending": "complete",
-      "signal": null,
-      "error": null,
-      "target": "sqlite:orders.db",
-      "counters": {
-        "read": 2000000,
-        "bytes_read": 1040000000,
-        "dropped": 100,
-        "rejected": 2,
-        "written": 1999848,
-        "bytes_written": 999924000,
-        "superseded": 50,
-        "duplicate_keys": 1
-      },
-      "resumed": {
-        "read": 500000,
-        "bytes_read": 0,
-        "dropped": 0,
-        "rejected": 0,
-        "written": 500000,
-        "bytes_written": 0,
-        "superseded": 0,
-        "duplicate_keys": 0
-      },
-      "read": 1500000,
-      "bytes_read": 780000000,
-      "elapsed_s": 20.0,
-      "documents_per_second": 75000.0,
-      "target_documents_per_second": 20000.0,
-      "bytes_per_second": 39000000.0,
-      "cpu_s": 30.0,
-      "documents_per_cpu_second": 50000.0,
-      "peak_memory": 63963136,
-      "peak_credits": 32505856,
-      "requests": 15000,
-      "throttled": 3,
-      "retried": 1,
-      "retried_documents": 103,
-      "throttled_documents": 120,
-      "request_units": 1234.4,
-      "throughput": 500.0,
-      "request_latency": {
-        "count": 15000,
-        "p50_ms": 1.2,
-        "p95_ms": 4.8,
-        "p99_ms": 12.3,
-        "max_ms": 250.0
-      },
-      "limit": null,
-      "hottest_lane": {
-        "lane": "lane 3",
-        "share": 0.317
-      },
-      "rejects_file": ".docferry/jobs/orders/rejects.jsonl",
-      "verification": {
-        "version": 1,
-        "equal": true,
-        "source_documents": 1999848,
-        "target_documents": 1999848,
-        "source_sum": "00000000000000000000000000000005",
-        "target_sum": "00000000000000000000000000000005",
-        "target_inconsistent": [],
-        "target_inconsistencies": 0,
-        "ambiguous": 0,
-        "dropped": 100,
-        "rejected": 2
-      },
-      "knobs": {
-        "readers": 2,
-        "transformers": 4,
-        "requests_in_flight": 8,
-        "batch_documents": 5000,
-        "request_documents": 100,
-        "credit_bytes": 33554432
-      },
-      "decisions": 1
-    }
-    "#);
+        {
+          "version": 1,
+          "job": "orders",
+          "run": "k3x9",
+          "ending": "complete",
+          "signal": null,
+          "error": null,
+          "target": "sqlite:orders.db",
+          "counters": {
+            "read": 2000000,
+            "bytes_read": 1040000000,
+            "dropped": 100,
+            "rejected": 2,
+            "written": 1999848,
+            "bytes_written": 999924000,
+            "superseded": 50,
+            "duplicate_keys": 1
+          },
+          "resumed": {
+            "read": 500000,
+            "bytes_read": 0,
+            "dropped": 0,
+            "rejected": 0,
+            "written": 500000,
+            "bytes_written": 0,
+            "superseded": 0,
+            "duplicate_keys": 0
+          },
+          "read": 1500000,
+          "bytes_read": 780000000,
+          "elapsed_s": 20.0,
+          "documents_per_second": 75000.0,
+          "target_documents_per_second": 20000.0,
+          "bytes_per_second": 39000000.0,
+          "cpu_s": 30.0,
+          "documents_per_cpu_second": 50000.0,
+          "peak_memory": 63963136,
+          "peak_credits": 32505856,
+          "requests": 15000,
+          "throttled": 3,
+          "retried": 1,
+          "retried_documents": 103,
+          "throttled_documents": 120,
+          "request_units": 1234.4,
+          "throughput": 500.0,
+          "request_latency": {
+            "count": 15000,
+            "p50_ms": 1.2,
+            "p95_ms": 4.8,
+            "p99_ms": 12.3,
+            "max_ms": 250.0
+          },
+          "limit": null,
+          "hottest_lane": {
+            "lane": "lane 3",
+            "share": 0.317
+          },
+          "rejects_file": ".docferry/jobs/orders/rejects.jsonl",
+          "verification": {
+            "version": 1,
+            "equal": true,
+            "source_documents": 1999848,
+            "target_documents": 1999848,
+            "source_sum": "00000000000000000000000000000005",
+            "target_sum": "00000000000000000000000000000005",
+            "target_inconsistent": [],
+            "target_inconsistencies": 0,
+            "ambiguous": 0,
+            "dropped": 100,
+            "rejected": 2
+          },
+          "knobs": {
+            "readers": 2,
+            "transformers": 4,
+            "requests_in_flight": 8,
+            "batch_documents": 5000,
+            "request_documents": 100,
+            "credit_bytes": 33554432
+          },
+          "decisions": 1,
+          "performance": {
+            "measured_s": 20.0,
+            "auto_scaling": true,
+            "averages": {
+              "documents_per_second": 72500.0,
+              "bytes_per_second": 0.0,
+              "request_units_per_second": 360.0,
+              "request_units_budget": 500.0,
+              "request_units_share": 0.96,
+              "cpu": 0.37749999999999984,
+              "cpu_others": null,
+              "memory": 0.020000000000000004,
+              "gpu_memory": null,
+              "latency_p50_ms": 1.2,
+              "latency_p95_ms": 4.8,
+              "latency_p99_ms": 12.3,
+              "throttled": 0.003,
+              "failed": 0.0,
+              "credits_used": 0.6000000000000001
+            },
+            "peak_memory": 0.02,
+            "peak_gpu_memory": null,
+            "ceilings": {
+              "cpu": 0.7,
+              "memory": 0.75,
+              "gpu_memory": 0.9,
+              "failed": 0.02
+            },
+            "decisions": {
+              "turned": 1,
+              "tried": 1,
+              "accepted": 1,
+              "reverted": 0,
+              "blocked": {
+                "cooldown": 1
+              }
+            },
+            "tuner_s": {
+              "searching": 4.0,
+              "holding": 1.0,
+              "awaiting_request_units": 15.0
+            },
+            "severity_s": {
+              "high": 20.0
+            },
+            "limited_by_s": {
+              "request_units": 15.0,
+              "source": 5.0
+            },
+            "limited_by": {
+              "limit": "request_units",
+              "share": 0.75
+            },
+            "recommendation": "raise the container's throughput (or --max-ru) above 500 RU/s, or expect about 610 000 documents/s"
+          }
+        }
+        "#);
     }
 }

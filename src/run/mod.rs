@@ -19,6 +19,7 @@ use crate::model::checkpoint::{Checkpoint, Counters};
 use crate::model::event::{Ending, Event, Started, Summary};
 use crate::model::knobs::Knobs;
 use crate::model::meter::Meter;
+use crate::model::performance::Performance;
 use crate::model::shell::word;
 use crate::model::units::{Count, Counted};
 use crate::observe::host::Host;
@@ -104,7 +105,7 @@ async fn carry_out(
     let (ended, watched) = watching.during(pipeline.run()).await;
     let mut summary = summary(job, run, &meter, &ended);
     (summary.resumed, summary.elapsed) = (resumed, began.elapsed());
-    (summary.knobs, summary.decisions) = (watched.knobs, watched.decisions);
+    (summary.knobs, summary.performance) = (watched.knobs, watched.performance);
     summary.ending = ending(job, ended, &summary);
     remember(job, &summary, watched.learned, events);
     verify::at_the_end(job, &stop, events, &mut summary).await;
@@ -171,7 +172,7 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         throughput: job.sink.throughput(),
         request_units: meter.milli_request_units.get() as f64 / 1000.0,
         knobs: job.knobs,
-        decisions: 0,
+        performance: Performance::new(watch::yardstick(job)),
         limit: job.limit.filter(|_| ended.at_limit),
         is_resumable: begin::can_resume(job),
         counters: ended.counters,

@@ -7,8 +7,10 @@ use crate::model::decision::{Decision, Effect};
 use crate::model::event::{Event, Progress};
 use crate::model::knobs::{Bounds, Knobs};
 use crate::model::meter::Meter;
+use crate::model::performance::Performance;
 use crate::model::sample::Sample;
 use crate::model::scaling::Scaling;
+use crate::model::workload::Yardstick;
 use crate::observe::Observer;
 use crate::observe::host::Host;
 use crate::run::standing::Standing;
@@ -44,7 +46,7 @@ pub(super) struct Watch<C> {
     tuner: Option<Guard<Decide>>,
     began: Instant,
     speed: Speed,
-    decisions: u64,
+    performance: Performance,
     standing: Standing,
     /// What went wrong in the tuner last.
     warned: Option<String>,
@@ -55,7 +57,7 @@ pub(super) struct Watch<C> {
 /// What is left when the run has ended.
 pub(super) struct Watched {
     pub(super) knobs: Knobs,
-    pub(super) decisions: u64,
+    pub(super) performance: Performance,
     /// The knobs that the tuner came to and left alone, if there was time for that.
     pub(super) learned: Option<Knobs>,
 }
@@ -85,7 +87,7 @@ impl<C: Fn() -> Counters> Watch<C> {
             tuner,
             began: Instant::now(),
             speed: Speed::default(),
-            decisions: 0,
+            performance: Performance::new(yardstick(job)),
             standing: Standing::new(check_interval),
             warned: None,
             total_bytes,
@@ -103,7 +105,9 @@ impl<C: Fn() -> Counters> Watch<C> {
                 output = &mut run => {
                     self.progress();
                     let (knobs, learned) = (*self.knobs.borrow(), self.standing.learned());
-                    return (output, Watched { knobs, decisions: self.decisions, learned });
+                    // What has passed of the last window counts as well: of a short run it is all there is.
+                    self.performance.add(&self.observer.close(&knobs), &knobs, &[]);
+                    return (output, Watched { knobs, performance: self.performance, learned });
                 }
                 _ = ticks.tick() => {
                     self.progress();
@@ -112,8 +116,10 @@ impl<C: Fn() -> Counters> Watch<C> {
                         self.sample();
                     }
                     if number.is_multiple_of(self.progress_per_evaluation) {
-                        let sample = self.evaluation.close(&self.knobs.borrow());
-                        self.send(Event::Sampled(sample));
+                        let knobs = *self.knobs.borrow();
+                        let sample = self.evaluation.close(&knobs);
+                        let workload = self.performance.yardstick.judge(&sample, &knobs);
+                        self.send(Event::Sampled { sample: Box::new(sample), workload });
                     }
                 }
             }
@@ -141,24 +147,32 @@ impl<C: Fn() -> Counters> Watch<C> {
 
     fn sample(&mut self) {
         let mut knobs = *self.knobs.borrow();
-        let Some(tuner) = &mut self.tuner else { return };
-        self.standing.look(self.began.elapsed(), &knobs);
         let sample = self.observer.close(&knobs);
-        let decisions = match tuner.decide(&sample, &knobs) {
-            Ok(decisions) => decisions,
-            Err(message) => {
-                self.warn_once(message);
-                return;
-            }
-        };
+        let decisions = self.decide(&sample, &knobs);
+        self.performance.add(&sample, &knobs, &decisions);
+        if decisions.is_empty() {
+            return;
+        }
         for decision in decisions {
             if decision.effect == Effect::Turned {
                 knobs.set(decision.knob, decision.to);
-                self.decisions += 1;
             }
-            self.send(Event::KnobChanged(decision));
+            self.send(Event::Decided(decision));
         }
         self.knobs.send_replace(knobs);
+    }
+
+    /// What the tuner makes of a window; nothing where there is none, or where it fails.
+    fn decide(&mut self, sample: &Sample, knobs: &Knobs) -> Vec<Decision> {
+        let Some(tuner) = &mut self.tuner else { return Vec::new() };
+        self.standing.look(self.began.elapsed(), knobs);
+        match tuner.decide(sample, knobs) {
+            Ok(decisions) => decisions,
+            Err(message) => {
+                self.warn_once(message);
+                Vec::new()
+            }
+        }
     }
 
     /// A defect that shows in every window is told once.
@@ -182,6 +196,11 @@ fn guarded(scaling: Scaling) -> Guard<Decide> {
     let bounds = scaling.bounds;
     let mut tuner = Tuner::new(scaling);
     Guard::new(bounds, Box::new(move |sample, knobs| tuner.decide(sample, knobs)))
+}
+
+/// What a job's windows are measured against.
+pub(super) fn yardstick(job: &Job) -> Yardstick {
+    Yardstick::new(job.scaling.ceilings, job.max_rate, job.auto_scaling)
 }
 
 /// How many documents met their end per second lately.
