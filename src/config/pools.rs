@@ -85,11 +85,12 @@ impl Pools<'_> {
         self.most.set(knob, most);
     }
 
-    /// Credits are a promise about memory, so the tuner may cut but not exceed them.
+    /// Credits that someone has asked for are a promise about memory: the tuner may cut but not exceed them. The built-in ones are a start.
     fn credits(&mut self) {
+        let is_promised = self.run.raw("credits").is_some();
         let credits = self.run.bytes_or("credits", MIB..=MOST_CREDITS, CREDITS);
         self.first.credit_bytes = credits;
         self.least.credit_bytes = credits.min(LEAST_CREDITS);
-        self.most.credit_bytes = credits;
+        self.most.credit_bytes = if is_promised { credits } else { MOST_CREDITS };
     }
 }

@@ -211,6 +211,7 @@ impl Tuner {
         let bounds = self.scaling.bounds;
         let one = [slots * bytes, turn.knobs.transformers as f64];
         let by_memory = self.memory.fits(one, self.scaling.ceilings.memory - GROW_MARGIN);
+        let by_memory = if self.memory.is_silent() { size } else { by_memory };
         to = to
             .min(by_memory)
             .min(bounds.most.credit_bytes as f64 / slots / bytes)

@@ -91,8 +91,9 @@ pub struct Tuner {
     /// Share of the time that lanes wait for the target's leave, and readers for credits.
     gated: f64,
     short: f64,
-    /// When bytes were cut last.
+    /// When bytes were cut last, and the credits that a ceiling took: as many as the run began with, at most.
     cut_at: f64,
+    uncut: Option<u64>,
     began: Option<f64>,
     first_credits: u64,
 }
@@ -120,6 +121,7 @@ impl Tuner {
             gated: 0.0,
             short: 0.0,
             cut_at: f64::NEG_INFINITY,
+            uncut: None,
             began: None,
             first_credits: 0,
         }
@@ -234,6 +236,8 @@ impl Tuner {
                 percent(ceilings.memory)
             );
             self.cut_bytes(turn, share, Reason::MemoryCeiling, &because);
+        } else {
+            self.give_back(turn);
         }
         if turn.sample.gpu_out_of_memory > 0 && is_settled && !self.is_fixed(Knob::BatchDocuments) {
             let because = format!("{} batches found no memory on the GPU", turn.sample.gpu_out_of_memory);
@@ -269,8 +273,25 @@ impl Tuner {
         let to = ((credits as f64 * share) as u64).max(LEAST_CREDITS.min(credits));
         if to < credits && !self.is_fixed(Knob::CreditBytes) {
             turn.set(Knob::CreditBytes, to, reason, because.to_owned(), None);
+            self.uncut = Some(self.uncut.unwrap_or(0).max(credits.min(self.first_credits)));
             self.abort(Knob::CreditBytes, turn.now);
             self.cut_at = turn.now;
+        }
+    }
+
+    /// What a ceiling took comes back by doubling, one step a cooldown, as far as memory allows. That is no trial: it was there before.
+    fn give_back(&mut self, turn: &mut Turn) {
+        let Some(uncut) = self.uncut else { return };
+        let from = turn.knobs.credit_bytes;
+        let is_due = turn.now - self.cut_at >= self.scaling.cooldown.as_secs_f64();
+        let to = (from * 2).min(uncut).min(self.most_credits(turn) as u64);
+        if from >= uncut {
+            self.uncut = None;
+        } else if is_due && to > from && self.credits.trial.is_none() {
+            let because = format!("{} of the memory in use", percent(turn.sample.memory.unwrap_or(0.0)));
+            turn.set(Knob::CreditBytes, to, Reason::MemoryFree, because, None);
+            self.cut_at = turn.now;
+            self.credits.resize(to as f64, turn.now);
         }
     }
 

@@ -301,9 +301,12 @@ impl Tuner {
         stage.begin(turn, to, because, None);
     }
 
-    /// The most credits that memory allows, as far as can be told.
+    /// The most credits that memory allows; no more than there are where memory is not measured.
     pub(super) fn most_credits(&self, turn: &Turn) -> f64 {
         let full = self.full(&turn.knobs);
+        if self.memory.is_silent() {
+            return full[0];
+        }
         self.memory.fits(full, self.scaling.ceilings.memory - GROW_MARGIN) * full[0]
     }
 

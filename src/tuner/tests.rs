@@ -206,6 +206,27 @@ fn memory_is_cut_before_its_ceiling() {
     assert!(!cuts.is_empty() && cuts.iter().all(|cut| cut.1 == Knob::CreditBytes && cut.3 < cut.2));
 }
 
+#[test]
+fn credits_that_a_ceiling_took_come_back_when_memory_is_free_again() {
+    let first = Knobs { credit_bytes: 64 << 20, ..knobs() };
+    let (knobs, all) = run(scaling(), first, 200, |second, knobs| {
+        let memory = if second < 20 { 0.76 } else { 0.3 };
+        Sample {
+            memory: Some(memory),
+            credit_bytes_used: knobs.credit_bytes / 2,
+            memory_limit: 1 << 32,
+            ..target(knobs, 4)
+        }
+    });
+    assert_eq!(knobs.credit_bytes, 64 << 20, "{:?}", turned(&all));
+    let back: Vec<u64> =
+        turned(&all).iter().filter(|turn| turn.4 == Reason::MemoryFree).map(|turn| turn.0).collect();
+    assert!(
+        back.len() >= 2 && back.windows(2).all(|pair| pair[1] - pair[0] >= 30),
+        "{back:?}: one step a cooldown"
+    );
+}
+
 /// Two GPUs, of which the fuller counts.
 fn gpus(used: f64) -> Vec<GpuUse> {
     let gpu = |used: f64| GpuUse {
