@@ -197,7 +197,10 @@ impl Lane {
         let Some((level, throttled)) = self.account.closed_level(window) else { return };
         let least = level - self.cost.largest();
         if !throttled {
-            self.budget = self.budget.map(|budget| budget.max(least));
+            self.budget = self.budget.map(|budget| {
+                self.prober.closed_unthrottled(least / budget);
+                budget.max(least)
+            });
             return;
         }
         // The first count may have begun in the middle of a window of the service: then the window before was nearer to the budget.
