@@ -43,6 +43,9 @@ mod layering;
 #[cfg(test)]
 mod liveness;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod observe;
+#[cfg(test)]
 #[cfg(feature = "cosmos")]
 mod pacing;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::error::ErrorKind;
 use crate::model::checkpoint::Counters;
 use crate::model::decision::Decision;
 use crate::model::knobs::Knobs;
-use crate::model::sample::Sample;
+use crate::model::sample::{GpuUse, Sample};
 use crate::model::verification::Verification;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub enum Event {
     KnobChanged(Decision),
     /// What was measured since the last such event, or since the run began; sent once a check interval.
     Sampled(Sample),
+    /// The graphics processors that this process may use; none, if there are none. Sent once, and again when some are found later.
+    Gpus(Vec<GpuUse>),
     /// A checkpoint is on disk.
     CheckpointSaved {
         /// Its number.

@@ -290,8 +290,9 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
     let ReadBatch { batch, first, ticket, mut credit } = read;
     shared.untransformed.fetch_sub(1, Ordering::AcqRel);
     shared.read_wake.notify_one();
-    let started = std::time::Instant::now();
-    let documents = batch.documents.len() as u64;
+    let mut working = shared.meter.transformers.begin();
+    let (documents, text) = (batch.documents.len() as u64, batch.documents.text_bytes());
+    shared.meter.transforming.rise(documents);
     let bytes_read = batch.held_bytes();
     let text_read = batch.documents.buffer.len();
     let (routed, lanes) = shared.routing.known();
@@ -306,7 +307,7 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
         keyed: shared.capabilities.needs_identities(),
         growth: shared.growth().text,
     };
-    let output = workshop.run(batch, first);
+    let output = workshop.run(batch, first, &mut working);
     let known = if workshop.keyed { u64::from(output.documents()) * account::KNOWN_BYTES } else { 0 };
     let held = output.bytes() + output.results.held_bytes() + known;
     if text_read > 0 {
@@ -314,7 +315,8 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
         shared.note_growth(Growth { held, text: output.text() as f64 / text_read as f64 });
     }
     credit.resize(held);
-    shared.meter.transformers.worked(started.elapsed(), documents);
+    working.finish(documents, text);
+    shared.meter.transforming.fall(documents);
     drop(permit);
     let (partition, sequence) = (ticket.partition, ticket.sequence);
     let delivery = Delivery::Batch { ticket, output, credit, bytes_read };

@@ -3,10 +3,10 @@
 //! Names are in snake case and stay; new ones may come. Times end in `_s` (seconds) or `_ms`, sizes are bytes, shares lie
 //! between 0 and 1.
 
-use super::{View, summary};
-use crate::model::event::{Event, Progress, Started};
+use super::{View, sentence, summary};
+use crate::model::event::{Event, Progress, Quantiles, Started};
 use crate::model::knobs::{Knob, Knobs};
-use crate::model::sample::{PoolUse, Sample};
+use crate::model::sample::{GpuUse, LaneUse, PoolUse, Sample};
 use crate::model::verification::Verification;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
@@ -66,6 +66,7 @@ fn fields(event: &Event) -> (&'static str, Value) {
             }),
         ),
         Event::Sampled(sample) => ("sampled", measured(sample)),
+        Event::Gpus(gpus) => ("gpus", found(gpus)),
         Event::CheckpointSaved { generation, documents } => {
             ("checkpoint_saved", json!({ "generation": generation, "documents": documents }))
         }
@@ -105,9 +106,22 @@ fn state(progress: &Progress) -> Value {
     })
 }
 
+fn found(gpus: &[GpuUse]) -> Value {
+    let gpu = |gpu: &GpuUse| json!({ "name": gpu.name, "bytes": gpu.total });
+    json!({ "message": sentence::graphics(gpus), "gpus": gpus.iter().map(gpu).collect::<Value>() })
+}
+
+/// What `docs/signals.md` describes. What was not measured is null; no latency is told of a window without an answer.
 fn measured(sample: &Sample) -> Value {
-    let pool =
-        |pool: &PoolUse| json!({ "busy": pool.busy, "documents_per_second": pool.documents_per_second });
+    let pool = |pool: &PoolUse| {
+        json!({
+            "busy": pool.busy,
+            "blocked": pool.blocked,
+            "documents_per_second": pool.documents_per_second,
+            "bytes_per_second": pool.bytes_per_second,
+            "pieces": pool.work.pieces as u64,
+        })
+    };
     json!({
         "at_s": seconds(sample.at),
         "window_s": seconds(sample.window),
@@ -116,15 +130,44 @@ fn measured(sample: &Sample) -> Value {
         "readers": pool(&sample.readers),
         "transformers": pool(&sample.transformers),
         "requests": pool(&sample.requests),
+        "latency": (sample.latency.count > 0).then(|| latency(&sample.latency)),
+        "answers": sample.answers,
         "throttled": sample.throttled,
         "failed": sample.failed,
-        "credits_used": sample.credits_used,
+        "queued_documents": sample.queued_documents,
+        "transforming_documents": sample.transforming_documents,
+        "most_transforming_documents": sample.most_transforming_documents,
+        "request_units_per_second": sample.request_units_per_second,
+        "lanes": sample.lanes.iter().map(lane).collect::<Value>(),
         "lanes_gated": sample.lanes_gated,
+        "connections": sample.connections.map(|of| json!({ "open": of.open, "in_use": of.in_use })),
+        "credits_used": sample.credits_used,
+        "credit_bytes_used": sample.credit_bytes_used,
+        "credits_short": sample.credits_short,
         "cpu": sample.cpu,
+        "cpu_others": sample.cpu_others,
         "memory": sample.memory,
         "resident_bytes": sample.resident_bytes,
+        "memory_limit": sample.memory_limit,
+        "pressure": sample.pressure.map(|of| json!({ "cpu": of.cpu, "memory": of.memory, "io": of.io })),
+        "network": sample.network.map(|of| json!({ "received": of.received, "sent": of.sent })),
+        "gpus": sample.gpus.iter().map(gpu).collect::<Value>(),
+        "gpu_out_of_memory": sample.gpu_out_of_memory,
         "unfinished_partitions": sample.unfinished_partitions,
     })
+}
+
+fn latency(of: &Quantiles) -> Value {
+    let [p50, p95, p99, max] = [of.p50, of.p95, of.p99, of.max].map(|latency| seconds(latency) * 1e3);
+    json!({ "count": of.count, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "max_ms": max })
+}
+
+fn lane(of: &LaneUse) -> Value {
+    json!({ "request_units_per_second": of.request_units_per_second, "budget": of.budget })
+}
+
+fn gpu(of: &GpuUse) -> Value {
+    json!({ "name": of.name, "used": of.used, "total": of.total, "busy": of.busy })
 }
 
 /// What a comparison of source and target found.
@@ -178,7 +221,9 @@ mod tests {
     rejected {"by":"transform","reason":"total is not a number","first":"orders.jsonl, line 12","documents":2}
     retrying {"error":"sending a request: timed out","attempts":1,"delay_s":0.05}
     knob_changed {"knob":"readers","from":2,"to":4,"reason":"probe","confidence":0.97,"because":"readers 98% busy"}
-    sampled {"at_s":7.0,"window_s":1.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"readers":{"busy":0.98,"documents_per_second":98000.0},"transformers":{"busy":0.0,"documents_per_second":0.0},"requests":{"busy":0.0,"documents_per_second":0.0},"throttled":0.0,"failed":0.0,"credits_used":0.0,"lanes_gated":0.0,"cpu":0.61,"memory":0.02,"resident_bytes":62914560,"unfinished_partitions":3}
+    sampled {"at_s":7.0,"window_s":1.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"readers":{"busy":0.98,"blocked":0.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"pieces":0},"transformers":{"busy":0.0,"blocked":0.0,"documents_per_second":0.0,"bytes_per_second":0.0,"pieces":0},"requests":{"busy":0.0,"blocked":0.0,"documents_per_second":0.0,"bytes_per_second":0.0,"pieces":0},"latency":{"count":15000,"p50_ms":1.2,"p95_ms":4.8,"p99_ms":12.3,"max_ms":250.0},"answers":0,"throttled":0.0,"failed":0.0,"queued_documents":0,"transforming_documents":0,"most_transforming_documents":0,"request_units_per_second":0.0,"lanes":[{"request_units_per_second":390.5,"budget":400.0}],"lanes_gated":0.0,"connections":null,"credits_used":0.0,"credit_bytes_used":0,"credits_short":0.0,"cpu":0.61,"cpu_others":null,"memory":0.02,"resident_bytes":62914560,"memory_limit":0,"pressure":{"cpu":0.25,"memory":0.0,"io":0.01},"network":{"received":1000.0,"sent":2000.0},"gpus":[{"name":"NVIDIA A100","used":21474836480,"total":42949672960,"busy":0.9}],"gpu_out_of_memory":0,"unfinished_partitions":3}
+    gpus {"message":"2 GPUs: NVIDIA A100 with 40.0 GiB, Intel GPU","gpus":[{"name":"NVIDIA A100","bytes":42949672960},{"name":"Intel GPU","bytes":null}]}
+    gpus {"message":"no GPU","gpus":[]}
     partition_finished {"partition":"orders.jsonl:0"}
     checkpoint_saved {"generation":7,"documents":700000}
     warning {"message":"checkpoint.json is damaged"}

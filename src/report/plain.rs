@@ -83,6 +83,8 @@ mod tests {
     request failed, next attempt in 50 ms (attempt 1 failed): sending a request: timed out
     tuner: readers 2 -> 4 (probe: readers 98% busy), 97% sure
     sample: 98 000 documents/s, busy 98%/0%/0%, throttled 0%, failed 0%, credits 0%, cpu 61%, memory 2% (60.0 MiB)
+    2 GPUs: NVIDIA A100 with 40.0 GiB, Intel GPU
+    no GPU
     partition orders.jsonl:0 finished
     checkpoint 7: 700 000 documents safe
     warning: checkpoint.json is damaged

@@ -71,6 +71,7 @@ impl Record {
             | Event::Sampled(_)
             | Event::CheckpointSaved { .. } => true,
             Event::Started(_)
+            | Event::Gpus(_)
             | Event::PartitionFinished { .. }
             | Event::Warning { .. }
             | Event::Notice { .. }

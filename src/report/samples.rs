@@ -4,7 +4,7 @@ use crate::model::checkpoint::Counters;
 use crate::model::decision::{Decision, Effect, Reason};
 use crate::model::event::{Ending, Event, Progress, Quantiles, Started, Summary};
 use crate::model::knobs::{Knob, Knobs};
-use crate::model::sample::{PoolUse, Sample};
+use crate::model::sample::{GpuUse, LaneUse, NetworkUse, PoolUse, Pressure, Sample};
 use crate::model::units::MIB;
 use crate::model::verification::Verification;
 use std::time::Duration;
@@ -104,6 +104,10 @@ fn progress(seconds: u64, written: u64) -> Event {
     })
 }
 
+fn gpu(used: Option<u64>, busy: Option<f64>) -> GpuUse {
+    GpuUse { name: "NVIDIA A100".into(), used, total: Some(40 << 30), busy }
+}
+
 pub(super) fn events() -> Vec<Event> {
     vec![
         Event::Started(Started {
@@ -151,8 +155,15 @@ pub(super) fn events() -> Vec<Event> {
             memory: Some(0.02),
             resident_bytes: 60 * MIB,
             unfinished_partitions: 3,
+            latency: summary().request_latency,
+            lanes: vec![LaneUse { request_units_per_second: 390.5, budget: Some(400.0) }],
+            pressure: Some(Pressure { cpu: 0.25, memory: 0.0, io: 0.01 }),
+            network: Some(NetworkUse { received: 1_000.0, sent: 2_000.0 }),
+            gpus: vec![gpu(Some(20 << 30), Some(0.9))],
             ..Sample::default()
         }),
+        Event::Gpus(vec![gpu(None, None), GpuUse { name: "Intel GPU".into(), ..GpuUse::default() }]),
+        Event::Gpus(Vec::new()),
         Event::PartitionFinished { partition: "orders.jsonl:0".into() },
         Event::CheckpointSaved { generation: 7, documents: 700_000 },
         Event::Warning { message: "checkpoint.json is damaged".into() },

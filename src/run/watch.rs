@@ -7,6 +7,7 @@ use crate::model::event::{Event, Progress};
 use crate::model::knobs::{Bounds, Knobs};
 use crate::model::meter::Meter;
 use crate::observe::Observer;
+use crate::observe::gpu::{Gpus, Places};
 use crate::observe::host::Host;
 use crate::tuner::Tuner;
 use std::collections::VecDeque;
@@ -25,6 +26,9 @@ const PROGRESS_PER_SAMPLE: u32 = 5;
 /// Progress events over which speeds are averaged: three seconds.
 const AVERAGED: usize = 15;
 
+/// A run that is over before it is known whether there is a GPU waits so long to say so.
+const GPUS_WAITED_FOR: Duration = Duration::from_millis(100);
+
 /// Watches one run.
 pub(super) struct Watch<C> {
     meter: Arc<Meter>,
@@ -35,6 +39,7 @@ pub(super) struct Watch<C> {
     observer: Observer,
     /// Measures what is reported.
     evaluation: Observer,
+    gpus: Gpus,
     /// Progress events from one evaluation to the next.
     progress_per_evaluation: u32,
     tuner: Option<Tuner>,
@@ -61,11 +66,18 @@ impl<C: Fn() -> Counters> Watch<C> {
         total_bytes: Option<u64>,
     ) -> Self {
         let host = Host::new();
-        let bounds = useful(job.bounds, host.cores());
+        let bounds = useful(job.bounds, host.cores().ceil() as usize);
         let tuner = job.auto_scaling.then(|| Tuner::new(bounds, job.ceilings, job.cooldown));
+        let gpus = Gpus::watch(Places::default());
+        let observe = |host| {
+            let sink = Arc::clone(&job.sink);
+            let observer = Observer::new(Arc::clone(&meter), host).with_gpus(gpus.clone());
+            observer.with_charges(move || sink.charges())
+        };
         Self {
-            observer: Observer::new(Arc::clone(&meter), host),
-            evaluation: Observer::new(Arc::clone(&meter), Host::new()),
+            observer: observe(host),
+            evaluation: observe(Host::new()),
+            gpus,
             progress_per_evaluation: ticks_of(job.check_interval),
             meter,
             counters,
@@ -88,6 +100,7 @@ impl<C: Fn() -> Counters> Watch<C> {
         loop {
             tokio::select! {
                 output = &mut run => {
+                    self.gpus.wait(GPUS_WAITED_FOR);
                     self.progress();
                     return (output, Watched { knobs: *self.knobs.borrow(), decisions: self.decisions });
                 }
@@ -107,6 +120,9 @@ impl<C: Fn() -> Counters> Watch<C> {
     }
 
     fn progress(&mut self) {
+        if let Some(gpus) = self.gpus.news() {
+            self.send(Event::Gpus(gpus));
+        }
         let counters = (self.counters)();
         let knobs = *self.knobs.borrow();
         let (read, bytes_read) = (self.meter.read.get(), self.meter.bytes_read.get());
