@@ -46,6 +46,8 @@ mod liveness;
 #[cfg(target_os = "linux")]
 mod observe;
 #[cfg(test)]
+mod observe_pipeline;
+#[cfg(test)]
 #[cfg(feature = "cosmos")]
 mod pacing;
 #[cfg(test)]
