@@ -1,6 +1,6 @@
 //! What the meters say of runs whose course is known: every document and piece is counted once, and who waits for what is told apart.
 
-use crate::support::{Done, KNOBS, Trial};
+use crate::support::{Done, KNOBS, Trial, setting_fields};
 use docferry::connector::memory::{Effect, MemorySource, MemoryStore, Options, When};
 use docferry::error::ErrorKind;
 use docferry::model::knobs::Knobs;
@@ -66,6 +66,32 @@ async fn every_document_and_piece_is_counted_once() {
     assert_eq!((meter.queued.get(), meter.transforming.get()), (0, 0));
     assert!(meter.most_transforming(&meter.watch()) > 0);
     assert_eq!(short_of_credits(&meter), 0.0, "all of it fits into the credits");
+}
+
+/// One batch that takes the steps a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transformer_tells_how_far_it_has_come() {
+    let document = |id: usize| format!(r#"{{"id":"{id}","text":"{}"}}"#, "x".repeat(1_000));
+    let source = MemorySource::given([(0..20_000).map(document).collect::<Vec<_>>()]);
+    let store = MemoryStore::new(Options::default());
+    let knobs =
+        Knobs { readers: 1, transformers: 1, batch_documents: 20_000, credit_bytes: 256 * MIB, ..KNOBS };
+    let chain = setting_fields(&[("also", "{id}-{id}")]);
+    let running = Trial { knobs, chain, ..Trial::new(source, Arc::new(store.sink())) }.start().await;
+    let (mut told, mut busy) = (0, 0.0);
+    loop {
+        let [_, transformers, _] = pools(&running.meter);
+        if transformers.work.pieces > 0.0 {
+            break;
+        }
+        // The last part of the batch is told at its end, just before the piece is.
+        if transformers.documents < 19_900 {
+            (told, busy) = (transformers.documents, transformers.busy);
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(told > 0 && told % 256 == 0 && busy > 0.0, "{told} documents, {busy} s");
+    running.end(PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -44,7 +44,7 @@ pub enum Event {
     /// The tuner turned a knob.
     KnobChanged(Decision),
     /// What was measured since the last such event, or since the run began; sent once a check interval.
-    Sampled(Sample),
+    Sampled(Box<Sample>),
     /// The graphics processors that this process may use; none, if there are none. Sent once, and again when some are found later.
     Gpus(Vec<GpuUse>),
     /// A checkpoint is on disk.

@@ -141,9 +141,11 @@ impl Shared {
     /// Counts the readers that are held up, until what is returned is dropped: of the places in the pool that are free, as many as there are
     /// partitions to be read. The dispatcher holds one of them.
     fn held_up(&self, lacking: Lacking) -> Option<(Waiting<'_>, Option<Waiting<'_>>)> {
-        let places = self.readers.free() + 1;
-        let held_up = places.min(self.schedule().resting());
-        if held_up == 0 || lacking == Lacking::Nothing {
+        if lacking == Lacking::Nothing {
+            return None;
+        }
+        let held_up = (self.readers.free() + 1).min(self.schedule().resting());
+        if held_up == 0 {
             return None;
         }
         let is_short = lacking == Lacking::Credits;

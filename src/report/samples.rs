@@ -108,6 +108,25 @@ fn gpu(used: Option<u64>, busy: Option<f64>) -> GpuUse {
     GpuUse { name: "NVIDIA A100".into(), used, total: Some(40 << 30), busy }
 }
 
+fn sampled() -> Event {
+    Event::Sampled(Box::new(Sample {
+        at: Duration::from_secs(7),
+        window: Duration::from_secs(1),
+        documents_per_second: 98_000.0,
+        readers: PoolUse { busy: 0.98, documents_per_second: 98_000.0, ..PoolUse::default() },
+        cpu: 0.61,
+        memory: Some(0.02),
+        resident_bytes: 60 * MIB,
+        unfinished_partitions: 3,
+        latency: summary().request_latency,
+        lanes: vec![LaneUse { request_units_per_second: 390.5, budget: Some(400.0) }],
+        pressure: Some(Pressure { cpu: 0.25, memory: 0.0, io: 0.01 }),
+        network: Some(NetworkUse { received: 1_000.0, sent: 2_000.0 }),
+        gpus: vec![gpu(Some(20 << 30), Some(0.9))],
+        ..Sample::default()
+    }))
+}
+
 pub(super) fn events() -> Vec<Event> {
     vec![
         Event::Started(Started {
@@ -146,22 +165,7 @@ pub(super) fn events() -> Vec<Event> {
             effect: Effect::Turned,
             evidence: None,
         }),
-        Event::Sampled(Sample {
-            at: Duration::from_secs(7),
-            window: Duration::from_secs(1),
-            documents_per_second: 98_000.0,
-            readers: PoolUse { busy: 0.98, documents_per_second: 98_000.0, ..PoolUse::default() },
-            cpu: 0.61,
-            memory: Some(0.02),
-            resident_bytes: 60 * MIB,
-            unfinished_partitions: 3,
-            latency: summary().request_latency,
-            lanes: vec![LaneUse { request_units_per_second: 390.5, budget: Some(400.0) }],
-            pressure: Some(Pressure { cpu: 0.25, memory: 0.0, io: 0.01 }),
-            network: Some(NetworkUse { received: 1_000.0, sent: 2_000.0 }),
-            gpus: vec![gpu(Some(20 << 30), Some(0.9))],
-            ..Sample::default()
-        }),
+        sampled(),
         Event::Gpus(vec![gpu(None, None), GpuUse { name: "Intel GPU".into(), ..GpuUse::default() }]),
         Event::Gpus(Vec::new()),
         Event::PartitionFinished { partition: "orders.jsonl:0".into() },

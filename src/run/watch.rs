@@ -112,7 +112,7 @@ impl<C: Fn() -> Counters> Watch<C> {
                     }
                     if number.is_multiple_of(self.progress_per_evaluation) {
                         let sample = self.evaluation.close(&self.knobs.borrow());
-                        self.send(Event::Sampled(sample));
+                        self.send(Event::Sampled(Box::new(sample)));
                     }
                 }
             }

@@ -72,6 +72,9 @@ impl LatencyMeter {
     pub(super) fn window(&self, number: usize) -> Quantiles {
         let mut latencies = self.lock();
         let Some(window) = latencies.windows.get_mut(number) else { return Quantiles::default() };
+        if window.is_empty() {
+            return Quantiles::default();
+        }
         let found = quantiles(window);
         window.reset();
         found
