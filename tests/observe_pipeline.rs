@@ -111,6 +111,8 @@ async fn documents_that_wait_for_the_targets_leave_block_requests_and_come_to_th
     let Done { meter, took, .. } = run(&MemoryStore::new(options), KNOBS).await;
     let [readers, _, requests] = pools(&meter);
     assert!(meter.throttled.get() > 0);
+    let (gated, waiting) = (meter.seen_gated.get(), meter.seen_waiting.get());
+    assert!(gated > waiting / 2 && gated <= waiting, "{gated} of {waiting}");
     assert!(requests.blocked > 0.3 * took.as_secs_f64(), "{requests:?} in {took:?}");
     assert!(requests.blocked <= KNOBS.requests_in_flight as f64 * took.as_secs_f64());
     assert_eq!((requests.documents, readers.documents), (DOCUMENTS as u64, DOCUMENTS as u64), "each once");

@@ -49,6 +49,8 @@ struct Reading {
     transformers: PoolReading,
     requests: PoolReading,
     short_of_credits: WaitsReading,
+    seen_waiting: u64,
+    seen_gated: u64,
     answered: u64,
     flights: u64,
     throttled: u64,
@@ -119,7 +121,10 @@ impl Observer {
             credits_used: share(meter.credits.get() as f64, knobs.credit_bytes as f64),
             credit_bytes_used: meter.credits.get(),
             credits_short: (now.short_of_credits.since(&last.short_of_credits) / seconds).min(1.0),
-            lanes_gated: share(meter.lanes_gated.get() as f64, meter.lanes_backlogged.get() as f64),
+            lanes_gated: share(
+                (now.seen_gated - last.seen_gated) as f64,
+                (now.seen_waiting - last.seen_waiting) as f64,
+            ),
             cpu: now.host.cpu_since(&last.host).map_or(0.0, |time| time / seconds / self.host.cores()),
             cpu_others: self.cpu_others(&last.host, seconds),
             memory: self.memory(limit),
@@ -181,6 +186,8 @@ impl Reading {
             requests: pool(&meter.requests),
             short_of_credits: meter.short_of_credits.read(at),
             // The part before the whole: a share of more than one would be none.
+            seen_gated: meter.seen_gated.get(),
+            seen_waiting: meter.seen_waiting.get(),
             throttled: meter.throttled.get(),
             answered: meter.answered.get(),
             retried: meter.retried.get(),
@@ -247,6 +254,8 @@ mod tests {
         meter.credits.set(16);
         meter.milli_request_units.add(5_000);
         meter.gpu_out_of_memory.add(2);
+        meter.seen_gated.add(3);
+        meter.seen_waiting.add(4);
         meter.queued.rise(7);
         meter.transforming.rise(9);
         meter.transforming.fall(8);
@@ -259,6 +268,7 @@ mod tests {
         assert_eq!((count(first.documents_per_second), count(first.request_units_per_second)), (100.0, 5.0));
         assert_eq!((first.failed, first.answers, first.throttled), (0.25, 4, 1.0 / 3.0));
         assert_eq!((first.credits_used, first.credit_bytes_used), (0.25, 16));
+        assert_eq!(first.lanes_gated, 0.75);
         assert_eq!((first.queued_documents, first.transforming_documents), (7, 1));
         assert_eq!((first.most_transforming_documents, first.gpu_out_of_memory), (9, 2));
         assert_eq!((first.latency.count, count(first.readers.documents_per_second)), (1, 10.0));
@@ -271,7 +281,7 @@ mod tests {
         let second = observer.close(&KNOBS);
         assert_eq!((second.documents_per_second, second.latency.count, second.answers), (0.0, 0, 0));
         assert_eq!((second.most_transforming_documents, second.gpu_out_of_memory), (1, 0));
-        assert_eq!(second.connections, None);
+        assert_eq!((second.connections, second.lanes_gated), (None, 0.0));
         working.finish(10, 1_000);
     }
 

@@ -71,8 +71,8 @@ use tokio::time::Instant;
 /// syncs, has five.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Lanes are counted this often: a few times for each sample, which is taken once a second.
-const LANES_MEASURED: Duration = Duration::from_millis(200);
+/// Lanes are looked at this often. A target's budget is that of a second, so a lane waits at the same part of each: twenty looks tell how large that part is.
+const LANES_LOOKED_AT: Duration = Duration::from_millis(50);
 
 /// What a run does besides moving documents.
 #[derive(Clone, Debug)]
@@ -262,14 +262,14 @@ async fn follow_knobs(shared: Arc<Shared>) {
     }
 }
 
-/// Keeps the gauges of the lanes: there may be hundreds, and a gate opens without a word, so they are counted now and then.
+/// Counts what waits in the lanes: there may be hundreds, and a gate opens without a word, so they are looked at now and then.
 async fn measure_lanes(shared: Arc<Shared>) {
-    let mut ticks = tokio::time::interval(LANES_MEASURED);
+    let mut ticks = tokio::time::interval(LANES_LOOKED_AT);
     loop {
         ticks.tick().await;
-        let (backlogged, gated) = shared.routing.queues().backlogged(Instant::now());
-        shared.meter.lanes_backlogged.set(backlogged as u64);
-        shared.meter.lanes_gated.set(gated as u64);
+        let (waiting, gated) = shared.routing.queues().waiting(Instant::now());
+        shared.meter.seen_gated.add(gated);
+        shared.meter.seen_waiting.add(waiting);
     }
 }
 

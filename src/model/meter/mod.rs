@@ -134,10 +134,10 @@ pub struct Meter {
     pub credits: Counter,
     /// The most credits that were in use.
     pub peak_credits: Counter,
-    /// Lanes with a backlog.
-    pub lanes_backlogged: Counter,
-    /// Of these, lanes that wait for the target's leave.
-    pub lanes_gated: Counter,
+    /// Documents that were seen waiting for a request, each as often as somebody looked.
+    pub seen_waiting: Counter,
+    /// Of these, the ones whose lane waited for the target's leave.
+    pub seen_gated: Counter,
     /// Partitions not yet read to their end.
     pub unfinished_partitions: Counter,
     /// Batches that failed for want of memory on a GPU.
