@@ -272,7 +272,7 @@ fn one_is_no_plural() {
 
 #[test]
 fn events_are_json_lines_with_names_that_stay() {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 13] = [
         "started",
         "progress",
         "partition_finished",
@@ -280,6 +280,7 @@ fn events_are_json_lines_with_names_that_stay() {
         "retrying",
         "decision",
         "sampled",
+        "gpus",
         "checkpoint_saved",
         "warning",
         "stopping",

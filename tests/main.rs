@@ -43,6 +43,11 @@ mod layering;
 #[cfg(test)]
 mod liveness;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod observe;
+#[cfg(test)]
+mod observe_pipeline;
+#[cfg(test)]
 #[cfg(feature = "cosmos")]
 mod pacing;
 #[cfg(test)]

@@ -10,12 +10,13 @@ use std::fs;
 use std::path::Path;
 
 /// What people are told to read.
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "docs/strategies.md",
     "docs/resume.md",
     "docs/memory-and-lanes.md",
     "docs/auto-scaling.md",
+    "docs/signals.md",
     "docs/emulator.md",
     "docs/cosmos.md",
     "docs/reports.md",

@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::Document;
+use crate::model::meter::LaneCharge;
 use crate::model::partition::{Partition, PartitionIndex};
 use crate::model::request::{Leave, Outcome, Request, Route};
 use std::sync::Arc;
@@ -171,6 +172,11 @@ pub trait Sink: Send + Sync {
     /// Request units per second that this run may spend: what the target had when it was opened, or less if less was allowed. `None`: it counts none, or it is not known.
     fn throughput(&self) -> Option<f64> {
         None
+    }
+
+    /// What each lane was charged and may spend, by [`LaneId`](crate::model::request::LaneId), where the target counts request units. Asked once a second and more: quick.
+    fn charges(&self) -> Vec<LaneCharge> {
+        Vec::new()
     }
 
     /// Something that a person should know of how this target is written, said once. Asked for now and then while a run goes on.

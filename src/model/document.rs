@@ -69,6 +69,11 @@ impl Documents {
         self.spans.is_empty()
     }
 
+    /// The bytes of all of them, without what lies between.
+    pub fn text_bytes(&self) -> u64 {
+        self.spans.iter().map(|span| u64::from(span.length)).sum()
+    }
+
     /// The bytes of document `index`.
     pub fn bytes(&self, index: usize) -> &[u8] {
         &self.buffer[self.spans[index].range()]

@@ -6,7 +6,7 @@ use crate::model::checkpoint::Counters;
 use crate::model::decision::Decision;
 use crate::model::knobs::Knobs;
 use crate::model::performance::Performance;
-use crate::model::sample::Sample;
+use crate::model::sample::{GpuUse, Sample};
 use crate::model::verification::Verification;
 use crate::model::workload::Workload;
 use std::time::Duration;
@@ -52,6 +52,8 @@ pub enum Event {
         /// What they amount to.
         workload: Workload,
     },
+    /// The graphics processors that this process may use; none, if there are none. Sent once, and again when some are found later.
+    Gpus(Vec<GpuUse>),
     /// A checkpoint is on disk.
     CheckpointSaved {
         /// Its number.

@@ -97,6 +97,10 @@ impl Flight {
     pub(crate) fn documents(&self) -> usize {
         self.pieces.iter().map(|piece| piece.range.len()).sum()
     }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.pieces.iter().map(Piece::bytes).sum()
+    }
 }
 
 /// Longer than any run. What is given up keeps its place in the queue, so that nothing overtakes it while the run comes to its stop.

@@ -50,6 +50,8 @@ pub(super) struct LaneQueue {
     pub(super) closed: bool,
     /// Documents that it was ever given.
     pub(super) documents: u64,
+    /// Of these, the ones that wait for a request: for their turn, for leave, or aside for an older one with their (key, id).
+    pub(super) waiting: u64,
 }
 
 /// What the next request holds.
@@ -91,10 +93,12 @@ impl LaneQueue {
     pub(super) fn take_charge(&mut self, piece: &Piece) {
         self.held += piece.weight();
         self.documents += piece.range.len() as u64;
+        self.waiting += piece.range.len() as u64;
     }
 
     /// Takes documents back that it was charged with already: they go first.
     pub(super) fn put_first(&mut self, ready: Ready) {
+        self.waiting += ready.pieces.iter().map(|piece| piece.range.len() as u64).sum::<u64>();
         self.ready.push_front(ready);
     }
 
@@ -124,6 +128,7 @@ impl LaneQueue {
     fn let_go(&mut self, piece: &Piece) {
         self.end(piece);
         self.documents -= piece.range.len() as u64;
+        self.waiting -= piece.range.len() as u64;
     }
 
     /// Documents are its business no more.
@@ -181,6 +186,7 @@ impl LaneQueue {
             return Err(self.ready.iter().filter_map(|ready| ready.not_before).min());
         }
         self.in_flight += 1;
+        self.waiting -= load.documents as u64;
         Ok(Taken { pieces: load.pieces, attempts, leave })
     }
 

@@ -119,11 +119,11 @@ impl Lanes {
         (self.lanes.len() > 1 && total > 0).then(|| (id as LaneId, lane.documents as f64 / total as f64))
     }
 
-    /// Lanes with something to send, and those of them that wait for the target's leave.
-    pub(crate) fn backlogged(&self, now: Instant) -> (usize, usize) {
-        let backlogged = self.lanes.iter().filter(|lane| lane.held > 0);
+    /// Documents that wait for a request, and those of them whose lane waits for the target's leave.
+    pub(crate) fn waiting(&self, now: Instant) -> (u64, u64) {
         let gated = self.lanes.iter().filter(|lane| lane.is_gated(now));
-        (backlogged.count(), gated.count())
+        let waiting = |lane: &LaneQueue| lane.waiting;
+        (self.lanes.iter().map(waiting).sum(), gated.map(waiting).sum())
     }
 
     /// The lanes that hold something, with what has left each.
@@ -435,10 +435,7 @@ mod tests {
         lanes.landed(0, &[], Some(again), Some(wait), now);
         let other = lanes.cut(MANY, &[], now).unwrap();
         assert_eq!(other.lane, 1);
-        assert_eq!(
-            (lanes.cut(MANY, &[], now).unwrap_err(), lanes.backlogged(now)),
-            (Some(now + wait), (2, 1))
-        );
+        assert_eq!((lanes.cut(MANY, &[], now).unwrap_err(), lanes.waiting(now)), (Some(now + wait), (4, 4)));
         assert_eq!(places(&lanes.cut(MANY, &[], now + wait).unwrap().pieces), [1, 2, 3]);
     }
 
@@ -490,7 +487,8 @@ mod tests {
         let (one, two) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
         *target.next.lock().unwrap() = Some(one);
         lanes.push(0, Piece::whole(chunk(&[5])));
-        assert_eq!((lanes.cut(MANY, &targets, now).unwrap_err(), lanes.backlogged(now)), (Some(one), (1, 1)));
+        assert_eq!(lanes.waiting(now), (2, 0), "nobody has asked yet");
+        assert_eq!((lanes.cut(MANY, &targets, now).unwrap_err(), lanes.waiting(now)), (Some(one), (2, 2)));
         *target.next.lock().unwrap() = Some(two);
         assert_eq!(lanes.cut(MANY, &targets, now).unwrap_err(), Some(one), "it is not asked before its time");
         assert_eq!(lanes.cut(MANY, &targets, one).unwrap_err(), Some(two));
@@ -602,6 +600,7 @@ mod tests {
         assert_eq!((owning.len(), places(&fresh), starts), (0, vec![4, 5, 4], vec![3, 0, 0]));
         land(&mut lanes, &first, now);
         assert_eq!(lanes.fill(0, 0, 1000), Fill::default(), "nothing is left behind");
+        assert_eq!(lanes.waiting(now), (0, 0));
     }
 
     #[test]

@@ -71,8 +71,8 @@ use tokio::time::Instant;
 /// syncs, has five.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Lanes are counted this often: a few times for each sample, which is taken once a second.
-const LANES_MEASURED: Duration = Duration::from_millis(200);
+/// Lanes are looked at this often. A target's budget is that of a second, so a lane waits at the same part of each: twenty looks tell how large that part is.
+const LANES_LOOKED_AT: Duration = Duration::from_millis(50);
 
 /// What a run does besides moving documents.
 #[derive(Clone, Debug)]
@@ -262,14 +262,14 @@ async fn follow_knobs(shared: Arc<Shared>) {
     }
 }
 
-/// Keeps the gauges of the lanes: there may be hundreds, and a gate opens without a word, so they are counted now and then.
+/// Counts what waits in the lanes: there may be hundreds, and a gate opens without a word, so they are looked at now and then.
 async fn measure_lanes(shared: Arc<Shared>) {
-    let mut ticks = tokio::time::interval(LANES_MEASURED);
+    let mut ticks = tokio::time::interval(LANES_LOOKED_AT);
     loop {
         ticks.tick().await;
-        let (backlogged, gated) = shared.routing.queues().backlogged(Instant::now());
-        shared.meter.lanes_backlogged.set(backlogged as u64);
-        shared.meter.lanes_gated.set(gated as u64);
+        let (waiting, gated) = shared.routing.queues().waiting(Instant::now());
+        shared.meter.seen_gated.add(gated);
+        shared.meter.seen_waiting.add(waiting);
     }
 }
 
@@ -290,8 +290,9 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
     let ReadBatch { batch, first, ticket, mut credit } = read;
     shared.untransformed.fetch_sub(1, Ordering::AcqRel);
     shared.read_wake.notify_one();
-    let started = std::time::Instant::now();
-    let documents = batch.documents.len() as u64;
+    let mut working = shared.meter.transformers.begin();
+    let (documents, text) = (batch.documents.len() as u64, batch.documents.text_bytes());
+    shared.meter.transforming.rise(documents);
     let bytes_read = batch.held_bytes();
     let text_read = batch.documents.buffer.len();
     let (routed, lanes) = shared.routing.known();
@@ -306,7 +307,7 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
         keyed: shared.capabilities.needs_identities(),
         growth: shared.growth().text,
     };
-    let output = workshop.run(batch, first);
+    let output = workshop.run(batch, first, &mut working);
     let known = if workshop.keyed { u64::from(output.documents()) * account::KNOWN_BYTES } else { 0 };
     let held = output.bytes() + output.results.held_bytes() + known;
     if text_read > 0 {
@@ -314,7 +315,8 @@ fn transform_one(shared: &Shared, read: ReadBatch, permit: Permit) {
         shared.note_growth(Growth { held, text: output.text() as f64 / text_read as f64 });
     }
     credit.resize(held);
-    shared.meter.transformers.worked(started.elapsed(), documents);
+    working.finish(documents, text);
+    shared.meter.transforming.fall(documents);
     drop(permit);
     let (partition, sequence) = (ticket.partition, ticket.sequence);
     let delivery = Delivery::Batch { ticket, output, credit, bytes_read };

@@ -37,6 +37,12 @@ impl Permits {
         self.lock().limit
     }
 
+    /// Permits that nobody has.
+    pub(crate) fn free(&self) -> usize {
+        let state = self.lock();
+        state.limit.saturating_sub(state.used)
+    }
+
     /// Waits for a permit.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Permit {
         loop {
@@ -73,6 +79,7 @@ mod tests {
     async fn shrinking_drains_and_growing_wakes() {
         let permits = Permits::new(2);
         let (first, second) = (permits.acquire().await, permits.acquire().await);
+        assert_eq!(permits.free(), 0);
         permits.resize(1);
         drop(first);
         let waiting = tokio::spawn({
@@ -83,6 +90,7 @@ mod tests {
         assert!(!waiting.is_finished(), "one is used and one is allowed");
         permits.resize(2);
         drop(waiting.await.unwrap());
+        assert_eq!(permits.free(), 1);
         drop(second);
         assert_eq!(permits.lock().used, 0);
     }

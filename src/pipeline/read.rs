@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{Batch, BatchLimit, Next};
 use crate::model::document::Span;
 use crate::model::knobs::Knobs;
+use crate::model::meter::Waiting;
 use crate::model::partition::{PartitionIndex, Position};
 use crate::model::request::LaneId;
 use crate::pipeline::account::{Account, Ticket};
@@ -47,9 +48,20 @@ pub(crate) struct ReadBatch {
 enum Turn {
     Read(Box<Work>, Credit, BatchLimit),
     /// Something must happen first, or this time must come.
-    Wait(Option<Instant>),
+    Wait(Option<Instant>, Lacking),
     /// Everything is read.
     Finished,
+}
+
+/// What readers lack that could read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lacking {
+    /// Nothing: there is nothing to read now, or no more may be read for now.
+    Nothing,
+    /// Somebody who takes what they would have read.
+    Taker,
+    /// Credits.
+    Credits,
 }
 
 /// Reads until everything is read or the run stops.
@@ -58,11 +70,12 @@ pub(crate) async fn dispatch(shared: Arc<Shared>, transform: UnboundedSender<Rea
     loop {
         let Some(permit) = shared.stop.unless(shared.readers.acquire()).await else { return };
         let (work, credit, limit) = loop {
-            let until = match shared.turn() {
+            let (until, lacking) = match shared.turn() {
                 Turn::Read(work, credit, limit) => break (work, credit, limit),
                 Turn::Finished => return,
-                Turn::Wait(until) => until,
+                Turn::Wait(until, lacking) => (until, lacking),
             };
+            let _held_up = shared.held_up(lacking);
             let Some(()) = shared.stop.unless(woken(&shared.read_wake, until)).await else { return };
         };
         tokio::spawn(read_one(Arc::clone(&shared), transform.clone(), permit, work, credit, limit));
@@ -79,28 +92,31 @@ impl Shared {
         }
         let now = Instant::now();
         if let Some(until) = self.pace().wait(now) {
-            return Turn::Wait(Some(until));
+            return Turn::Wait(Some(until), Lacking::Nothing);
         }
-        if limited || self.untransformed.load(Ordering::Acquire) >= AHEAD * knobs.transformers {
-            return Turn::Wait(None);
+        if limited {
+            return Turn::Wait(None, Lacking::Nothing);
+        }
+        if self.untransformed.load(Ordering::Acquire) >= AHEAD * knobs.transformers {
+            return Turn::Wait(None, Lacking::Taker);
         }
         let unfinished = self.meter.read.get().saturating_sub(self.meter.accounted.get());
         // Where there is an order, what is ahead may wait for what is not read yet.
         if self.routing.is_unordered() && self.pace().is_far_ahead(unfinished) {
-            return Turn::Wait(None);
+            return Turn::Wait(None, Lacking::Nothing);
         }
         // The dispatcher is woken by every request that is answered, and the choice looks at every partition and lane: not while nothing can be
         // granted anyhow.
         let least = self.cost(self.buffered(self.batch_bytes(1, &knobs), &knobs));
         if schedule.has_equals_only() && self.credits.lack(least) {
-            return Turn::Wait(None);
+            return Turn::Wait(None, Lacking::Credits);
         }
         if self.routing.queues().has_moved(&schedule.passed_over_for) {
             schedule.passed_over_for.clear();
         }
         let view = View::of(self, knobs.credit_bytes);
         let found = schedule.next(&view);
-        let Some((choice, standing, work)) = found else { return Turn::Wait(None) };
+        let Some((choice, standing, work)) = found else { return Turn::Wait(None, Lacking::Taker) };
         let reached = view.destinations.of(work.partition).0.len();
         drop(view);
         let bytes = self.batch_bytes(reached, &knobs).max(work.needs.unwrap_or(0));
@@ -112,14 +128,29 @@ impl Shared {
                 Ok(credit) => credit,
                 Err(turn) => return turn,
             },
-            None => return Turn::Wait(None),
+            None => return Turn::Wait(None, Lacking::Credits),
         };
         let documents = self.pace().reserve(knobs.batch_documents, now);
         let limit = BatchLimit { documents, bytes, max_document: self.options.max_document };
         match schedule.take(choice) {
             Some(work) => Turn::Read(Box::new(work), credit, limit),
-            None => Turn::Wait(None),
+            None => Turn::Wait(None, Lacking::Nothing),
         }
+    }
+
+    /// Counts the readers that are held up, until what is returned is dropped: of the places in the pool that are free, as many as there are
+    /// partitions to be read. The dispatcher holds one of them.
+    fn held_up(&self, lacking: Lacking) -> Option<(Waiting<'_>, Option<Waiting<'_>>)> {
+        if lacking == Lacking::Nothing {
+            return None;
+        }
+        let held_up = (self.readers.free() + 1).min(self.schedule().resting());
+        if held_up == 0 {
+            return None;
+        }
+        let is_short = lacking == Lacking::Credits;
+        let short = is_short.then(|| self.meter.short_of_credits.begin(1));
+        Some((self.meter.readers.blocked.begin(held_up), short))
     }
 
     /// Credits for a large document, where they do not come free by waiting; else what to do instead.
@@ -132,14 +163,15 @@ impl Shared {
     ) -> std::result::Result<Credit, Turn> {
         let until = self.credits.last_freed() + STANDSTILL;
         if until > now {
-            return Err(Turn::Wait(Some(until)));
+            return Err(Turn::Wait(Some(until), Lacking::Credits));
         }
         if let Some(credit) = self.credits.try_take(partition, bytes, Standing::Stranded) {
             return Ok(credit);
         }
         schedule.passed_over_for = self.routing.queues().holding();
         // Where no lane holds anything a read or a step is slow, and wakes this task when it is done.
-        Err(if schedule.passed_over_for.is_empty() { Turn::Wait(None) } else { Turn::Wait(Some(now)) })
+        let until = (!schedule.passed_over_for.is_empty()).then_some(now);
+        Err(Turn::Wait(until, Lacking::Credits))
     }
 
     /// The credits that a batch of `bytes` needs: its buffer, and what transform will make of it.
@@ -235,14 +267,17 @@ async fn read_one(
     let _guard = shared.stop.guard();
     let mut work = *work;
     let partition = work.partition;
-    let started = Instant::now();
+    let working = shared.meter.readers.begin();
     let answer = next(&shared, &mut work, limit).await;
-    let read = match &answer {
-        Ok(Next::Batch(batch)) => batch.documents.len() + batch.rejects.len(),
-        _ => 0,
-    };
+    let mut read = 0;
+    match &answer {
+        Ok(Next::Batch(batch)) => {
+            read = batch.documents.len() + batch.rejects.len();
+            working.finish(read as u64, batch.documents.text_bytes());
+        }
+        _ => drop(working),
+    }
     shared.pace().refund(limit.documents - read.min(limit.documents));
-    shared.meter.readers.worked(started.elapsed(), read as u64);
     drop(permit);
     let work = match answer {
         Ok(Next::Batch(batch)) => {
@@ -307,9 +342,8 @@ impl Shared {
         let (from, to) = (stretch.from.clone(), batch.to.clone());
         let first = from.ordinal;
         let ticket = self.account.open(work.partition, work.sequence, from, to.clone());
-        let bytes: u64 = batch.documents.spans.iter().map(|span| u64::from(span.length)).sum();
         self.meter.read.add((batch.documents.len() + batch.rejects.len()) as u64);
-        self.meter.bytes_read.add(bytes);
+        self.meter.bytes_read.add(batch.documents.text_bytes());
         self.destinations().departed(work.partition, buffered);
         work.sequence += 1;
         work.needs = None;

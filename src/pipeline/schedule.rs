@@ -100,6 +100,15 @@ impl Schedule {
         self.unopened.len() + self.idle.len() + self.reading.len()
     }
 
+    /// Partitions that a reader could begin to read now, if nothing else held it up.
+    pub(crate) fn resting(&self) -> usize {
+        let unopened = match self.one_by_one {
+            true => usize::from(self.open() == 0).min(self.unopened.len()),
+            false => self.unopened.len(),
+        };
+        self.idle.len() + unopened
+    }
+
     /// Whether none is being read.
     pub(crate) fn is_resting(&self) -> bool {
         self.reading.is_empty()
@@ -336,8 +345,11 @@ mod tests {
         let (first, _) = take(&mut schedule, &NONE).unwrap();
         assert!(take(&mut schedule, &Backlogs(0.0, 0.0, 0.0, true)).is_none(), "the first is being read");
         schedule.give_back(0, Some(first));
+        assert_eq!(schedule.resting(), 1);
         assert_eq!(take(&mut schedule, &NONE).unwrap().0.partition, 0);
+        assert_eq!(schedule.resting(), 0, "the second must wait for it");
         schedule.give_back(0, None);
+        assert_eq!(schedule.resting(), 1);
         assert!(
             take(&mut schedule, &Backlogs(0.1, 0.0, 0.0, true)).is_none(),
             "it is read, and not finished"

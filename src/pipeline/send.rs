@@ -1,6 +1,7 @@
 //! Sending: one dispatcher that cuts requests from the lanes' queues, and a task for each request under way.
 
 use crate::error::{Error, ErrorKind};
+use crate::model::meter::Waiting;
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::request::{Failure, LaneId, Outcome, Sent, Throttled};
 use crate::pipeline::account::{Results, Ticket};
@@ -22,8 +23,10 @@ pub(crate) async fn dispatch(shared: Arc<Shared>) {
                 Ok(flight) => break flight,
                 Err(wake) => wake,
             };
+            let _blocked = wake.and_then(|_| shared.blocked());
             let Some(()) = shared.stop.unless(woken(&shared.send_wake, wake)).await else { return };
         };
+        shared.meter.queued.fall(flight.documents() as u64);
         tokio::spawn(send(Arc::clone(&shared), permit, flight));
     }
 }
@@ -31,17 +34,34 @@ pub(crate) async fn dispatch(shared: Arc<Shared>) {
 async fn send(shared: Arc<Shared>, permit: Permit, flight: Flight) {
     let _guard = shared.stop.guard();
     // A checkpoint that needs the sink quiet waits for this, and holds up the next.
-    let quiet = shared.quiet.read().await;
+    let quiet = match shared.quiet.try_read() {
+        Ok(quiet) => quiet,
+        Err(_) => {
+            let _blocked = shared.meter.requests.blocked.begin(1);
+            shared.quiet.read().await
+        }
+    };
     let lane = shared.routing.lane(flight.lane);
-    let started = Instant::now();
+    let (started, working) = (Instant::now(), shared.meter.requests.begin());
     let answer = lane.send(flight.request()).await;
     let took = started.elapsed();
     shared.meter.latency.record(took);
     shared.meter.flights.add(1);
-    shared.meter.requests.worked(took, flight.documents() as u64);
     match answer {
-        Ok(outcome) => shared.landed(flight, &outcome),
-        Err(error) => shared.failed(flight, error),
+        Ok(outcome) => {
+            let (documents, again) = (flight.documents(), outcome.retry.len() + outcome.put_off.len());
+            let ended = documents.saturating_sub(again);
+            // Which of the documents come again is of no matter here.
+            let bytes = flight.bytes() as f64 * ended as f64 / documents.max(1) as f64;
+            working.finish(ended as u64, bytes as u64);
+            shared.meter.queued.rise(again as u64);
+            shared.landed(flight, &outcome);
+        }
+        Err(error) => {
+            drop(working);
+            shared.meter.queued.rise(flight.documents() as u64);
+            shared.failed(flight, error);
+        }
     }
     drop(quiet);
     drop(permit);
@@ -51,6 +71,15 @@ async fn send(shared: Arc<Shared>, permit: Permit, flight: Flight) {
 }
 
 impl Shared {
+    /// Counts the requests that documents wait for while the target gives no leave, or lets what failed wait, until what is returned is dropped. The dispatcher holds
+    /// one of the pool's free places.
+    fn blocked(&self) -> Option<Waiting<'_>> {
+        let most = self.knobs.borrow().request_documents.min(self.capabilities.request_documents);
+        let wanted = self.meter.queued.get().div_ceil(most.max(1) as u64);
+        let blocked = (self.requests.free() as u64 + 1).min(wanted);
+        (blocked > 0).then(|| self.meter.requests.blocked.begin(blocked as usize))
+    }
+
     /// The lane answered.
     fn landed(&self, flight: Flight, outcome: &Outcome) {
         let one = Sent { requests: 1, throttled: u32::from(outcome.throttled.is_some()) };

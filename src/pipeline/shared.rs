@@ -266,6 +266,7 @@ impl Shared {
             (lane, Chunk { documents, identities, partition, ticket, _credit: credit })
         };
         let chunks = output.chunks.into_iter().map(chunk).collect();
+        self.meter.queued.rise(u64::from(documents));
         self.account.expect(&ticket, documents, identities, output.results, credit);
         self.go_on(self.routing.enter(chunks, output.lanes));
         self.settle(&ticket, 1, Results::default());

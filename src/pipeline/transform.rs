@@ -6,6 +6,7 @@ use crate::connector::{Sink, Source};
 use crate::model::batch::Batch;
 use crate::model::buffers;
 use crate::model::document::{Document, Documents, Span};
+use crate::model::meter::Working;
 use crate::model::partition::{Partition, PartitionIndex};
 use crate::model::reject::{Reject, RejectedBy};
 use crate::model::request::{LaneId, Route};
@@ -14,6 +15,10 @@ use crate::transform::{Chain, Scratch, Transformed};
 
 /// An output buffer is made this much larger than expected: a batch that grows a little more than the last must not be copied.
 const MARGIN: f64 = 1.05;
+
+/// Documents after which a worker says how far it has come: a batch of large documents takes seconds, and telling it costs what a tenth of one small
+/// document does.
+const TOLD_EVERY: u64 = 256;
 
 /// What a worker needs to know of the run.
 pub(crate) struct Workshop<'a> {
@@ -86,31 +91,58 @@ impl ChunkDraft {
     }
 }
 
+/// How far a worker has come.
+struct Progress<'p, 'm> {
+    working: &'p mut Working<'m>,
+    documents: u64,
+    bytes: u64,
+}
+
+impl Progress<'_, '_> {
+    /// Begins with one more document.
+    #[inline]
+    fn one(&mut self, span: &Span) {
+        if self.documents == TOLD_EVERY {
+            self.working.progressed(self.documents, self.bytes);
+            (self.documents, self.bytes) = (0, 0);
+        }
+        (self.documents, self.bytes) = (self.documents + 1, self.bytes + u64::from(span.length));
+    }
+}
+
 impl Workshop<'_> {
-    /// Runs the chain on every document of a batch. `first` is the number of records before it in the partition.
-    pub(crate) fn run(&self, batch: Batch, first: u64) -> Output {
+    /// Runs the chain on every document of a batch, and tells on the way how far it has come. `first` is the number of records before it in the partition.
+    pub(crate) fn run(&self, batch: Batch, first: u64, working: &mut Working<'_>) -> Output {
+        let mut progress = Progress { working, documents: 0, bytes: 0 };
         let mut output = Output { lanes: self.lanes, ..Output::default() };
         let counters = &mut output.results.counters;
         counters.read = (batch.documents.len() + batch.rejects.len()) as u64;
-        counters.bytes_read = batch.documents.spans.iter().map(|span| u64::from(span.length)).sum::<u64>()
-            + batch.rejects.iter().map(|reject| reject.length).sum::<u64>();
+        counters.bytes_read =
+            batch.documents.text_bytes() + batch.rejects.iter().map(|reject| reject.length).sum::<u64>();
         for reject in &batch.rejects {
             self.reject(reject, first, &mut output.results);
         }
         if self.chain.is_empty() && !self.routed {
-            self.pass_through(batch.documents, first, &mut output);
+            self.pass_through(batch.documents, first, &mut progress, &mut output);
         } else {
-            self.edit(&batch.documents, first, &mut output);
+            self.edit(&batch.documents, first, &mut progress, &mut output);
             buffers::give(batch.documents.buffer);
         }
         output
     }
 
     /// Validates only: the batch's buffer goes on as it is.
-    fn pass_through(&self, mut documents: Documents, first: u64, output: &mut Output) {
+    fn pass_through(
+        &self,
+        mut documents: Documents,
+        first: u64,
+        progress: &mut Progress<'_, '_>,
+        output: &mut Output,
+    ) {
         let mut scratch = Scratch::default();
         let Documents { buffer, spans } = &mut documents;
         spans.retain(|span| {
+            progress.one(span);
             let bytes = &buffer[span.range()];
             match self.chain.apply(bytes, |_| (), &mut scratch, &mut Vec::new()) {
                 Transformed::Kept { duplicates, .. } => {
@@ -128,10 +160,11 @@ impl Workshop<'_> {
         }
     }
 
-    fn edit(&self, documents: &Documents, first: u64, output: &mut Output) {
+    fn edit(&self, documents: &Documents, first: u64, progress: &mut Progress<'_, '_>, output: &mut Output) {
         let mut scratch = Scratch::default();
         let mut rendered = Vec::new();
         for (index, span) in documents.spans.iter().enumerate() {
+            progress.one(span);
             let bytes = documents.bytes(index);
             let place = |out: &mut String| self.source.position_id(self.partition, span.at, out);
             // With one lane the document is rendered where it stays.

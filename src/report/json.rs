@@ -3,7 +3,7 @@
 //! Names are in snake case and stay; new ones may come. Times end in `_s` (seconds) or `_ms`, sizes are bytes, shares lie
 //! between 0 and 1.
 
-use super::{View, summary};
+use super::{View, sentence, summary};
 use crate::model::decision::{Block, Decision, Effect};
 use crate::model::event::{Event, Progress, Quantiles, Started};
 use crate::model::knobs::{Knob, Knobs};
@@ -58,6 +58,7 @@ fn fields(event: &Event) -> (&'static str, Value) {
         }
         Event::Decided(decision) => ("decision", decided(decision)),
         Event::Sampled { sample, workload } => ("sampled", measured(sample, *workload)),
+        Event::Gpus(gpus) => ("gpus", found(gpus)),
         Event::CheckpointSaved { generation, documents } => {
             ("checkpoint_saved", json!({ "generation": generation, "documents": documents }))
         }
@@ -127,7 +128,12 @@ fn decided(decision: &Decision) -> Value {
     })
 }
 
-/// What was not measured is null; no latency is told of a window without an answer.
+fn found(gpus: &[GpuUse]) -> Value {
+    let gpu = |gpu: &GpuUse| json!({ "name": gpu.name, "bytes": gpu.total });
+    json!({ "message": sentence::graphics(gpus), "gpus": gpus.iter().map(gpu).collect::<Value>() })
+}
+
+/// What `docs/signals.md` describes. What was not measured is null; no latency is told of a window without an answer.
 fn measured(sample: &Sample, workload: Workload) -> Value {
     let pool = |pool: &PoolUse| {
         json!({
@@ -177,7 +183,8 @@ fn measured(sample: &Sample, workload: Workload) -> Value {
 
 /// Quantiles in milliseconds.
 pub(super) fn latency(of: &Quantiles) -> Value {
-    let [p50, p95, p99, max] = [of.p50, of.p95, of.p99, of.max].map(|latency| seconds(latency) * 1e3);
+    // Divided, not multiplied: 33.535 and not 33.535000000000004.
+    let [p50, p95, p99, max] = [of.p50, of.p95, of.p99, of.max].map(|of| of.as_micros() as f64 / 1e3);
     json!({ "count": of.count, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "max_ms": max })
 }
 
@@ -242,7 +249,9 @@ mod tests {
         decision {"knob":"readers","from":2,"to":4,"effect":"turned","block":null,"cooldown_s":null,"reason":"probe","because":"the source is the bottleneck (0.98 busy)","confidence":null,"evidence":null}
         decision {"knob":"readers","from":2,"to":4,"effect":"kept","block":null,"cooldown_s":null,"reason":"accepted","because":"the source is the bottleneck (0.98 busy)","confidence":0.97,"evidence":{"before":98000.0,"after":147000.0,"standard_error":0.03,"z":11.2,"windows":4}}
         decision {"knob":"readers","from":2,"to":4,"effect":"blocked","block":"cooldown","cooldown_s":12.0,"reason":"probe","because":"the source is the bottleneck (0.98 busy)","confidence":null,"evidence":null}
-        sampled {"at_s":7.0,"window_s":1.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"readers":{"busy":0.98,"blocked":0.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"pieces":0},"transformers":{"busy":0.0,"blocked":0.0,"documents_per_second":0.0,"bytes_per_second":0.0,"pieces":0},"requests":{"busy":0.0,"blocked":0.0,"documents_per_second":0.0,"bytes_per_second":0.0,"pieces":0},"latency":null,"answers":0,"throttled":0.0,"failed":0.0,"queued_documents":0,"transforming_documents":0,"most_transforming_documents":0,"request_units_per_second":0.0,"lanes":[],"lanes_gated":0.0,"connections":null,"credits_used":0.0,"credit_bytes_used":0,"credits_short":0.0,"cpu":0.61,"cpu_others":null,"memory":0.02,"resident_bytes":62914560,"memory_limit":0,"pressure":null,"network":null,"gpus":[],"gpu_out_of_memory":0,"unfinished_partitions":3,"severity":"high","limited_by":"source"}
+        sampled {"at_s":7.0,"window_s":1.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"readers":{"busy":0.98,"blocked":0.0,"documents_per_second":98000.0,"bytes_per_second":0.0,"pieces":0},"transformers":{"busy":0.0,"blocked":0.0,"documents_per_second":0.0,"bytes_per_second":0.0,"pieces":0},"requests":{"busy":0.0,"blocked":0.0,"documents_per_second":0.0,"bytes_per_second":0.0,"pieces":0},"latency":{"count":15000,"p50_ms":1.2,"p95_ms":4.8,"p99_ms":12.3,"max_ms":250.0},"answers":0,"throttled":0.0,"failed":0.0,"queued_documents":0,"transforming_documents":0,"most_transforming_documents":0,"request_units_per_second":0.0,"lanes":[{"request_units_per_second":390.5,"budget":400.0}],"lanes_gated":0.0,"connections":null,"credits_used":0.0,"credit_bytes_used":0,"credits_short":0.0,"cpu":0.61,"cpu_others":null,"memory":0.02,"resident_bytes":62914560,"memory_limit":0,"pressure":{"cpu":0.25,"memory":0.0,"io":0.01},"network":{"received":1000.0,"sent":2000.0},"gpus":[{"name":"NVIDIA A100","used":21474836480,"total":42949672960,"busy":0.9}],"gpu_out_of_memory":0,"unfinished_partitions":3,"severity":"high","limited_by":"source"}
+        gpus {"message":"2 GPUs: NVIDIA A100 with 40.0 GiB, Intel GPU","gpus":[{"name":"NVIDIA A100","bytes":42949672960},{"name":"Intel GPU","bytes":null}]}
+        gpus {"message":"no GPU","gpus":[]}
         partition_finished {"partition":"orders.jsonl:0"}
         checkpoint_saved {"generation":7,"documents":700000}
         warning {"message":"checkpoint.json is damaged"}

@@ -86,6 +86,8 @@ mod tests {
         scale up readers 2 -> 4: the source is the bottleneck (0.98 busy), throughput +50 % (confidence 0.97)
         held back: scale up readers 2 -> 4: the source is the bottleneck (0.98 busy) (cooldown, 12 s left)
         sample: 98 000 documents/s, busy 98%/0%/0%, throttled 0%, failed 0%, credits 0%, cpu 61%, memory 2% (60.0 MiB), workload high, limited by source
+        2 GPUs: NVIDIA A100 with 40.0 GiB, Intel GPU
+        no GPU
         partition orders.jsonl:0 finished
         checkpoint 7: 700 000 documents safe
         warning: checkpoint.json is damaged

@@ -72,6 +72,7 @@ impl Record {
             | Event::Sampled { .. }
             | Event::CheckpointSaved { .. } => true,
             Event::Started(_)
+            | Event::Gpus(_)
             | Event::PartitionFinished { .. }
             | Event::Warning { .. }
             | Event::Notice { .. }

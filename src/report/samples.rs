@@ -5,7 +5,7 @@ use crate::model::decision::{Block, Decision, Effect, Evidence, Reason};
 use crate::model::event::{Ending, Event, Progress, Quantiles, Started, Summary};
 use crate::model::knobs::{Ceilings, Knob, Knobs};
 use crate::model::performance::Performance;
-use crate::model::sample::{LaneUse, PoolUse, Sample};
+use crate::model::sample::{GpuUse, LaneUse, NetworkUse, PoolUse, Pressure, Sample};
 use crate::model::units::MIB;
 use crate::model::verification::Verification;
 use crate::model::workload::{Limit, Severity, Workload, Yardstick};
@@ -97,6 +97,10 @@ fn progress(seconds: u64, written: u64) -> Event {
         credits_used: 3 * MIB,
         knobs: KNOBS,
     })
+}
+
+fn gpu(used: Option<u64>, busy: Option<f64>) -> GpuUse {
+    GpuUse { name: "NVIDIA A100".into(), used, total: Some(40 << 30), busy }
 }
 
 fn decision(effect: Effect, reason: Reason) -> Decision {
@@ -214,9 +218,18 @@ pub(super) fn events() -> Vec<Event> {
         }),
         Event::Decided(decision(Effect::Blocked(Block::Cooldown(Duration::from_secs(12))), Reason::Probe)),
         Event::Sampled {
-            sample: Box::new(sample()),
+            sample: Box::new(Sample {
+                latency: summary_latency(),
+                lanes: vec![LaneUse { request_units_per_second: 390.5, budget: Some(400.0) }],
+                pressure: Some(Pressure { cpu: 0.25, memory: 0.0, io: 0.01 }),
+                network: Some(NetworkUse { received: 1_000.0, sent: 2_000.0 }),
+                gpus: vec![gpu(Some(20 << 30), Some(0.9))],
+                ..sample()
+            }),
             workload: Workload { severity: Severity::High, limit: Limit::Source },
         },
+        Event::Gpus(vec![gpu(None, None), GpuUse { name: "Intel GPU".into(), ..GpuUse::default() }]),
+        Event::Gpus(Vec::new()),
         Event::PartitionFinished { partition: "orders.jsonl:0".into() },
         Event::CheckpointSaved { generation: 7, documents: 700_000 },
         Event::Warning { message: "checkpoint.json is damaged".into() },

@@ -3,7 +3,7 @@
 use super::Verbosity;
 use crate::model::decision::Effect;
 use crate::model::event::{Event, Progress, Started};
-use crate::model::sample::Sample;
+use crate::model::sample::{GpuUse, Sample};
 use crate::model::units::{Bytes, Count, Counted, Elapsed};
 use crate::model::workload::Workload;
 use std::time::Duration;
@@ -37,11 +37,13 @@ pub(super) fn sentence(event: &Event, verbosity: Verbosity) -> Option<String> {
             format!("checkpoint {generation}: {} safe", documents_of(*documents))
         }
         Event::Sampled { sample, workload } if is_verbose => measured(sample, *workload),
+        Event::Gpus(gpus) if is_verbose => graphics(gpus),
         Event::Progress(_)
         | Event::PartitionFinished { .. }
         | Event::CheckpointSaved { .. }
         | Event::Decided(_)
         | Event::Sampled { .. }
+        | Event::Gpus(_)
         | Event::Finished(_) => return None,
     };
     Some(text)
@@ -105,11 +107,23 @@ fn measured(sample: &Sample, workload: Workload) -> String {
         percent(sample.failed),
         percent(sample.credits_used),
         percent(sample.cpu),
-        percent(sample.memory.unwrap_or(0.0)),
+        sample.memory.map_or_else(|| "unknown".to_owned(), percent),
         Bytes(sample.resident_bytes),
         workload.severity,
         workload.limit,
     )
+}
+
+/// Which graphics processors there are.
+pub(super) fn graphics(gpus: &[GpuUse]) -> String {
+    if gpus.is_empty() {
+        return "no GPU".to_owned();
+    }
+    let gpu = |gpu: &GpuUse| match gpu.total {
+        Some(total) => format!("{} with {}", gpu.name, Bytes(total)),
+        None => gpu.name.clone(),
+    };
+    format!("{}: {}", Counted(gpus.len() as u64, "GPU"), gpus.iter().map(gpu).collect::<Vec<_>>().join(", "))
 }
 
 fn documents_of(count: u64) -> String {

@@ -160,8 +160,8 @@ fn summary(job: &Job, run: String, meter: &Meter, ended: &Ended) -> Summary {
         bytes_read: meter.bytes_read.get(),
         target_docs_per_second: job.scaling.target_docs_per_second,
         elapsed: Duration::ZERO,
-        cpu: host.measure().cpu_time,
-        peak_memory: host.peak_memory(),
+        cpu: host.measure().cpu_time.unwrap_or_default(),
+        peak_memory: host.peak_memory().unwrap_or_default(),
         peak_credits: meter.peak_credits.get(),
         request_latency: meter.latency.quantiles(),
         requests: meter.answered.get(),
@@ -278,7 +278,7 @@ pub fn exit_code(outcome: &Result<Summary>) -> u8 {
 
 /// Bytes of memory that this process may use; zero where the system does not tell.
 pub fn memory_limit() -> u64 {
-    Host::new().memory_limit()
+    Host::new().memory_limit().unwrap_or(0)
 }
 
 /// A run's name: the time it began, and a random part that tells two runs of one moment apart.

@@ -12,6 +12,7 @@ use crate::model::sample::Sample;
 use crate::model::scaling::Scaling;
 use crate::model::workload::Yardstick;
 use crate::observe::Observer;
+use crate::observe::gpu::{Gpus, Places};
 use crate::observe::host::Host;
 use crate::run::standing::Standing;
 use crate::tuner::{Guard, Tuner};
@@ -31,6 +32,9 @@ const PROGRESS_PER_SAMPLE: u32 = 5;
 /// Progress events over which speeds are averaged: three seconds.
 const AVERAGED: usize = 15;
 
+/// A run that is over before it is known whether there is a GPU waits so long to say so.
+const GPUS_WAITED_FOR: Duration = Duration::from_millis(100);
+
 /// Watches one run.
 pub(super) struct Watch<C> {
     meter: Arc<Meter>,
@@ -41,6 +45,7 @@ pub(super) struct Watch<C> {
     observer: Observer,
     /// Measures what is reported.
     evaluation: Observer,
+    gpus: Gpus,
     /// Progress events from one evaluation to the next.
     progress_per_evaluation: u32,
     tuner: Option<Guard<Decide>>,
@@ -72,13 +77,20 @@ impl<C: Fn() -> Counters> Watch<C> {
         total_bytes: Option<u64>,
     ) -> Self {
         let host = Host::new();
-        let bounds = useful(job.scaling.bounds, host.cores());
+        let bounds = useful(job.scaling.bounds, host.cores().ceil() as usize);
         let scaling = Scaling { bounds, ..job.scaling.clone() };
         let check_interval = scaling.check_interval;
         let tuner = job.auto_scaling.then(|| guarded(scaling));
+        let gpus = Gpus::watch(Places::default());
+        let observe = |host| {
+            let sink = Arc::clone(&job.sink);
+            let observer = Observer::new(Arc::clone(&meter), host).with_gpus(gpus.clone());
+            observer.with_charges(move || sink.charges())
+        };
         Self {
-            observer: Observer::new(Arc::clone(&meter), host),
-            evaluation: Observer::new(Arc::clone(&meter), Host::new()),
+            observer: observe(host),
+            evaluation: observe(Host::new()),
+            gpus,
             progress_per_evaluation: ticks_of(check_interval),
             meter,
             counters,
@@ -103,6 +115,7 @@ impl<C: Fn() -> Counters> Watch<C> {
         loop {
             tokio::select! {
                 output = &mut run => {
+                    self.gpus.wait(GPUS_WAITED_FOR);
                     self.progress();
                     let (knobs, learned) = (*self.knobs.borrow(), self.standing.learned());
                     // What has passed of the last window counts as well: of a short run it is all there is.
@@ -127,6 +140,9 @@ impl<C: Fn() -> Counters> Watch<C> {
     }
 
     fn progress(&mut self) {
+        if let Some(gpus) = self.gpus.news() {
+            self.send(Event::Gpus(gpus));
+        }
         let counters = (self.counters)();
         let knobs = *self.knobs.borrow();
         let (read, bytes_read) = (self.meter.read.get(), self.meter.bytes_read.get());

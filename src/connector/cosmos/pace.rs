@@ -6,6 +6,7 @@
 
 use crate::connector::sink::Admission;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::meter::LaneCharge;
 use crate::model::request::{LaneId, Leave, Outcome};
 use crate::pacing::{self, Answer, Pacer};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -65,12 +66,14 @@ const STRAY_WAIT: Duration = Duration::from_millis(100);
 pub(super) struct Pace {
     started: Instant,
     pacer: Mutex<Pacer>,
+    /// Request units that answers have charged, by lane.
+    charged: Mutex<Vec<f64>>,
 }
 
 impl Pace {
     /// No lanes yet.
     pub(super) fn new(cap: Option<f64>) -> Self {
-        Self { started: Instant::now(), pacer: Mutex::new(Pacer::new(cap)) }
+        Self { started: Instant::now(), pacer: Mutex::new(Pacer::new(cap)), charged: Mutex::default() }
     }
 
     fn pacer(&self) -> MutexGuard<'_, Pacer> {
@@ -91,6 +94,25 @@ impl Pace {
         self.pacer().split(self.now(), parent, children);
     }
 
+    /// What answers have charged a lane, and what it is believed to have.
+    pub(super) fn charge(&self, lane: LaneId) -> LaneCharge {
+        let request_units = self.charged().get(lane as usize).copied().unwrap_or_default();
+        LaneCharge { request_units, budget: self.pacer().budget(lane) }
+    }
+
+    fn charged(&self) -> MutexGuard<'_, Vec<f64>> {
+        self.charged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn book(&self, lane: LaneId, request_units: f64) {
+        let mut charged = self.charged();
+        let lanes = charged.len().max(lane as usize + 1);
+        charged.resize(lanes, 0.0);
+        if request_units.is_finite() {
+            charged[lane as usize] += request_units.max(0.0);
+        }
+    }
+
     pub(super) fn admit(&self, lane: LaneId, documents: u32) -> Admission {
         match self.pacer().admit(self.now(), lane, documents) {
             pacing::Admission::Send(leave) => Admission::Send(leave),
@@ -106,6 +128,7 @@ impl Pace {
     pub(super) fn settle(&self, leave: Leave, outcome: &mut Result<Outcome>) {
         match outcome {
             Ok(outcome) => {
+                self.book(leave.lane, outcome.request_units);
                 let throttled = outcome.throttled.unwrap_or_default();
                 let answer = Answer {
                     request_units: outcome.request_units,
@@ -171,6 +194,20 @@ mod tests {
         assert!(matches!(pace.admit(0, 1), Admission::Wait(_)), "the cap's bucket is empty");
         pace.settle(leave, &mut Err(Error::new(ErrorKind::LaneClosed, "writing", "divided")));
         assert!(matches!(pace.admit(0, 1), Admission::Send(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_is_charged_what_its_answers_say() {
+        let pace = Pace::new(None);
+        (0..3).for_each(|_| pace.open(Some(1_000.0)));
+        for (lane, units) in [(2, 7.5), (0, 2.0), (2, 1.5), (0, f64::NAN)] {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            let Admission::Send(leave) = pace.admit(lane, 1) else { panic!("it may send") };
+            pace.settle(leave, &mut Ok(Outcome { request_units: units, charged: 1, ..Outcome::default() }));
+        }
+        let charges = [0, 1, 2].map(|lane| pace.charge(lane));
+        assert_eq!(charges.map(|charge| charge.request_units), [2.0, 0.0, 9.0]);
+        assert_eq!(charges[1].budget, Some(1_000.0));
     }
 
     #[tokio::test(start_paused = true)]

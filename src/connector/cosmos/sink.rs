@@ -18,6 +18,7 @@ use crate::model::BoxFuture;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::document::{Document, Operation};
 use crate::model::json::Index;
+use crate::model::meter::LaneCharge;
 use crate::model::partition_key::{Epk, PartitionKeyDefinition};
 use crate::model::request::{LaneId, Route};
 use crate::model::shell::word;
@@ -199,6 +200,16 @@ impl Sink for CosmosSink {
             (Some(cap), Some(throughput)) => Some(cap.min(throughput)),
             (cap, throughput) => cap.or(throughput),
         }
+    }
+
+    fn charges(&self) -> Vec<LaneCharge> {
+        let Some(open) = self.open.get() else { return Vec::new() };
+        let states = open.states.read().unwrap_or_else(PoisonError::into_inner);
+        let charge = |state: &Arc<LaneState>| {
+            let LaneCharge { request_units, budget } = open.pace.charge(state.id);
+            LaneCharge { request_units, budget: budget.filter(|_| open.is_open(state.id)) }
+        };
+        states.iter().map(charge).collect()
     }
 
     fn look(&self) -> Option<String> {
