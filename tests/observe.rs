@@ -103,14 +103,16 @@ impl Run {
     /// Documents to nowhere, slowly; events are told every second.
     fn start(place: &Place, library: &Path) -> Self {
         place.write("in.jsonl", orders(100_000));
-        let line = "migrate --from in.jsonl --to null: --max-rate 500 --json";
+        let line =
+            "migrate --from in.jsonl --to null: --max-rate 500 --json --scaling-policy gpu-memory-based";
         let mut child = Command::new(env!("CARGO_BIN_EXE_docferry"))
             .args(line.split(' '))
             .current_dir(place.path(""))
             .env_clear()
             .env("LD_LIBRARY_PATH", library.parent().unwrap())
             .env("NVML_STUB_STATE", place.path("state"))
-            .env("AUTO_SCALING_CHECK_INTERVAL", "1")
+            .env("AUTO_SCALING_CHECK_INTERVAL", "5")
+            .env("AUTO_SCALING_MIN_WORKERS", "4")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -119,11 +121,16 @@ impl Run {
         Self { child, lines }
     }
 
+    /// The next event.
+    fn any(&mut self) -> Value {
+        let line = self.lines.next().expect("the run has ended").unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
     /// The next event of that name.
     fn next(&mut self, name: &str) -> Value {
         loop {
-            let line = self.lines.next().expect("the run has ended").unwrap();
-            let event: Value = serde_json::from_str(&line).unwrap();
+            let event = self.any();
             if event["event"] == name {
                 return event;
             }
@@ -165,6 +172,34 @@ fn a_run_shows_two_gpus_whose_memory_moves() {
     run.until_used(json!([9000, 12000]));
     place.write("state", "9500 80\n-1 0\n");
     run.until_used(json!([9500, null]));
+}
+
+/// The profile's ceiling is 75 % of 16 GiB. The second GPU fills up by 300 MiB a second, as told by five progress events.
+#[test]
+fn workers_are_cut_before_a_gpu_is_full() {
+    let place = Place::new();
+    let Some(library) = stub(&place, "library", &[]) else { return };
+    let mut used = 6_000;
+    place.write("state", format!("2048 35\n{used} 10\n"));
+    let mut run = Run::start(&place, &library);
+    run.next("gpus");
+    let cut = loop {
+        let event = run.any();
+        if event["event"] == "progress" {
+            used += 60;
+            // Written aside and moved, so that it is never read half.
+            place.write("next", format!("2048 35\n{used} 10\n"));
+            std::fs::rename(place.path("next"), place.path("state")).unwrap();
+        }
+        if event["event"] == "decision" && event["effect"] == "turned" && event["knob"] == "transformers" {
+            break event;
+        }
+        assert!(used < 16_000, "nothing was cut");
+    };
+    assert!(used < 12_288, "cut at {used} MiB: {cut}");
+    assert_eq!(cut["reason"], "gpu ceiling", "{cut}");
+    assert!(cut["to"].as_u64() < cut["from"].as_u64(), "{cut}");
+    assert!(cut["because"].as_str().unwrap().contains("of the GPU's memory in use"), "{cut}");
 }
 
 #[test]
