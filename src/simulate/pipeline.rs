@@ -223,12 +223,13 @@ impl<'a> Pipeline<'a> {
     }
 
     fn give(&mut self, partition: usize, documents: u32) {
-        let most = self.plant.target.request_documents;
         let lane = &mut self.lanes[partition];
         lane.waiting += documents;
         if self.controller.is_paced() {
             return;
         }
+        let asked = self.controller.request_documents(partition);
+        let most = asked.clamp(1, self.plant.target.request_documents);
         lane.loose += documents;
         while lane.loose >= most {
             lane.loose -= most;
@@ -453,16 +454,21 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// In the order in which requests were made, whatever their partition.
+    /// In the order in which requests were made, whatever their partition; where the controller holds a partition back, the others go on.
     fn send_in_order(&mut self, now: f64, target: &mut Target) {
         self.wake_at = f64::INFINITY;
+        let mut held = vec![false; self.lanes.len()];
         while self.in_flight < self.knobs.requests_in_flight {
-            let heads =
-                self.lanes.iter().enumerate().filter_map(|(at, lane)| Some((lane.requests.front()?.0, at)));
-            let Some((_, partition)) = heads.min() else { break };
-            if let Err(until) = self.controller.may_send(now, partition, self.lanes[partition].in_flight) {
-                self.wake_at = until.max(now + SHORTEST_WAIT);
+            let lanes = self.lanes.iter().enumerate().filter(|(at, _)| !held[*at]);
+            let Some((_, partition)) =
+                lanes.filter_map(|(at, lane)| Some((lane.requests.front()?.0, at))).min()
+            else {
                 break;
+            };
+            if let Err(until) = self.controller.may_send(now, partition, self.lanes[partition].in_flight) {
+                self.wake_at = self.wake_at.min(until.max(now + SHORTEST_WAIT));
+                held[partition] = true;
+                continue;
             }
             let lane = &mut self.lanes[partition];
             let Some((_, documents)) = lane.requests.pop_front() else { break };
