@@ -15,6 +15,9 @@ pub struct Plant {
     /// How long it is played.
     #[serde(default = "Plant::seconds")]
     pub seconds: u32,
+    /// From when on documents count: what comes before is for finding the setting.
+    #[serde(default = "Plant::counted_from")]
+    pub counted_from: u32,
     /// Tuners that share the target, each with a machine and a source of its own.
     #[serde(default = "Plant::one")]
     pub tuners: u32,
@@ -46,7 +49,8 @@ pub struct Plant {
 pub struct Documents {
     /// Bytes of one, on average.
     pub bytes: f64,
-    /// The exponent of their Pareto distribution; without one all are of the same size. Cost in request units follows the size.
+    /// The exponent of their Pareto distribution, above 1; without one all are of the same size. Cost in request units follows the size. Memory
+    /// follows the average: a batch of thousands of documents differs little from another.
     pub tail: Option<f64>,
 }
 
@@ -160,8 +164,62 @@ pub struct Step {
 }
 
 impl Plant {
+    /// With every default.
+    pub(super) fn plain(name: String, about: String) -> Self {
+        Self {
+            name,
+            about,
+            seconds: Self::seconds(),
+            counted_from: Self::counted_from(),
+            tuners: Self::one(),
+            documents: Documents::default(),
+            source: Source::default(),
+            transform: Transform::default(),
+            machine: Machine::default(),
+            gpu: None,
+            target: Target::default(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Says what about it cannot be played.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let sum: f64 = self.target.shares.iter().sum();
+        let is_positive = |figure: f64| figure > 0.0 && figure.is_finite();
+        let positive = [
+            ("documents.bytes", self.documents.bytes),
+            ("transform.engines", self.transform.engines),
+            ("machine.cores", self.machine.cores),
+            ("machine.memory", self.machine.memory),
+            ("target.latency", self.target.latency),
+            ("target.request_documents", f64::from(self.target.request_documents)),
+            ("target.document_request_units", self.target.document_request_units),
+            ("tuners", f64::from(self.tuners)),
+        ];
+        if let Some((name, figure)) = positive.into_iter().find(|(_, figure)| !is_positive(*figure)) {
+            return Err(format!("{name} is {figure}, and must be above 0"));
+        }
+        if (sum - 1.0).abs() > 0.01 {
+            return Err(format!("the shares add up to {sum}, not to 1"));
+        }
+        if self.documents.tail.is_some_and(|tail| tail <= 1.0) {
+            return Err("documents.tail must be above 1, or sizes have no average".to_owned());
+        }
+        if self.seconds < self.counted_from + 20 {
+            return Err("seconds must be at least 20 more than counted_from".to_owned());
+        }
+        if !self.steps.is_sorted_by(|one, other| one.at < other.at) {
+            return Err("steps must stand in order of time".to_owned());
+        }
+        Ok(())
+    }
+
     fn seconds() -> u32 {
         300
+    }
+
+    fn counted_from() -> u32 {
+        60
     }
 
     fn one() -> u32 {
@@ -235,4 +293,10 @@ impl Default for Target {
             burst: false,
         }
     }
+}
+
+/// A plant for a test: what it says beside its name.
+#[cfg(test)]
+pub(super) fn named(text: &str) -> Plant {
+    toml::from_str(&format!("name = \"T\"\nabout = \"a test\"\n{text}")).unwrap()
 }
