@@ -5,7 +5,7 @@ use super::docferry::{CEILINGS, Docferry, START, balanced};
 use super::plant::Plant;
 use super::world::World;
 use crate::error::{Error, Result};
-use crate::model::decision::Decision;
+use crate::model::decision::{Decision, Effect};
 use crate::model::knobs::Knobs;
 use crate::model::sample::Sample;
 use std::cell::RefCell;
@@ -36,9 +36,13 @@ pub(super) fn explain(plant: &Plant, seed: u64, out: &mut dyn Write) -> Result<(
 fn say(text: &mut String, when: &str, now: f64, sample: &Sample, knobs: &Knobs, decisions: &[Decision]) {
     // Writing to a text cannot fail.
     for decision in decisions {
-        let Decision { knob, from, to, effect, because, confidence, .. } = decision;
+        let Decision { knob, from, to, effect, reason, because, confidence, .. } = decision;
         let sure = confidence.map_or(String::new(), |sure| format!(", {:.0} % sure", 100.0 * sure));
-        let effect = format!("{effect:?}").to_lowercase();
+        let effect = match effect {
+            Effect::Turned => reason.as_str().to_owned(),
+            Effect::Kept => format!("{}, kept", reason.as_str()),
+            Effect::Blocked(block) => format!("{}, blocked: {}", reason.as_str(), block.as_str()),
+        };
         let _ = writeln!(text, "{when}  {knob} {from} -> {to}, {effect}{sure}: {because}");
     }
     if now % EVERY == 0.0 {

@@ -119,17 +119,11 @@ pub fn explain(asked: &Asked, name: &str, out: &mut dyn Write) -> Result<()> {
     plants.iter().try_for_each(|plant| explain::explain(plant, u64::from(asked.seeds.max(1)), out))
 }
 
-/// Searches the oracles of all shipped plants, and of those drawn with the reserved seed, and returns the file that keeps them.
+/// The file that keeps the oracles of all shipped plants, and of those drawn with the reserved seed. What is kept already is not searched again.
 pub fn write_oracles(told: &(dyn Fn(&str) + Sync)) -> Result<String> {
     let mut all = plants::shipped()?;
     all.extend(plants::draw(RESERVED.0, RESERVED.1));
-    let found: Vec<(&Plant, Oracle)> = all
-        .par_iter()
-        .map(|plant| {
-            told(&format!("{}: searching", plant.name));
-            (plant, oracles::search(plant))
-        })
-        .collect();
+    let found: Vec<(&Plant, Oracle)> = all.par_iter().map(|plant| (plant, oracle_of(plant, told))).collect();
     oracles::file(&found)
 }
 

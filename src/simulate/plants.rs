@@ -34,7 +34,7 @@ const SHIPPED: [&str; 18] = [
 ];
 
 /// The plants that are shipped.
-pub fn shipped() -> Result<Vec<Plant>> {
+pub(super) fn shipped() -> Result<Vec<Plant>> {
     SHIPPED.iter().map(|text| parse(text, "plants")).collect()
 }
 
