@@ -50,11 +50,6 @@ impl Oracle {
         phase.map_or(0.0, |(_, best)| best.documents_per_second)
     }
 
-    /// The best setting at first: what rivals are given.
-    pub(super) fn first(&self) -> Knobs {
-        self.phases[0].1.knobs
-    }
-
     /// Searches.
     pub(super) fn search(plant: &Plant, ceilings: Ceilings, start: Knobs) -> Self {
         let phases = phases(plant);
@@ -237,7 +232,7 @@ mod tests {
         let plant = plant::named(
             "seconds = 60\ncounted_from = 20\n[target]\nlatency = 0.1\nvariation = 0.01\ncapacity = 10000",
         );
-        let first = Oracle::search(&plant, CEILINGS, START).first();
+        let first = Oracle::search(&plant, CEILINGS, START).phases[0].1.knobs;
         assert!((10..=13).contains(&first.requests_in_flight), "{first:?}");
         assert!(first.transformers <= 6, "{first:?}");
     }

@@ -136,7 +136,7 @@ mod tests {
         let text = file(&[(&plant, oracle)]).unwrap();
         let kept: Vec<Kept> = serde_json::from_str(&text).unwrap();
         let again = Oracle::from(kept[0].phases.as_slice());
-        assert_eq!(again.first().readers, 7);
+        assert_eq!(again.phases[0].1.knobs.readers, 7);
         assert_eq!((again.at(49.0), again.phases[1].0), (1234.5, 50.0));
         assert_eq!(text.lines().count(), 3, "a line for each plant");
     }

@@ -146,6 +146,31 @@ mod tests {
         let rows = [row("A", "docferry", 100.0), row("B", "docferry", 81.0), row("A", "fixed", 25.0)];
         let mut out = Vec::new();
         print(&rows, &mut out).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+        let text = String::from_utf8(out).unwrap();
+        let blocks: Vec<&str> = text.split("\n\n").collect();
+        assert_eq!(blocks.len(), 6, "{text}");
+        assert_eq!(
+            blocks[0],
+            "steady, % of the oracle\n              A      B  gmean  worst\ndocferry  100.0   81.0   90.0   81.0\nfixed      25.0      -   25.0   25.0"
+        );
+        assert!(
+            blocks[4].ends_with("docferry      5      5     10\nfixed         5      -      5"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn many_plants_go_below_each_other_and_the_summary_stands_at_the_end() {
+        let row = |number: usize| Row {
+            plant: format!("r{number}"),
+            controller: "docferry".into(),
+            score: Score { steady_percent: 100.0, ..Score::default() },
+        };
+        let rows: Vec<Row> = (1..=20).map(row).collect();
+        let mut out = Vec::new();
+        print(&rows, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("r19    r20  gmean  worst"), "{text}");
+        assert!(text.contains("r17    r18\n"), "{text}");
     }
 }

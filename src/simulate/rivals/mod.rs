@@ -31,7 +31,7 @@ const MOST_WORKERS: usize = 30;
 pub(super) struct Given {
     /// The knobs with which docferry begins.
     pub(super) start: Knobs,
-    /// The oracle's knobs for the time before the first step.
+    /// The oracle's knobs: of several stretches those that do best from the first to the last second.
     pub(super) best: Knobs,
 }
 
