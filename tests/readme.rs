@@ -9,13 +9,14 @@ use std::fs;
 use std::path::Path;
 
 /// What people are told to read.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "README.md",
     "docs/strategies.md",
     "docs/resume.md",
     "docs/memory-and-lanes.md",
     "docs/emulator.md",
     "docs/cosmos.md",
+    "docs/simulate.md",
 ];
 
 #[test]
