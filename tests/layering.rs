@@ -39,6 +39,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "report",
             "run",
             "emulator",
+            "simulate",
         ],
     ),
     (

@@ -71,6 +71,8 @@ mod resume;
 #[cfg(unix)]
 mod signals;
 #[cfg(test)]
+mod simulate;
+#[cfg(test)]
 mod single_documents;
 #[cfg(test)]
 #[cfg(all(unix, feature = "cosmos"))]

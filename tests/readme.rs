@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 /// What people are told to read.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "docs/strategies.md",
     "docs/resume.md",
@@ -20,6 +20,7 @@ const PAGES: [&str; 9] = [
     "docs/emulator.md",
     "docs/cosmos.md",
     "docs/reports.md",
+    "docs/simulate.md",
 ];
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     Cli, Command, Rejects, completions, emulator, failure, flags, init, jobs, list, migrate, rejects, show,
-    verify,
+    simulate, verify,
 };
 use crate::config::environment::Environment;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
@@ -48,6 +48,7 @@ fn command(cli: &Cli, matches: &ArgMatches, out: &mut dyn Write) -> anyhow::Resu
         Command::Jobs { job } => jobs::run(job.as_deref(), global, out),
         Command::Rejects(Rejects::List { job, limit }) => rejects::run(job, *limit, global, out),
         Command::Emulator(flags) => emulator::run(flags, global, out),
+        Command::Simulate(flags) => simulate::run(flags, global, out),
         Command::Completions { shell } => completions::run(*shell, out),
     }
 }

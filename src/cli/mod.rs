@@ -15,6 +15,7 @@ mod list;
 mod migrate;
 mod rejects;
 mod show;
+mod simulate;
 mod verify;
 
 use crate::model::scaling::Policy;
@@ -92,6 +93,8 @@ pub enum Command {
     Rejects(Rejects),
     /// Run a local Azure Cosmos DB endpoint, a simulator for trials and tests
     Emulator(Emulator),
+    /// Try the tuner and its rivals on simulated targets
+    Simulate(Simulate),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -114,6 +117,10 @@ pub enum Listed {
     Connectors,
     /// Steps that edit documents
     Transforms,
+    /// Simulated sources, machines and targets, for `simulate`
+    Plants,
+    /// What turns the knobs in `simulate`: docferry's tuner and its rivals
+    Controllers,
 }
 
 /// `docferry rejects`.
@@ -179,6 +186,47 @@ pub struct Emulator {
     /// Decides which faults are drawn and when the windows of throughput begin
     #[arg(long, env = "DOCFERRY_SEED", hide_env = true, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+}
+
+/// `docferry simulate`.
+#[derive(Args, Debug)]
+pub struct Simulate {
+    /// Play the plants in this folder (see docs/simulate.md) instead of those that are built in
+    #[arg(long, env = "DOCFERRY_PLANTS", hide_env = true, value_name = "DIR")]
+    pub plants: Option<PathBuf>,
+    /// Draw so many plants instead
+    #[arg(long, env = "DOCFERRY_RANDOM", hide_env = true, value_name = "N", conflicts_with = "plants", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub random: Option<u32>,
+    /// Decides which plants are drawn
+    #[arg(long, env = "DOCFERRY_SEED", hide_env = true, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Play each so many times, each time with other noise
+    #[arg(long, env = "DOCFERRY_SEEDS", hide_env = true, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub seeds: u32,
+    /// Only these, separated by commas; `docferry list controllers` names them
+    #[arg(long, env = "DOCFERRY_CONTROLLERS", hide_env = true, value_name = "A,B", value_delimiter = ',')]
+    pub controllers: Vec<String>,
+    /// Only this plant
+    #[arg(long, env = "DOCFERRY_ONLY", hide_env = true, value_name = "NAME")]
+    pub only: Option<String>,
+    /// How the result is printed
+    #[arg(long, env = "DOCFERRY_FORMAT", hide_env = true, value_enum, default_value_t = SimulateFormat::Table)]
+    pub format: SimulateFormat,
+    /// Print what docferry decides on this plant, and when, instead of a table
+    #[arg(long, env = "DOCFERRY_EXPLAIN", hide_env = true, value_name = "PLANT", conflicts_with = "only")]
+    pub explain: Option<String>,
+    /// Write the file of oracles anew, after a plant or the simulator has changed
+    #[arg(long, env = "DOCFERRY_WRITE_ORACLES", hide = true, value_name = "FILE")]
+    pub write_oracles: Option<PathBuf>,
+}
+
+/// How `simulate` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SimulateFormat {
+    /// A block for each figure
+    Table,
+    /// A JSON array with an object for each plant and controller
+    Json,
 }
 
 /// What says which job is meant and how it is run.

@@ -36,8 +36,29 @@ impl Chance {
         (variance.sqrt() * self.normal() - variance / 2.0).exp()
     }
 
-    /// Pareto with mean 1 and this exponent, which must be above 1.
-    pub(super) fn pareto(&mut self, exponent: f64) -> f64 {
-        (exponent - 1.0) / exponent * self.uniform().powf(-1.0 / exponent)
+    /// Pareto with this exponent, which must be above 1, up to `most`, and with mean 1 as far as `most` is far above it.
+    pub(super) fn pareto(&mut self, exponent: f64, most: f64) -> f64 {
+        let least = (exponent - 1.0) / exponent;
+        // What lies above `most` is missing from the mean.
+        let mean = 1.0 - (least / most).powf(exponent - 1.0) / exponent;
+        (least * self.uniform().powf(-1.0 / exponent)).min(most) / mean
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mean(mut of: impl FnMut(&mut Chance) -> f64) -> f64 {
+        let mut chance = Chance::new(1);
+        (0..200_000).map(|_| of(&mut chance)).sum::<f64>() / 200_000.0
+    }
+
+    #[test]
+    fn every_distribution_has_the_mean_it_promises() {
+        assert!((mean(Chance::uniform) - 0.5).abs() < 0.01);
+        assert!(mean(Chance::normal).abs() < 0.01);
+        assert!((mean(|chance| chance.about_one(0.6)) - 1.0).abs() < 0.01);
+        assert!((mean(|chance| chance.pareto(1.5, 500.0)) - 1.0).abs() < 0.03);
     }
 }

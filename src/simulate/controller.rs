@@ -43,13 +43,18 @@ pub(super) trait Controller {
         false
     }
 
+    /// Documents in a request for this partition, at most; the target's own limit holds as well.
+    fn request_documents(&mut self, _partition: usize) -> u32 {
+        u32::MAX
+    }
+
     /// What has happened since the last tick.
     fn tick(&mut self, _sample: &Sample, _knobs: &mut Knobs) {}
 
     /// A request was answered.
     fn answered(&mut self, _response: &Response, _knobs: &mut Knobs) {}
 
-    /// Whether a request for this partition may be sent now; else when to ask again.
+    /// Whether a request for this partition may be sent now; else when to ask again, which is never if only an answer can change that.
     fn may_send(&mut self, _now: f64, _partition: usize, _in_flight: usize) -> Result<(), f64> {
         Ok(())
     }

@@ -86,3 +86,27 @@ impl Crew {
         Some(now + least.max(0.0) / speed + 1e-9)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_at_half_speed_take_twice_as_long_and_progress_counts_what_is_unfinished() {
+        let mut crew = Crew::default();
+        crew.begin(0.0, 1.0, 100.0);
+        crew.begin(0.0, 2.0, 100.0);
+        let first = crew.set_speed(0.0, 0.5).unwrap();
+        assert!((first - 2.0).abs() < 1e-6);
+        assert_eq!(crew.set_speed(0.0, 0.5), None, "nothing came or went");
+        crew.pass(2.0);
+        assert_eq!(crew.finished(2.0), [100.0]);
+        assert!((crew.progress - 150.0).abs() < 1e-6);
+        assert!((crew.busy - 4.0).abs() < 1e-9);
+        let second = crew.set_speed(2.0, 1.0).unwrap();
+        assert!((second - 3.0).abs() < 1e-6, "alone it goes at full speed: {second}");
+        crew.pass(1.0);
+        assert_eq!(crew.finished(3.0), [100.0]);
+        assert_eq!((crew.len(), crew.documents), (0, 0.0));
+    }
+}

@@ -1,18 +1,26 @@
 //! The oracle: the best fixed setting there is for a plant, found by trying, for each stretch of time in which the plant does not change.
 //!
-//! It knows what no tuner knows, and pays nothing for what is thrown back. It keeps the ceilings. The search begins from a coarse grid, whose best
-//! settings are then refined one knob at a time.
+//! It knows what no tuner knows, and pays nothing for what is thrown back. It keeps the ceilings all of the time. The search begins from a coarse
+//! grid, whose best settings are then refined one knob at a time. Of settings that yield the same the smaller one is taken: what a larger one is
+//! better by must be more than one part in ten thousand for each factor of two.
+//!
+//! While memory is taken gradually, the stretch after it holds from the beginning; while it is given back, the stretch before it holds to the end:
+//! a fixed setting must keep the ceiling throughout.
+//!
+//! Where it can be told what no setting can pass for long, the oracle is held to that: a run of some minutes may write more out of its queues.
 
 use super::plant::{Plant, Step};
 use super::rivals::Fixed;
 use super::world::{Outcome, World};
 use crate::model::knobs::{Ceilings, Knobs};
+use rayon::prelude::*;
 
 /// Seconds that a setting of the grid is played, and from when on it counts.
 const TRIED: (u32, usize) = (60, 25);
 
-/// The same for those that are refined.
-const REFINED: (u32, usize) = (300, 60);
+/// A setting that is larger by this factor must yield more by [`WORTH`].
+const LARGER: f64 = 2.0;
+const WORTH: f64 = 1e-4;
 
 /// Settings of the grid that are refined.
 const CANDIDATES: usize = 5;
@@ -42,71 +50,81 @@ impl Oracle {
         phase.map_or(0.0, |(_, best)| best.documents_per_second)
     }
 
-    /// The best setting at first: what rivals are given.
-    pub(super) fn first(&self) -> Knobs {
-        self.phases[0].1.knobs
-    }
-
     /// Searches.
     pub(super) fn search(plant: &Plant, ceilings: Ceilings, start: Knobs) -> Self {
-        let mut known: Vec<(Plant, Best)> = Vec::new();
-        let phases = phases(plant).into_iter().map(|(from, phase)| {
-            let before = known.iter().find(|(plant, _)| *plant == phase).map(|(_, best)| *best);
-            let best = before.unwrap_or_else(|| best_of(&phase, ceilings, start));
-            if before.is_none() {
-                known.push((phase, best));
+        let phases = phases(plant);
+        let mut known: Vec<(&Plant, Best)> = Vec::new();
+        for (_, phase) in &phases {
+            if known.iter().all(|(plant, _)| *plant != phase) {
+                known.push((phase, best_of(phase, ceilings, start)));
             }
-            (from, best)
-        });
-        Self { phases: phases.collect() }
+        }
+        let best_of = |phase: &Plant| known.iter().find(|(plant, _)| *plant == phase).map(|(_, best)| *best);
+        Self { phases: phases.iter().filter_map(|(from, phase)| Some((*from, best_of(phase)?))).collect() }
     }
 }
 
 /// The stretches of a plant without a change, each as a plant of its own.
 fn phases(plant: &Plant) -> Vec<(f64, Plant)> {
-    let mut split = plant.clone();
-    (split.tuners, split.steps) = (1, Vec::new());
-    let mut phases = vec![(0.0, split.clone())];
+    let quiet = Plant { tuners: 1, steps: Vec::new(), ..plant.clone() };
+    let mut phases = vec![(0.0, quiet.clone())];
+    let mut splits = Vec::new();
+    let mut before = Step::none();
     for step in &plant.steps {
-        if step.split {
-            let shares = &mut split.target.shares;
-            let fullest =
-                (0..shares.len()).reduce(|a, b| if shares[b] > shares[a] { b } else { a }).unwrap_or(0);
-            // A partition that has split is two of half the budget: seen from the target as a whole, as if it had not.
-            let _ = fullest;
-        }
+        let is_tighter =
+            step.more_memory > before.more_memory || step.more_gpu_memory > before.more_gpu_memory;
+        let from = if is_tighter { step.at } else { step.at + step.over };
         let at_once = Step { at: 0.0, over: 0.0, split: false, ..*step };
-        let settled = step.at + step.over;
-        let phase = Plant {
-            steps: if at_once == Step::none() { Vec::new() } else { vec![at_once] },
-            ..split.clone()
-        };
-        phases.push((settled.min(step.at + step.over), phase));
+        if step.split {
+            splits.push(Step { split: true, ..Step::none() });
+        }
+        let is_quiet = splits.is_empty() && at_once == Step::none();
+        let steps = if is_quiet { Vec::new() } else { [&splits[..], &[at_once]].concat() };
+        phases.push((from, Plant { steps, ..quiet.clone() }));
+        before = *step;
     }
     phases
 }
 
-fn best_of(plant: &Plant, ceilings: Ceilings, start: Knobs) -> Best {
-    let value = |knobs: &Knobs, (seconds, from): (u32, usize)| {
-        let plant = Plant { seconds, ..plant.clone() };
-        let fixed = || Box::new(Fixed(*knobs)) as Box<dyn super::controller::Controller>;
-        let outcome = World::new(&plant, ceilings, *knobs, SEED, fixed).play().swap_remove(0);
-        if breaks_a_ceiling(&outcome) { 0.0 } else { mean(&outcome.written[from..seconds as usize]) }
-    };
-    let mut tried: Vec<(f64, Knobs)> = grid(start).map(|knobs| (value(&knobs, TRIED), knobs)).collect();
-    tried.sort_by(|a, b| b.0.total_cmp(&a.0));
-    tried.truncate(CANDIDATES);
-    let refined = tried.into_iter().map(|(_, knobs)| climb(knobs, |knobs| value(knobs, REFINED)));
-    let bound = bound(plant);
-    let refined =
-        refined.map(|best| Best { documents_per_second: best.documents_per_second.min(bound), ..best });
-    let best = refined.max_by(|a, b| a.documents_per_second.total_cmp(&b.documents_per_second));
-    best.unwrap_or(Best { knobs: start, documents_per_second: 0.0 })
+/// What a setting yields, and that less what it is too large by: the one is told, by the other they are compared.
+#[derive(Clone, Copy)]
+struct Tried {
+    knobs: Knobs,
+    documents_per_second: f64,
+    worth: f64,
 }
 
-/// What no setting can pass for long, where it can be told: a run of some minutes may, out of what queues take up or give back.
+fn best_of(plant: &Plant, ceilings: Ceilings, start: Knobs) -> Best {
+    let bound = bound(plant);
+    let refined = (plant.seconds, plant.counted_from as usize);
+    let value = |knobs: Knobs, (seconds, from): (u32, usize)| {
+        let plant = Plant { seconds, ..plant.clone() };
+        let fixed = || Box::new(Fixed(knobs)) as Box<dyn super::controller::Controller>;
+        let outcome = World::new(&plant, ceilings, knobs, SEED, fixed).play().swap_remove(0);
+        let yields = mean(&outcome.written[from..seconds as usize]).min(bound);
+        let documents_per_second = if breaks_a_ceiling(&outcome) { 0.0 } else { yields };
+        let sizes = [knobs.readers, knobs.transformers, knobs.requests_in_flight, knobs.batch_documents];
+        let size: f64 = sizes.iter().map(|size| (*size as f64).log(LARGER)).sum();
+        Tried { knobs, documents_per_second, worth: documents_per_second * (1.0 - WORTH * size) }
+    };
+    let grid: Vec<Knobs> = grid(start).collect();
+    let mut tried: Vec<Tried> = grid.into_par_iter().map(|knobs| value(knobs, TRIED)).collect();
+    tried.sort_by(|a, b| b.worth.total_cmp(&a.worth));
+    tried.truncate(CANDIDATES);
+    let climbed: Vec<Tried> = tried
+        .into_par_iter()
+        .map(|one| climb(value(one.knobs, refined), |knobs| value(knobs, refined)))
+        .collect();
+    let best = climbed.into_iter().max_by(|a, b| a.worth.total_cmp(&b.worth));
+    best.map_or(Best { knobs: start, documents_per_second: 0.0 }, |best| Best {
+        knobs: best.knobs,
+        documents_per_second: best.documents_per_second,
+    })
+}
+
+/// What no setting can pass for long, where it can be told.
 fn bound(plant: &Plant) -> f64 {
-    let step = plant.steps.first().copied().unwrap_or(Step::none());
+    let step = plant.steps.last().copied().unwrap_or(Step::none());
     let target = &plant.target;
     let hottest = target.shares.iter().copied().fold(0.0, f64::max);
     let of_units = target.request_units * step.capacity / (target.document_request_units * hottest);
@@ -119,16 +137,16 @@ fn bound(plant: &Plant) -> f64 {
 }
 
 /// Turns one knob at a time while that helps.
-fn climb(first: Knobs, value: impl Fn(&Knobs) -> f64) -> Best {
-    let mut best = Best { knobs: first, documents_per_second: value(&first) };
+fn climb(first: Tried, value: impl Fn(Knobs) -> Tried) -> Tried {
+    let mut best = first;
     for factor in [1.3, 1.12] {
         let mut improved = true;
         while improved {
             improved = false;
             for knobs in neighbours(&best.knobs, factor) {
-                let documents_per_second = value(&knobs);
-                if documents_per_second > best.documents_per_second * 1.002 {
-                    best = Best { knobs, documents_per_second };
+                let tried = value(knobs);
+                if tried.worth > best.worth * 1.001 {
+                    best = tried;
                     improved = true;
                 }
             }
@@ -179,4 +197,43 @@ fn breaks_a_ceiling(outcome: &Outcome) -> bool {
 
 pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::docferry::{CEILINGS, START};
+    use crate::simulate::plant;
+
+    #[test]
+    fn a_plant_falls_into_its_stretches() {
+        let plant = plant::named(
+            "steps = [{ at = 50, more_memory = 1e9, over = 20 }, { at = 100, over = 20 }, { at = 150, split = true }, { at = 200, capacity = 2.0 }]",
+        );
+        let phases = phases(&plant);
+        let from: Vec<f64> = phases.iter().map(|(from, _)| *from).collect();
+        assert_eq!(from, [0.0, 50.0, 120.0, 150.0, 200.0]);
+        assert_eq!(phases[0].1, phases[2].1, "memory that was given back leaves nothing behind");
+        assert_eq!(phases[4].1.steps.len(), 2, "a split stays");
+        assert!(phases[4].1.steps[0].split && phases[4].1.steps[1].capacity == 2.0);
+    }
+
+    #[test]
+    fn bounds_are_those_of_the_tightest_place() {
+        let plant =
+            plant::named("[target]\nrequest_units = 8000\nshares = [0.5, 0.25, 0.25]\ncapacity = 5000");
+        assert_eq!(bound(&plant), 2_000.0);
+        assert_eq!(bound(&plant::named("")), f64::INFINITY);
+    }
+
+    /// Four requests a round trip of a tenth of a second are the knee; the oracle finds them without knowing.
+    #[test]
+    fn the_knee_is_found_and_nothing_larger() {
+        let plant = plant::named(
+            "seconds = 60\ncounted_from = 20\n[target]\nlatency = 0.1\nvariation = 0.01\ncapacity = 10000",
+        );
+        let first = Oracle::search(&plant, CEILINGS, START).phases[0].1.knobs;
+        assert!((10..=13).contains(&first.requests_in_flight), "{first:?}");
+        assert!(first.transformers <= 6, "{first:?}");
+    }
 }

@@ -94,6 +94,8 @@ pub(super) struct Pipeline<'a> {
     pub(super) in_flight: usize,
     pub(super) sleeping: usize,
     pub(super) flying_documents: f64,
+    /// Documents of all batches whose reading has begun.
+    pub(super) begun: f64,
     next_request: u64,
     turn: usize,
     is_short: bool,
@@ -141,6 +143,7 @@ impl<'a> Pipeline<'a> {
             in_flight: 0,
             sleeping: 0,
             flying_documents: 0.0,
+            begun: 0.0,
             next_request: 0,
             turn: 0,
             is_short: false,
@@ -229,12 +232,13 @@ impl<'a> Pipeline<'a> {
     }
 
     fn give(&mut self, partition: usize, documents: u32) {
-        let most = self.plant.target.request_documents;
         let lane = &mut self.lanes[partition];
         lane.waiting += documents;
         if self.controller.is_paced() {
             return;
         }
+        let asked = self.controller.request_documents(partition);
+        let most = asked.clamp(1, self.plant.target.request_documents);
         lane.loose += documents;
         while lane.loose >= most {
             lane.loose -= most;
@@ -258,7 +262,7 @@ impl<'a> Pipeline<'a> {
         self.counts.throttled_answers += f64::from(u32::from(answer.throttled > 0));
         self.counts.failed += f64::from(u32::from(answer.failed));
         if answer.gone {
-            self.learn_split(now, partition, target);
+            self.learn_splits(now, target);
         }
         let back = documents - answer.taken;
         let sleeps = answer.throttled > 0 && !self.controller.is_paced();
@@ -319,22 +323,24 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    fn learn_split(&mut self, now: f64, parent: usize, target: &Target) {
-        if self.lanes.len() == target.partitions() {
-            return;
+    /// Routes to the halves of what has split: all of it, in the order in which it did.
+    fn learn_splits(&mut self, now: f64, target: &Target) {
+        while self.lanes.len() < target.partitions() {
+            let one = self.lanes.len();
+            let made = |parent: &usize| target.children(*parent).is_some_and(|(first, _)| first == one);
+            let Some(parent) = (0..one).find(made) else { return };
+            self.lanes.resize_with(one + 2, Lane::default);
+            self.shares.resize(one + 2, self.shares[parent] / 2.0);
+            self.shares[parent] = 0.0;
+            if let Some(pacer) = &mut self.pacer {
+                pacer.split(Duration::from_secs_f64(now), parent as u32, 2);
+            }
+            let waiting = std::mem::take(&mut self.lanes[parent].waiting);
+            self.lanes[parent].requests.clear();
+            self.lanes[parent].loose = 0;
+            self.give(one, waiting / 2);
+            self.give(one + 1, waiting - waiting / 2);
         }
-        let Some((one, other)) = target.children(parent) else { return };
-        self.lanes.resize_with(other + 1, Lane::default);
-        self.shares.resize(other + 1, self.shares[parent] / 2.0);
-        self.shares[parent] = 0.0;
-        if let Some(pacer) = &mut self.pacer {
-            pacer.split(Duration::from_secs_f64(now), parent as u32, 2);
-        }
-        let waiting = std::mem::take(&mut self.lanes[parent].waiting);
-        self.lanes[parent].requests.clear();
-        self.lanes[parent].loose = 0;
-        self.give(one, waiting / 2);
-        self.give(other, waiting - waiting / 2);
     }
 
     fn fly(&mut self, now: f64, partition: usize, documents: u32, leave: Option<Leave>, target: &mut Target) {
@@ -385,6 +391,7 @@ impl<'a> Pipeline<'a> {
             }
             let seconds = source.batch_seconds + batch * source.document_seconds;
             self.readers.begin(now, seconds * self.chance.about_one(BATCH_VARIATION), batch);
+            self.begun += batch;
         }
         let most = source.most_per_second;
         let speed = if most > 0.0 { (most / self.readers.demand()).min(1.0) } else { 1.0 };
@@ -459,16 +466,21 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// In the order in which requests were made, whatever their partition.
+    /// In the order in which requests were made, whatever their partition; where the controller holds a partition back, the others go on.
     fn send_in_order(&mut self, now: f64, target: &mut Target) {
         self.wake_at = f64::INFINITY;
+        let mut held = vec![false; self.lanes.len()];
         while self.in_flight < self.knobs.requests_in_flight {
-            let heads =
-                self.lanes.iter().enumerate().filter_map(|(at, lane)| Some((lane.requests.front()?.0, at)));
-            let Some((_, partition)) = heads.min() else { break };
-            if let Err(until) = self.controller.may_send(now, partition, self.lanes[partition].in_flight) {
-                self.wake_at = until.max(now + SHORTEST_WAIT);
+            let lanes = self.lanes.iter().enumerate().filter(|(at, _)| !held[*at]);
+            let Some((_, partition)) =
+                lanes.filter_map(|(at, lane)| Some((lane.requests.front()?.0, at))).min()
+            else {
                 break;
+            };
+            if let Err(until) = self.controller.may_send(now, partition, self.lanes[partition].in_flight) {
+                self.wake_at = self.wake_at.min(until.max(now + SHORTEST_WAIT));
+                held[partition] = true;
+                continue;
             }
             let lane = &mut self.lanes[partition];
             let Some((_, documents)) = lane.requests.pop_front() else { break };

@@ -7,161 +7,219 @@ use serde::Deserialize;
 /// A plant.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct Plant {
+pub(super) struct Plant {
     /// Its name in tables.
-    pub name: String,
+    pub(super) name: String,
     /// What it is for, in a line.
-    pub about: String,
+    pub(super) about: String,
     /// How long it is played.
     #[serde(default = "Plant::seconds")]
-    pub seconds: u32,
+    pub(super) seconds: u32,
+    /// From when on documents count: what comes before is for finding the setting.
+    #[serde(default = "Plant::counted_from")]
+    pub(super) counted_from: u32,
     /// Tuners that share the target, each with a machine and a source of its own.
     #[serde(default = "Plant::one")]
-    pub tuners: u32,
+    pub(super) tuners: u32,
     /// The documents.
     #[serde(default)]
-    pub documents: Documents,
+    pub(super) documents: Documents,
     /// The source.
     #[serde(default)]
-    pub source: Source,
+    pub(super) source: Source,
     /// The steps.
     #[serde(default)]
-    pub transform: Transform,
+    pub(super) transform: Transform,
     /// The machine.
     #[serde(default)]
-    pub machine: Machine,
+    pub(super) machine: Machine,
     /// Its GPU, on which the steps then run.
-    pub gpu: Option<Gpu>,
+    pub(super) gpu: Option<Gpu>,
     /// The target.
     #[serde(default)]
-    pub target: Target,
+    pub(super) target: Target,
     /// What changes while it is played, in order of time.
     #[serde(default)]
-    pub steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
 }
 
 /// The documents.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
-pub struct Documents {
+pub(super) struct Documents {
     /// Bytes of one, on average.
-    pub bytes: f64,
-    /// The exponent of their Pareto distribution; without one all are of the same size. Cost in request units follows the size.
-    pub tail: Option<f64>,
+    pub(super) bytes: f64,
+    /// The exponent of their Pareto distribution, above 1; without one all are of the same size. Cost in request units follows the size. Memory
+    /// follows the average: a batch of thousands of documents differs little from another.
+    pub(super) tail: Option<f64>,
 }
 
 /// The source.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
-pub struct Source {
+pub(super) struct Source {
     /// What a batch costs beside its documents.
-    pub batch_seconds: f64,
+    pub(super) batch_seconds: f64,
     /// What a document costs.
-    pub document_seconds: f64,
+    pub(super) document_seconds: f64,
     /// Documents per second that all readers together get; 0 is no limit.
-    pub most_per_second: f64,
+    pub(super) most_per_second: f64,
 }
 
 /// The steps.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
-pub struct Transform {
+pub(super) struct Transform {
     /// What a batch costs beside its documents.
-    pub batch_seconds: f64,
+    pub(super) batch_seconds: f64,
     /// What a document costs.
-    pub document_seconds: f64,
+    pub(super) document_seconds: f64,
     /// As many batches at a time have an engine of their own.
-    pub engines: f64,
+    pub(super) engines: f64,
     /// Contention: how much slower each batch gets with each one beside it.
-    pub contention: f64,
+    pub(super) contention: f64,
     /// Coherence: the same with each pair of them.
-    pub coherence: f64,
+    pub(super) coherence: f64,
     /// Memory that a document takes meanwhile, in bytes.
-    pub document_memory: f64,
+    pub(super) document_memory: f64,
 }
 
 /// The machine.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
-pub struct Machine {
+pub(super) struct Machine {
     /// Cores.
-    pub cores: f64,
+    pub(super) cores: f64,
     /// Memory.
-    pub memory: f64,
+    pub(super) memory: f64,
     /// Memory that the process takes without documents.
-    pub base_memory: f64,
+    pub(super) base_memory: f64,
 }
 
 /// A GPU.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct Gpu {
+pub(super) struct Gpu {
     /// Memory.
-    pub memory: f64,
+    pub(super) memory: f64,
     /// Memory of the model.
-    pub model_memory: f64,
+    pub(super) model_memory: f64,
     /// Memory of a document in transform.
-    pub document_memory: f64,
+    pub(super) document_memory: f64,
 }
 
 /// The target.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
-pub struct Target {
+pub(super) struct Target {
     /// From sending a request to its answer, if nothing is in its way.
-    pub latency: f64,
+    pub(super) latency: f64,
     /// The standard deviation of that, as a share of it.
-    pub variation: f64,
+    pub(super) variation: f64,
     /// Documents per second; 0 is no limit.
-    pub capacity: f64,
+    pub(super) capacity: f64,
     /// Contention: how much slower a request gets with each one beside it.
-    pub contention: f64,
+    pub(super) contention: f64,
     /// Coherence: the same with each pair of them.
-    pub coherence: f64,
+    pub(super) coherence: f64,
     /// Documents in a request, at most.
-    pub request_documents: u32,
+    pub(super) request_documents: u32,
     /// The share of the documents that goes to each partition.
-    pub shares: Vec<f64>,
+    pub(super) shares: Vec<f64>,
     /// Request units per second of a partition; 0 is no limit.
-    pub request_units: f64,
+    pub(super) request_units: f64,
     /// Request units of a document.
-    pub document_request_units: f64,
+    pub(super) document_request_units: f64,
     /// Unused request units are kept for five minutes and may be spent at up to 3 000 a second, as small partitions may.
-    pub burst: bool,
+    pub(super) burst: bool,
 }
 
 /// A change.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct Step {
+pub(super) struct Step {
     /// When.
-    pub at: f64,
+    pub(super) at: f64,
     /// Capacity and request units become so much of what they were at first.
     #[serde(default = "Step::unchanged")]
-    pub capacity: f64,
+    pub(super) capacity: f64,
     /// Latency becomes so much of what it was at first.
     #[serde(default = "Step::unchanged")]
-    pub latency: f64,
+    pub(super) latency: f64,
     /// The share of requests that fails.
     #[serde(default)]
-    pub failing: f64,
+    pub(super) failing: f64,
     /// Memory that the process takes beside documents and what it took at first, reached gradually until the next step or within `over` seconds.
     #[serde(default)]
-    pub more_memory: f64,
+    pub(super) more_memory: f64,
     /// Memory of the GPU that others take, in the same way.
     #[serde(default)]
-    pub more_gpu_memory: f64,
+    pub(super) more_gpu_memory: f64,
     /// How gradually memory changes.
     #[serde(default)]
-    pub over: f64,
+    pub(super) over: f64,
     /// The fullest partition splits in two, each with half of its request units.
     #[serde(default)]
-    pub split: bool,
+    pub(super) split: bool,
 }
 
 impl Plant {
+    /// With every default.
+    pub(super) fn plain(name: String, about: String) -> Self {
+        Self {
+            name,
+            about,
+            seconds: Self::seconds(),
+            counted_from: Self::counted_from(),
+            tuners: Self::one(),
+            documents: Documents::default(),
+            source: Source::default(),
+            transform: Transform::default(),
+            machine: Machine::default(),
+            gpu: None,
+            target: Target::default(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Says what about it cannot be played.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let sum: f64 = self.target.shares.iter().sum();
+        let is_positive = |figure: f64| figure > 0.0 && figure.is_finite();
+        let positive = [
+            ("documents.bytes", self.documents.bytes),
+            ("transform.engines", self.transform.engines),
+            ("machine.cores", self.machine.cores),
+            ("machine.memory", self.machine.memory),
+            ("target.latency", self.target.latency),
+            ("target.request_documents", f64::from(self.target.request_documents)),
+            ("target.document_request_units", self.target.document_request_units),
+            ("tuners", f64::from(self.tuners)),
+        ];
+        if let Some((name, figure)) = positive.into_iter().find(|(_, figure)| !is_positive(*figure)) {
+            return Err(format!("{name} is {figure}, and must be above 0"));
+        }
+        if (sum - 1.0).abs() > 0.01 {
+            return Err(format!("the shares add up to {sum}, not to 1"));
+        }
+        if self.documents.tail.is_some_and(|tail| tail <= 1.0) {
+            return Err("documents.tail must be above 1, or sizes have no average".to_owned());
+        }
+        if self.seconds < self.counted_from + 20 {
+            return Err("seconds must be at least 20 more than counted_from".to_owned());
+        }
+        if !self.steps.is_sorted_by(|one, other| one.at < other.at) {
+            return Err("steps must stand in order of time".to_owned());
+        }
+        Ok(())
+    }
+
     fn seconds() -> u32 {
         300
+    }
+
+    fn counted_from() -> u32 {
+        60
     }
 
     fn one() -> u32 {
@@ -175,7 +233,7 @@ impl Step {
     }
 
     /// What holds before the first step.
-    pub fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self {
             at: 0.0,
             capacity: 1.0,
@@ -235,4 +293,10 @@ impl Default for Target {
             burst: false,
         }
     }
+}
+
+/// A plant for a test: what it says beside its name.
+#[cfg(test)]
+pub(super) fn named(text: &str) -> Plant {
+    toml::from_str(&format!("name = \"T\"\nabout = \"a test\"\n{text}")).unwrap()
 }

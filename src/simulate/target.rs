@@ -15,6 +15,9 @@ const BURST_SECONDS: f64 = 300.0;
 /// Request units of two requests of equal size differ by this share.
 const COST_VARIATION: f64 = 0.1;
 
+/// Bytes of the largest document that it takes.
+const LARGEST: f64 = 2e6;
+
 /// What becomes of a request, known from the moment it is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Answer {
@@ -144,7 +147,8 @@ impl<'a> Target<'a> {
     ) {
         let size = match self.plant.documents.tail {
             Some(exponent) => {
-                (0..documents).map(|_| chance.pareto(exponent)).sum::<f64>() / f64::from(documents)
+                let most = LARGEST / self.plant.documents.bytes;
+                (0..documents).map(|_| chance.pareto(exponent, most)).sum::<f64>() / f64::from(documents)
             }
             None => 1.0,
         };
@@ -185,5 +189,81 @@ impl Partition {
             self.window = window;
         }
         if bursts && budget < BURST_RATE { (budget + self.saved).min(BURST_RATE) } else { budget }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::plant;
+
+    fn metered(more: &str) -> Plant {
+        plant::named(&format!("[target]\nrequest_units = 1000\nshares = [1.0]\n{more}"))
+    }
+
+    /// Sends a full request every 10 ms for `seconds`, and returns what was charged in each window.
+    fn flood(plant: &Plant, seconds: u32) -> (Vec<f64>, f64) {
+        let mut chance = Chance::new(3);
+        let mut target = Target::new(plant, &mut chance);
+        let phase = target.partitions[0].phase;
+        let mut windows = vec![0.0; seconds as usize + 1];
+        let mut largest: f64 = 0.0;
+        for step in 0..seconds * 100 {
+            let now = 1.0 + f64::from(step) / 100.0;
+            let answer = target.send(&mut chance, now, 0, 20);
+            windows[(now - phase).floor() as usize] += answer.request_units;
+            largest = largest.max(answer.request_units);
+            assert_eq!(answer.taken + answer.throttled, 20);
+            if answer.throttled > 0 {
+                let back = now + answer.retry_after - phase;
+                assert!(back >= (now - phase).floor() + 1.0 - 1e-9, "{back} is in the same window");
+            }
+        }
+        (windows, largest)
+    }
+
+    #[test]
+    fn a_window_charges_no_more_than_its_budget_and_one_request() {
+        let (windows, largest) = flood(&metered(""), 100);
+        assert!(largest > 100.0);
+        for window in &windows[1..100] {
+            assert!(*window > 700.0 && *window <= 1_000.0 + largest, "{window}");
+        }
+        let all: f64 = windows[1..100].iter().sum();
+        assert!(all <= 99.0 * 1_000.0 + largest, "what was too much in a window is owed in the next: {all}");
+    }
+
+    #[test]
+    fn what_was_saved_is_spent_at_three_thousand_a_second_and_then_it_is_gone() {
+        let (windows, _) = flood(&metered("burst = true"), 250);
+        assert!(windows[50] > 1_500.0, "{}", windows[50]);
+        let late = windows[220..240].iter().sum::<f64>() / 20.0;
+        assert!((900.0..1_100.0).contains(&late), "{late}");
+        let all: f64 = windows.iter().sum();
+        assert!(all <= 251_000.0 + 300_000.0 + 4_000.0, "{all}");
+    }
+
+    #[test]
+    fn a_partition_that_has_split_does_nothing_and_its_halves_have_half_each() {
+        let plant = metered("");
+        let mut chance = Chance::new(3);
+        let mut target = Target::new(&plant, &mut chance);
+        target.split();
+        assert_eq!(target.children(0), Some((1, 2)));
+        let answer = target.send(&mut chance, 5.0, 0, 20);
+        assert!(answer.gone && answer.taken == 0);
+        assert_eq!(target.partitions[1].budget, 500.0);
+        assert_eq!(target.shares, [0.0, 0.5, 0.5]);
+    }
+
+    #[test]
+    fn contention_and_capacity_delay_what_is_sent_beside() {
+        let plant = plant::named("[target]\nlatency = 1\nvariation = 0\ncontention = 0.5\ncapacity = 10");
+        let mut chance = Chance::new(3);
+        let mut target = Target::new(&plant, &mut chance);
+        assert_eq!(target.send(&mut chance, 0.0, 0, 1).at, 1.0);
+        target.outstanding = 2;
+        assert_eq!(target.send(&mut chance, 0.0, 0, 1).at, 2.0);
+        assert_eq!(target.send(&mut chance, 0.0, 0, 48).at, 5.0);
     }
 }

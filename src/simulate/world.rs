@@ -34,10 +34,8 @@ pub(super) struct Outcome {
     pub(super) memory_over: f64,
     pub(super) gpu_over: f64,
     pub(super) cpu_over: f64,
-    /// Ticks in which a knob was turned.
+    /// Ticks before which a knob was turned, the credits aside: the rivals have none.
     pub(super) decisions: u32,
-    /// Knobs at each tick.
-    pub(super) knobs: Vec<(f64, Knobs)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +73,8 @@ pub(super) struct World<'a> {
     pipelines: Vec<Pipeline<'a>>,
     outcomes: Vec<Outcome>,
     cpu: Vec<Cpu>,
+    /// Knobs at the last tick, without credits.
+    before_tick: Vec<Option<Knobs>>,
     due: BinaryHeap<Due>,
     number: u64,
     now: f64,
@@ -109,6 +109,7 @@ impl<'a> World<'a> {
             target: Target::new(plant, &mut chance),
             outcomes: vec![Outcome::default(); pipelines.len()],
             cpu: vec![Cpu::default(); pipelines.len()],
+            before_tick: vec![None; pipelines.len()],
             pipelines,
             due: BinaryHeap::new(),
             number: 0,
@@ -147,6 +148,11 @@ impl<'a> World<'a> {
             }
         }
         for (outcome, pipeline) in self.outcomes.iter_mut().zip(self.pipelines) {
+            let written: f64 = pipeline.written_by_second.iter().sum();
+            debug_assert!(
+                (pipeline.begun - written - pipeline.documents()).abs() < 1.0,
+                "documents are lost"
+            );
             outcome.written = pipeline.written_by_second;
             outcome.throttled = pipeline.throttled_by_second;
         }
@@ -240,11 +246,11 @@ impl<'a> World<'a> {
     fn tick(&mut self, index: usize) {
         let sample = self.sample(index);
         let pipeline = &mut self.pipelines[index];
-        let before = pipeline.knobs;
         pipeline.controller.tick(&sample, &mut pipeline.knobs);
-        let turned = Knobs { credit_bytes: 0, ..before } != Knobs { credit_bytes: 0, ..pipeline.knobs };
-        self.outcomes[index].decisions += u32::from(turned);
-        self.outcomes[index].knobs.push((self.now, pipeline.knobs));
+        // Those laws that look at every answer turn knobs between two ticks.
+        let now = Knobs { credit_bytes: 0, ..pipeline.knobs };
+        let before = self.before_tick[index].replace(now);
+        self.outcomes[index].decisions += u32::from(before.is_some_and(|before| before != now));
         self.tick_later(index);
     }
 
@@ -317,5 +323,85 @@ impl<'a> World<'a> {
             unfinished_partitions: 1_000,
             ..Sample::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::docferry::{self, Docferry};
+    use crate::simulate::plant;
+    use crate::simulate::rivals::Fixed;
+
+    fn play(plant: &Plant, seed: u64) -> Vec<Outcome> {
+        let make = || {
+            Box::new(Docferry::new(docferry::balanced(), Box::new(|_, _, _, _| {}))) as Box<dyn Controller>
+        };
+        World::new(plant, docferry::CEILINGS, docferry::START, seed, make).play()
+    }
+
+    fn keep(plant: &Plant, knobs: Knobs) -> Outcome {
+        let make = || Box::new(Fixed(knobs)) as Box<dyn Controller>;
+        World::new(plant, docferry::CEILINGS, knobs, 1, make).play().swap_remove(0)
+    }
+
+    #[test]
+    fn a_seed_decides_everything() {
+        let plant = plant::named("seconds = 30\n[target]\nrequest_units = 3000");
+        let (once, again, other) = (play(&plant, 1), play(&plant, 1), play(&plant, 2));
+        assert_eq!(once[0].written, again[0].written);
+        assert_eq!(once[0].throttled, again[0].throttled);
+        assert_ne!(once[0].written, other[0].written);
+    }
+
+    /// `play` itself counts the documents in debug builds: those read are written or under way.
+    #[test]
+    fn no_document_is_lost_where_partitions_split_requests_fail_and_tuners_share() {
+        let plant = plant::named(
+            "seconds = 60\ntuners = 2\n\
+             steps = [{ at = 20, split = true }, { at = 20.5, split = true, failing = 0.1 }, { at = 40 }]\n\
+             [target]\nrequest_units = 5000\nshares = [0.5, 0.3, 0.2]",
+        );
+        for outcome in play(&plant, 1) {
+            assert!(outcome.written.iter().sum::<f64>() > 20_000.0);
+        }
+        assert!(keep(&plant, docferry::START).written.iter().sum::<f64>() > 20_000.0);
+    }
+
+    #[test]
+    fn a_pipeline_with_one_worker_each_is_as_fast_as_its_slowest_pool() {
+        let knobs = Knobs {
+            readers: 1,
+            transformers: 1,
+            requests_in_flight: 1,
+            batch_documents: 1_000,
+            ..docferry::START
+        };
+        let plant = plant::named(
+            "seconds = 100\n[source]\nbatch_seconds = 0\ndocument_seconds = 0.0001\n\
+             [transform]\nbatch_seconds = 1\ndocument_seconds = 0.001\n[target]\nlatency = 0.01",
+        );
+        let written: f64 = keep(&plant, knobs).written[10..100].iter().sum();
+        assert!((written / 90.0 - 500.0).abs() < 20.0, "{written}");
+    }
+
+    #[test]
+    fn seconds_above_a_ceiling_are_counted_while_it_is_passed() {
+        // 75 % of 10 GB: base and what others take pass it when 5 of the 6 GB have come, at 10 + 50 s, until all of it goes at 80 s.
+        let plant = plant::named(
+            "seconds = 100\nsteps = [{ at = 10, more_memory = 6e9, over = 60 }, { at = 80 }]\n\
+             [machine]\nmemory = 10e9\nbase_memory = 2.4e9\n[documents]\nbytes = 100\n[transform]\ndocument_memory = 100",
+        );
+        let over = keep(&plant, docferry::START).memory_over;
+        assert!((over - 19.0).abs() < 0.5, "{over}");
+    }
+
+    #[test]
+    fn latency_alone_changes_what_a_request_yields() {
+        let plant =
+            plant::named("seconds = 60\nsteps = [{ at = 30, latency = 3.0 }]\n[target]\nlatency = 0.1");
+        let written = keep(&plant, docferry::START).written;
+        let (before, after): (f64, f64) = (written[10..30].iter().sum(), written[35..55].iter().sum());
+        assert!((before / after - 3.0).abs() < 0.3, "{before} {after}");
     }
 }
