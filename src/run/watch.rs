@@ -252,9 +252,14 @@ fn ticks_of(time: Duration) -> u32 {
     ((time.as_secs_f64() / PROGRESS.as_secs_f64()).round() as u32).max(1)
 }
 
-/// The bounds without values that change nothing: steps burn CPU, so more of them at once than cores only queue.
+/// The bounds without values that change nothing: steps burn CPU, so more of them at once than cores only queue. Where as many workers as cores are
+/// also the least, the pool is not fixed all the same: under a ceiling it may fall to one.
 fn useful(mut bounds: Bounds, cores: usize) -> Bounds {
-    bounds.most.transformers = bounds.most.transformers.min(cores).max(bounds.least.transformers);
+    let (least, most) = (&mut bounds.least.transformers, &mut bounds.most.transformers);
+    if least != most {
+        *most = (*most).min(cores).max(*least);
+        *least = if least == most { 1 } else { *least };
+    }
     bounds
 }
 
@@ -275,6 +280,23 @@ mod tests {
             assert!(after(tick, 10_900) < 500.0);
         }
         assert_eq!(after(114, 10_900), 0.0);
+    }
+
+    #[test]
+    fn transformers_are_bounded_by_cores_and_not_fixed_by_them() {
+        let knobs = |transformers| Knobs {
+            readers: 1,
+            transformers,
+            requests_in_flight: 1,
+            batch_documents: 1,
+            request_documents: 1,
+            credit_bytes: 1,
+        };
+        let of = |least, most, cores| {
+            let Bounds { least, most } = useful(Bounds { least: knobs(least), most: knobs(most) }, cores);
+            (least.transformers, most.transformers)
+        };
+        assert_eq!((of(2, 30, 8), of(2, 30, 2), of(4, 30, 2), of(3, 3, 2)), ((2, 8), (1, 2), (1, 4), (3, 3)));
     }
 
     #[test]

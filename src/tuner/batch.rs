@@ -11,6 +11,9 @@ const OVERHEAD: f64 = 0.05;
 /// No batch shall take longer than this: a run that is stopped waits for it, and long batches come to the target in convoys.
 const RESIDENCE: f64 = 8.0;
 
+/// How much of the largest batch a window keeps.
+const FORGET: f64 = 0.9;
+
 /// How much of the sums a window keeps.
 const KEEP: f64 = 0.97;
 
@@ -26,6 +29,8 @@ pub(super) struct Batches {
     readers: Cost,
     transformers: Cost,
     documents: f64,
+    /// Documents in a batch in transform, the largest lately.
+    waiting: f64,
     document_bytes: f64,
     changed: f64,
     /// By far most of a batch's time goes into what it costs beside its documents: the next step need not wait to see what the last one did.
@@ -91,6 +96,8 @@ impl Batches {
         if documents_per_second > 0.0 && bytes_per_second > 0.0 {
             self.document_bytes = bytes_per_second / documents_per_second;
         }
+        let workers = (sample.transformers.busy * knobs.transformers as f64).round().max(1.0);
+        self.waiting = (self.waiting * FORGET).max(sample.transforming_documents as f64 / workers);
         let by_bytes = knobs.batch_bytes() as f64 / self.document_bytes.max(1.0);
         self.documents = if self.document_bytes > 0.0 {
             by_bytes.min(knobs.batch_documents as f64)
@@ -102,6 +109,11 @@ impl Batches {
     /// Larger batches are on their way.
     pub(super) fn is_costly(&self) -> bool {
         self.is_costly
+    }
+
+    /// Documents in the largest batch that a transformer may have now: those that wait are as large as batches were when they were read.
+    pub(super) fn largest(&self) -> f64 {
+        self.documents.max(self.waiting)
     }
 
     /// Documents in a batch as things stand.
@@ -118,7 +130,7 @@ impl Tuner {
         let now = turn.now;
         let least = PAUSE.max(1.2 * self.readers.piece_seconds).max(1.2 * self.transformers.piece_seconds);
         let least = if self.batches.is_costly { 0.9 } else { least };
-        if now - self.batches.changed < least || now < 2.0 || self.is_unit_bound() {
+        if now - self.batches.changed < least || now < 2.0 || self.is_unit_bound() || self.is_after_cut(now) {
             return;
         }
         if self.readers.trial.is_some() || self.transformers.trial.is_some() || self.credits.trial.is_some() {
@@ -204,7 +216,7 @@ impl Tuner {
         let bytes = self.batches.document_bytes.max(1.0);
         let mut to = wanted.clamp(size / step, size * step);
         if turn.sample.gpu_memory().is_some() {
-            let one = [turn.knobs.transformers as f64, 0.0];
+            let one = [(turn.knobs.transformers as f64).max(self.uncut_transformers), 0.0];
             to = to.min(self.gpu.fits(one, self.scaling.ceilings.gpu_memory - GPU_GROW_MARGIN));
         }
         let slots = turn.knobs.readers as f64 + 1.5 * turn.knobs.transformers as f64 + 4.0;

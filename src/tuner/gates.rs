@@ -11,7 +11,7 @@ use crate::model::sample::Sample;
 const KEEP: f64 = 0.99;
 
 /// Seconds that the base's trend is followed into the future: batches that are under way must be finished before a cut is felt.
-const AHEAD: f64 = 8.0;
+const AHEAD: f64 = 12.0;
 
 /// Weights of the newest window in the base and in its trend.
 const LEVEL_WEIGHT: f64 = 0.4;
@@ -44,15 +44,15 @@ pub(super) struct Gauge {
 impl Gauge {
     /// Takes a sample in: what the value should hang on, and the value.
     pub(super) fn add(&mut self, at: f64, of: [f64; 2], value: f64) {
-        if self.scale == [0.0; 2] {
-            if of == [0.0; 2] {
-                return;
+        for at in [0, 1] {
+            if self.scale[at] == 0.0 && of[at] > 0.0 {
+                // What is not known to have been there without it is laid to it.
+                let without = if self.last.is_some() { self.base } else { 0.0 };
+                let beside = self.scale.iter().filter(|scale| **scale > 0.0).count() as f64;
+                self.scale[at] = of[at];
+                self.squares[at] = DOUBT * DOUBT;
+                self.products[at] = DOUBT * DOUBT * (value - without).max(0.0) / (1.0 + beside);
             }
-            self.scale = of;
-            let doubt = DOUBT * DOUBT;
-            self.squares = [doubt, doubt, 0.0];
-            let used = of.iter().filter(|x| **x > 0.0).count() as f64;
-            self.products = of.map(|x| if x > 0.0 { doubt * value / used } else { 0.0 });
         }
         let x = self.scaled(of);
         if let Some((before, x_before, value_before)) = self.last.filter(|(before, ..)| at > *before) {

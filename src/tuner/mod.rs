@@ -34,7 +34,7 @@ mod usl;
 use crate::model::decision::{Decision, Effect, Reason};
 use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::{PoolUse, Sample};
-use crate::model::scaling::Scaling;
+use crate::model::scaling::{Policy, Scaling};
 use batch::Batches;
 use blocked::Blocked;
 use brake::Brake;
@@ -54,12 +54,12 @@ const CREDIT_CUT: f64 = 0.7;
 const LEAST_CREDITS: u64 = 4 << 20;
 
 /// Memory is cut when it will come nearer to its ceiling than this, and to what stays this far below it.
-const CUT_MARGIN: f64 = 0.015;
-const GROW_MARGIN: f64 = 0.03;
+const CUT_MARGIN: f64 = 0.02;
+const GROW_MARGIN: f64 = 0.04;
 
 /// The same of a GPU, whose memory never holds more than the pool's batches.
-const GPU_CUT_MARGIN: f64 = 0.005;
-const GPU_GROW_MARGIN: f64 = 0.012;
+const GPU_CUT_MARGIN: f64 = 0.01;
+const GPU_GROW_MARGIN: f64 = 0.02;
 
 /// Seconds until a cut is felt.
 const CUT_PAUSE: f64 = 4.0;
@@ -94,6 +94,8 @@ pub struct Tuner {
     /// When bytes were cut last, and the credits that a ceiling took: as many as the run began with, at most.
     cut_at: f64,
     uncut: Option<u64>,
+    /// The transformers that a GPU's ceiling took: batches leave room for them to come back.
+    uncut_transformers: f64,
     began: Option<f64>,
     first_credits: u64,
 }
@@ -122,6 +124,7 @@ impl Tuner {
             short: 0.0,
             cut_at: f64::NEG_INFINITY,
             uncut: None,
+            uncut_transformers: 0.0,
             began: None,
             first_credits: 0,
         }
@@ -249,7 +252,7 @@ impl Tuner {
         if turn.sample.gpu_memory().is_none() {
             return;
         }
-        let load = [turn.knobs.transformers as f64 * self.batches.documents(), 0.0];
+        let load = [turn.knobs.transformers as f64 * self.batches.largest(), 0.0];
         let fits = self.gpu.fits(load, ceilings.gpu_memory - GPU_CUT_MARGIN);
         let is_full = turn
             .sample
@@ -264,7 +267,7 @@ impl Tuner {
                 percent(self.gpu.with(load)),
                 percent(ceilings.gpu_memory)
             );
-            self.cut_gpu(turn, share, because);
+            self.cut_gpu(turn, share, &because);
         }
     }
 
@@ -295,17 +298,33 @@ impl Tuner {
         }
     }
 
-    fn cut_gpu(&mut self, turn: &mut Turn, share: f64, because: String) {
+    /// Fewer workers at once, because batches that wait are as large as they were; and smaller batches, so that the workers can come back. The policy that goes
+    /// by the GPU cuts workers only.
+    fn cut_gpu(&mut self, turn: &mut Turn, share: f64, because: &str) {
         let transformers = turn.knobs.transformers as u64;
+        self.uncut_transformers = self.uncut_transformers.max(transformers as f64);
         if transformers > 1 && !self.is_fixed(Knob::Transformers) {
             let to = ((transformers as f64 * share) as u64).clamp(1, transformers - 1);
-            turn.set(Knob::Transformers, to, Reason::GpuCeiling, because, None);
-        } else if !self.is_fixed(Knob::BatchDocuments) {
-            let to = (self.batches.documents() * share).max(1.0) as u64;
-            turn.set(Knob::BatchDocuments, to, Reason::GpuCeiling, because, None);
+            turn.set(Knob::Transformers, to, Reason::GpuCeiling, because.to_owned(), None);
+        }
+        let least = self.scaling.bounds.least.batch_documents as f64;
+        let size = self.batches.documents();
+        let is_last = turn.knobs.transformers == 1;
+        if !self.is_fixed(Knob::BatchDocuments) && (self.scaling.policy != Policy::GpuMemoryBased || is_last) {
+            let to = (size * share).max(if is_last { 1.0 } else { least.min(size) }) as u64;
+            if to < turn.knobs.batch_documents as u64 {
+                turn.set(Knob::BatchDocuments, to, Reason::GpuCeiling, because.to_owned(), None);
+            }
         }
         self.cut_at = turn.now;
         self.abort(Knob::Transformers, turn.now);
+        self.transformers.next_try = turn.now + CUT_PAUSE;
+        self.transformers.bad = None;
+    }
+
+    /// Something was cut a short while ago: batches and credits do not grow.
+    fn is_after_cut(&self, now: f64) -> bool {
+        now - self.cut_at < self.scaling.cooldown.as_secs_f64()
     }
 
     fn brake_errors(&mut self, turn: &mut Turn) {

@@ -255,7 +255,7 @@ impl Tuner {
 
     /// Transformers of the present batch that the GPU's memory holds, a share of what it may.
     fn gpu_fits(&self, share: f64) -> f64 {
-        let one = [self.batches.documents(), 0.0];
+        let one = [self.batches.largest(), 0.0];
         self.gpu.fits(one, self.scaling.ceilings.gpu_memory - GPU_GROW_MARGIN) * share
     }
 
@@ -284,7 +284,7 @@ impl Tuner {
     /// Readers wait for credits and nothing else is busy: more of them, as far as memory allows.
     fn propose_credits(&mut self, turn: &mut Turn) {
         let knob = Knob::CreditBytes;
-        if self.is_fixed(knob) {
+        if self.is_fixed(knob) || self.is_after_cut(turn.now) {
             return;
         }
         let most = self.most_credits(turn).min(self.scaling.bounds.most.credit_bytes as f64);
