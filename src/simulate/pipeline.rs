@@ -355,9 +355,9 @@ impl<'a> Pipeline<'a> {
         self.begin_reads(now);
         self.begin_transforms(now);
         if self.controller.is_paced() {
-            self.send_paced(now, target)
+            self.send_paced(now, target);
         } else {
-            self.send_in_order(now, target)
+            self.send_in_order(now, target);
         }
         if self.wake_at < self.noted_wake {
             self.noted_wake = self.wake_at;

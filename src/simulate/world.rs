@@ -261,7 +261,7 @@ impl<'a> World<'a> {
         let cpu = std::mem::take(&mut self.cpu[index].tick) / window;
         let (plant, now) = (self.plant, self.now);
         let pipeline = &mut self.pipelines[index];
-        let counts = std::mem::replace(&mut pipeline.counts, Counts::default());
+        let counts = std::mem::take(&mut pipeline.counts);
         let bytes = plant.documents.bytes;
         let Knobs { readers, transformers, requests_in_flight, credit_bytes, .. } = pipeline.knobs;
         let most_transforming = pipeline.transformers.most_documents;
@@ -281,7 +281,6 @@ impl<'a> World<'a> {
         let transformers = crew(&mut pipeline.transformers, transformers);
         let requests = pool(requests_in_flight, counts.outstanding, counts.written, counts.requests);
         let in_credits = pipeline.documents() * bytes;
-        let latency = counts.requests.seconds / counts.requests.pieces.max(1.0);
         Sample {
             at: Duration::from_secs_f64(now),
             window: Duration::from_secs_f64(window),
@@ -290,11 +289,7 @@ impl<'a> World<'a> {
             readers,
             transformers,
             requests,
-            latency: Quantiles {
-                count: counts.requests.pieces as u64,
-                p50: Duration::from_secs_f64(latency),
-                ..Quantiles::default()
-            },
+            latency: latency(&counts),
             queued_documents: pipeline.queued as u64,
             transforming_documents: pipeline.transformers.documents as u64,
             most_transforming_documents: most_transforming as u64,
@@ -310,19 +305,27 @@ impl<'a> World<'a> {
             memory: Some(memory),
             resident_bytes: (memory * plant.machine.memory) as u64,
             memory_limit: plant.machine.memory as u64,
-            gpus: plant
-                .gpu
-                .iter()
-                .map(|device| GpuUse {
-                    name: "simulated".into(),
-                    used: gpu.map(|share| (share * device.memory) as u64),
-                    total: Some(device.memory as u64),
-                    busy: None,
-                })
-                .collect(),
+            gpus: plant.gpu.iter().map(|device| used_of(device, gpu)).collect(),
             unfinished_partitions: 1_000,
             ..Sample::default()
         }
+    }
+}
+
+/// The mean stands for the median.
+fn latency(counts: &Counts) -> Quantiles {
+    let mean = counts.requests.seconds / counts.requests.pieces.max(1.0);
+    let count = counts.requests.pieces as u64;
+    Quantiles { count, p50: Duration::from_secs_f64(mean), ..Quantiles::default() }
+}
+
+/// A GPU of whose memory a share is used.
+fn used_of(device: &super::plant::Gpu, share: Option<f64>) -> GpuUse {
+    GpuUse {
+        name: "simulated".into(),
+        used: share.map(|share| (share * device.memory) as u64),
+        total: Some(device.memory as u64),
+        busy: None,
     }
 }
 

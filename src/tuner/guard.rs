@@ -95,15 +95,9 @@ mod tests {
 
     #[test]
     fn a_panic_ends_the_tuner_and_not_the_run() {
-        let mut calls = 0;
-        let mut guard = Guard::new(bounds(), |_: &Sample, _: &Knobs| {
-            calls += 1;
-            panic!("a defect");
-        });
+        let mut guard = Guard::new(bounds(), |_: &Sample, _: &Knobs| panic!("a defect"));
         assert!(guard.decide(&Sample::default(), &KNOBS).is_err_and(|message| message.contains("goes on")));
         assert_eq!(guard.decide(&Sample::default(), &KNOBS), Ok(Vec::new()));
-        drop(guard);
-        assert_eq!(calls, 1);
     }
 
     #[test]

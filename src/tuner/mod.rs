@@ -259,15 +259,13 @@ impl Tuner {
             .gpu_memory()
             .is_some_and(|memory| memory > ceilings.gpu_memory - GPU_CUT_MARGIN / 2.0);
         if (fits < 1.0 || is_full) && is_settled {
-            let wanted = self.gpu.fits(load, ceilings.gpu_memory - GPU_GROW_MARGIN);
-            let share = if is_full { wanted.min(CREDIT_CUT) } else { wanted }.clamp(0.3, 0.95);
             let because = format!(
                 "{} of the GPU's memory in use, {} in sight, {} allowed",
                 percent(turn.sample.gpu_memory().unwrap_or(0.0)),
                 percent(self.gpu.with(load)),
                 percent(ceilings.gpu_memory)
             );
-            self.cut_gpu(turn, share, &because);
+            self.cut_gpu(turn, &because);
         }
     }
 
@@ -300,20 +298,22 @@ impl Tuner {
 
     /// Fewer workers at once, because batches that wait are as large as they were; and smaller batches, so that the workers can come back. The policy that goes
     /// by the GPU cuts workers only.
-    fn cut_gpu(&mut self, turn: &mut Turn, share: f64, because: &str) {
+    fn cut_gpu(&mut self, turn: &mut Turn, because: &str) {
+        let aim = self.scaling.ceilings.gpu_memory - GPU_GROW_MARGIN;
         let transformers = turn.knobs.transformers as u64;
         self.uncut_transformers = self.uncut_transformers.max(transformers as f64);
         if transformers > 1 && !self.is_fixed(Knob::Transformers) {
-            let to = ((transformers as f64 * share) as u64).clamp(1, transformers - 1);
+            let to = (self.gpu.fits([self.batches.largest(), 0.0], aim) as u64).clamp(1, transformers - 1);
             turn.set(Knob::Transformers, to, Reason::GpuCeiling, because.to_owned(), None);
         }
-        let least = self.scaling.bounds.least.batch_documents as f64;
-        let size = self.batches.documents();
-        let is_last = turn.knobs.transformers == 1;
-        if !self.is_fixed(Knob::BatchDocuments) && (self.scaling.policy != Policy::GpuMemoryBased || is_last) {
-            let to = (size * share).max(if is_last { 1.0 } else { least.min(size) }) as u64;
-            if to < turn.knobs.batch_documents as u64 {
-                turn.set(Knob::BatchDocuments, to, Reason::GpuCeiling, because.to_owned(), None);
+        let is_last = transformers == 1;
+        if !self.is_fixed(Knob::BatchDocuments) && (self.scaling.policy != Policy::GpuMemoryBased || is_last)
+        {
+            let workers = if is_last { 1.0 } else { self.uncut_transformers };
+            let least = if is_last { 1.0 } else { self.scaling.bounds.least.batch_documents as f64 };
+            let to = self.gpu.fits([workers, 0.0], aim).max(least);
+            if to < self.batches.documents() {
+                turn.set(Knob::BatchDocuments, to as u64, Reason::GpuCeiling, because.to_owned(), None);
             }
         }
         self.cut_at = turn.now;

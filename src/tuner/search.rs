@@ -21,6 +21,9 @@ const BUSY_ERROR: f64 = 0.1;
 /// Windows without saturation after which the bottleneck has moved.
 const IDLE: u32 = 5;
 
+/// So many of the requests throttled, wholly or in part, in one window: a budget was met.
+const BUDGET_MET: f64 = 0.02;
+
 /// A size closer than this to one that does not pay is the end of the search.
 const CLOSE: f64 = 1.16;
 
@@ -59,11 +62,14 @@ impl Tuner {
                 stage.trial = None;
                 continue;
             }
-            if stage.busy >= SATURATED {
-                trial.idle = 0
-            } else {
-                trial.idle += 1
+            if knob == Knob::RequestsInFlight && turn.sample.throttled > BUDGET_MET {
+                // What the target sends away says that its budget is met, whatever throughput says in that moment. More requests than needed cost nothing.
+                stage.unproved += 1;
+                let because = "the target's request units are the limit now".to_owned();
+                stage.keep(turn, Reason::Moved, because, None, None);
+                continue;
             }
+            trial.idle = if stage.busy >= SATURATED { 0 } else { trial.idle + 1 };
             if stage.saturated.seconds() < 0.9 {
                 if trial.idle >= IDLE {
                     stage.unproved += 1;

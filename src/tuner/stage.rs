@@ -207,9 +207,8 @@ impl Stage {
         self.restart(now);
     }
 
-    /// Looks that a trial may take: six windows, and four round trips where these are long.
+    /// Looks that a trial may take: six windows, and four pieces where these are long.
     pub(super) fn looks(&self) -> u32 {
-        let slow = if self.is_requests() { (4.0 * self.piece_seconds) as u32 } else { 0 };
-        (6 + slow).min(16)
+        (6 + (4.0 * self.piece_seconds) as u32).min(16)
     }
 }
