@@ -8,11 +8,12 @@
 use docferry::simulate::{Asked, DOCFERRY, RESERVED, Row, geometric_mean, play, recompute};
 use std::sync::LazyLock;
 
-/// The prototype's steady throughput on its nine plants, in per cent of the oracle's.
+/// The prototype's steady throughput on its nine plants, in per cent of the oracle's. On C it had 103.1 % of the best fixed setting; here the oracle is what the fullest
+/// partition's request units allow, and nothing passes that for long.
 const PROTOTYPE: [(&str, f64); 9] = [
     ("A", 100.0),
     ("B", 99.5),
-    ("C", 103.1),
+    ("C", 100.0),
     ("D", 99.4),
     ("E", 95.4),
     ("F", 99.7),
@@ -106,8 +107,9 @@ fn memory_and_gpu_never_pass_their_ceilings() {
 
 #[test]
 fn threshold_rules_are_nowhere_better_and_a_fifth_worse_where_they_matter() {
-    let gain =
-        |plant: &str| row(plant, DOCFERRY).score.steady_percent / row(plant, "rules").score.steady_percent;
+    // What passes the oracle came out of queues, and would not go on.
+    let steady = |plant: &str, controller: &str| row(plant, controller).score.steady_percent.min(100.0);
+    let gain = |plant: &str| steady(plant, DOCFERRY) / steady(plant, "rules");
     let plants = ROWS.iter().filter(|row| row.controller == DOCFERRY).map(|row| row.plant.as_str());
     let worse = plants.filter(|plant| !SHORT.contains(plant) && gain(plant) < 0.99);
     none(worse.map(|plant| format!("{plant}: {:.3} times the rules", gain(plant))).collect());
