@@ -67,6 +67,7 @@ fn help_names_every_command() {
       jobs         List past, unfinished and running jobs
       rejects      Look at documents that were refused
       emulator     Run a local Azure Cosmos DB endpoint, a simulator for trials and tests
+      simulate     Try the tuner and its rivals on simulated targets
       completions  Print a completion script for a shell
       help         Print this message or the help of the given subcommand(s)
 

@@ -227,9 +227,9 @@ impl Tuner {
     fn brake_memory(&mut self, turn: &mut Turn) {
         let ceilings = self.scaling.ceilings;
         let is_settled = turn.now - self.cut_at > CUT_PAUSE;
-        let fits = self.memory.fits(self.full(&turn.knobs), ceilings.memory - CUT_MARGIN);
+        let will_be_full = self.memory.with(self.full(&turn.knobs)) > ceilings.memory - CUT_MARGIN;
         let is_full = turn.sample.memory.is_some_and(|memory| memory > ceilings.memory - CUT_MARGIN / 2.0);
-        if (fits < 1.0 || is_full) && is_settled {
+        if (will_be_full || is_full) && is_settled {
             let wanted = self.memory.fits(self.full(&turn.knobs), ceilings.memory - GROW_MARGIN);
             let share = if is_full { wanted.min(CREDIT_CUT) } else { wanted }.clamp(0.3, 0.95);
             let because = format!(
@@ -253,12 +253,12 @@ impl Tuner {
             return;
         }
         let load = [turn.knobs.transformers as f64 * self.batches.largest(), 0.0];
-        let fits = self.gpu.fits(load, ceilings.gpu_memory - GPU_CUT_MARGIN);
+        let will_be_full = self.gpu.with(load) > ceilings.gpu_memory - GPU_CUT_MARGIN;
         let is_full = turn
             .sample
             .gpu_memory()
             .is_some_and(|memory| memory > ceilings.gpu_memory - GPU_CUT_MARGIN / 2.0);
-        if (fits < 1.0 || is_full) && is_settled {
+        if (will_be_full || is_full) && is_settled {
             let because = format!(
                 "{} of the GPU's memory in use, {} in sight, {} allowed",
                 percent(turn.sample.gpu_memory().unwrap_or(0.0)),
