@@ -92,6 +92,23 @@ pub fn controllers() -> Vec<(&'static str, &'static str)> {
 pub fn play(asked: &Asked, told: &(dyn Fn(&str) + Sync)) -> Result<Vec<Row>> {
     let plants = chosen(asked)?;
     let controllers = chosen_controllers(asked)?;
+    apart(|| play_all(asked, &plants, &controllers, told))
+}
+
+/// Plays take all cores for long, and run beside a pipeline in tests: not on the threads that its batches are transformed on.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    let pool = rayon::ThreadPoolBuilder::new().build();
+    let pool =
+        pool.map_err(|cause| Error::internal("simulating", "no threads could be started").caused_by(cause))?;
+    Ok(pool.install(work))
+}
+
+fn play_all(
+    asked: &Asked,
+    plants: &[Plant],
+    controllers: &[&'static str],
+    told: &(dyn Fn(&str) + Sync),
+) -> Vec<Row> {
     let oracles: Vec<Oracle> = plants.par_iter().map(|plant| oracle_of(plant, told)).collect();
     let given: Vec<Given> = plants
         .par_iter()
@@ -108,7 +125,7 @@ pub fn play(asked: &Asked, told: &(dyn Fn(&str) + Sync)) -> Result<Vec<Row>> {
             .collect::<Vec<_>>();
         Row { plant: plant.name.clone(), controller: controller.to_owned(), score: Score::mean(&scores) }
     });
-    Ok(rows.collect())
+    rows.collect()
 }
 
 /// Prints rows as a table.
@@ -127,15 +144,17 @@ pub fn explain(asked: &Asked, name: &str, out: &mut dyn Write) -> Result<()> {
 pub fn write_oracles(told: &(dyn Fn(&str) + Sync)) -> Result<String> {
     let mut all = plants::shipped()?;
     all.extend(plants::draw(RESERVED.0, RESERVED.1));
-    let found: Vec<(&Plant, Oracle)> = all.par_iter().map(|plant| (plant, oracle_of(plant, told))).collect();
+    let search = |plant| (plant, oracle_of(plant, told));
+    let found: Vec<(&Plant, Oracle)> = apart(|| all.par_iter().map(search).collect())?;
     oracles::file(&found)
 }
 
 /// Searches the oracle of a shipped plant, and returns by how much what it yields differs from what is kept, as a share, in its worst stretch.
 pub fn recompute(name: &str) -> Result<f64> {
     let plants = chosen(&Asked { only: Some(name.to_owned()), ..Asked::default() })?;
-    let differences = plants.iter().filter_map(|plant| {
-        let (kept, found) = (oracles::kept(plant)?, oracles::search(plant));
+    let found = apart(|| plants.iter().map(oracles::search).collect::<Vec<_>>())?;
+    let differences = plants.iter().zip(found).filter_map(|(plant, found)| {
+        let kept = oracles::kept(plant)?;
         let stretches = kept.phases.iter().zip(&found.phases);
         stretches
             .map(|((_, a), (_, b))| (a.documents_per_second / b.documents_per_second - 1.0).abs())

@@ -87,6 +87,7 @@ pub struct Tuner {
     throughput: f64,
     /// The evaluation that was last: shrinks and re-probes come once in each.
     evaluation: u64,
+    /// A report is due, and with it what may wait.
     is_evaluation: bool,
     /// Share of the time that lanes wait for the target's leave, and readers for credits.
     gated: f64,
@@ -358,11 +359,6 @@ impl Tuner {
             Knob::RequestsInFlight => &mut self.requests,
             _ => &mut self.credits,
         }
-    }
-
-    /// A report is due, and with it what may wait: shrinks, and tries of what was rejected.
-    fn is_evaluation(&self, _turn: &Turn) -> bool {
-        self.is_evaluation
     }
 
     /// A person has set this knob, or there is no auto-scaling.

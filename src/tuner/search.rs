@@ -1,12 +1,14 @@
 //! The search: which pool is tried next and how far, what a trial has shown, which pools have nothing to do.
 
 use super::consensus::{self, Opinion, Proposer};
+use super::normal::distribution;
 use super::stage::{SATURATED, Stage, Trial};
 use super::trial::{Verdict, compare, judge};
 use super::{GPU_GROW_MARGIN, GROW_MARGIN, Tuner, Turn, percent, usl};
 use crate::model::decision::{Block, Decision, Effect, Evidence, Reason};
 use crate::model::knobs::Knob;
 use crate::model::scaling::{Policy, Scaling};
+use std::time::Duration;
 
 /// A pool is near to being the bottleneck if it could do no more than this many times what the slowest could.
 const NEAR: f64 = 1.35;
@@ -144,8 +146,18 @@ impl Tuner {
             self.blocked.clear(knob);
             return None;
         }
-        let (wanted, is_limited) = self.wanted(turn, knob)?;
         let because = self.stage(knob).words();
+        let wanted = match self.wanted(turn, knob) {
+            Ok(wanted) => wanted,
+            Err(left) => {
+                let stage = self.stage(knob);
+                let next = (stage.size * CLOSE).ceil().max(stage.size + 1.0) as u64;
+                if !left.is_zero() {
+                    self.blocked.tell(turn, knob, next, because, Block::Cooldown(left));
+                }
+                return None;
+            }
+        };
         if let Some(block) = self.block(turn, knob) {
             self.blocked.tell(turn, knob, wanted as u64, because, block);
             return None;
@@ -161,15 +173,6 @@ impl Tuner {
             self.blocked.tell(turn, knob, to as u64, because, Block::NoConsensus);
             return None;
         };
-        if is_limited {
-            self.blocked.tell(
-                turn,
-                knob,
-                (size * self.scaling.search_step * 2.0) as u64,
-                because.clone(),
-                Block::StepLimit,
-            );
-        }
         self.blocked.clear(knob);
         let stage = self.stage(knob);
         if stage.points.is_empty() {
@@ -180,41 +183,38 @@ impl Tuner {
         Some(capacity)
     }
 
-    /// The size to try next, and whether the limit of a step made it smaller than it might be.
-    fn wanted(&mut self, turn: &mut Turn, knob: Knob) -> Option<(f64, bool)> {
+    /// The size to try next; or how long the pool rests.
+    fn wanted(&mut self, turn: &Turn, knob: Knob) -> Result<f64, Duration> {
         let Scaling { search_step, settled_step, step_workers, cooldown, .. } = self.scaling;
-        let is_due = self.is_evaluation(turn);
+        let is_due = self.is_evaluation;
         let stage = self.stage(knob);
         if turn.now < stage.next_try {
-            return None;
+            return Err(Duration::from_secs_f64(stage.next_try - turn.now));
         }
         let size = stage.size;
-        let limit = (size * search_step).max(size + step_workers as f64);
         let mut wanted = size * if stage.settled { settled_step } else { search_step };
         if let Some(bad) = stage.bad {
-            if bad / size < CLOSE || bad - size <= 1.0 {
-                if !stage.settled {
-                    (stage.settled, stage.backoff) = (true, cooldown.as_secs_f64());
-                    stage.next_try = turn.now + stage.backoff;
-                    return None;
-                }
-                if !is_due {
-                    return None;
-                }
-                stage.bad = None;
-                wanted = (size * settled_step).max(size + 1.0);
-                stage.backoff =
-                    (stage.backoff * BACKOFF_GROWTH).min(BACKOFF_MOST.max(cooldown.as_secs_f64()));
-                stage.next_try = turn.now + stage.backoff;
-            } else {
+            if bad / size >= CLOSE && bad - size > 1.0 {
                 wanted = (size * bad).sqrt();
+            } else if !stage.settled {
+                (stage.settled, stage.backoff) = (true, cooldown.as_secs_f64());
+                stage.next_try = turn.now + stage.backoff;
+                return Err(cooldown);
+            } else if !is_due {
+                return Err(Duration::ZERO);
+            } else {
+                wanted = size * settled_step;
+                stage.bad = None;
+                let most = BACKOFF_MOST.max(cooldown.as_secs_f64());
+                stage.backoff = (stage.backoff * BACKOFF_GROWTH).min(most);
+                stage.next_try = turn.now + stage.backoff;
             }
         }
         if let Some(knee) = usl::knee(&stage.points).filter(|knee| *knee > 1.05 * size && *knee < wanted) {
             wanted = knee.max(1.1 * size);
         }
-        let wanted = wanted.round().max(size + 1.0);
-        Some((wanted.min(limit), wanted > limit))
+        let limit = (size * search_step).max(size + step_workers as f64);
+        Ok(wanted.round().max(size + 1.0).min(limit))
     }
 
     /// What holds every move up of this pool back, if anything.
@@ -252,17 +252,16 @@ impl Tuner {
                 let ceilings = &self.scaling.ceilings;
                 let by_cpu = self.cpu.most_transformers(turn.knobs.transformers as f64, ceilings.cpu);
                 bounds.push((by_cpu, Block::CpuCeiling));
-                bounds.push((self.gpu_fits(1.0).floor(), Block::GpuCeiling));
+                bounds.push((self.gpu_fits().floor(), Block::GpuCeiling));
             }
             _ => {}
         }
         bounds.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((most, Block::Bound))
     }
 
-    /// Transformers of the present batch that the GPU's memory holds, a share of what it may.
-    fn gpu_fits(&self, share: f64) -> f64 {
-        let one = [self.batches.largest(), 0.0];
-        self.gpu.fits(one, self.scaling.ceilings.gpu_memory - GPU_GROW_MARGIN) * share
+    /// Transformers of the present batch that the GPU's memory holds.
+    fn gpu_fits(&self) -> f64 {
+        self.gpu.fits([self.batches.largest(), 0.0], self.scaling.ceilings.gpu_memory - GPU_GROW_MARGIN)
     }
 
     /// What the proposers of the policy say together about more of this pool: how strongly it speaks for it, if it does.
@@ -281,7 +280,7 @@ impl Tuner {
         }
         if knob == Knob::Transformers && !self.gpu.is_silent() && self.scaling.policy != Policy::WorkloadBased
         {
-            let room = (self.gpu_fits(1.0) / turn.knobs.transformers as f64).max(0.01).ln();
+            let room = (self.gpu_fits() / turn.knobs.transformers as f64).max(0.01).ln();
             opinions.push(Opinion { by: Proposer::Gpu, z: room / self.gpu.relative_error().max(0.02) });
         }
         self.record.agree(&opinions).filter(|z| *z > 0.0)
@@ -336,22 +335,25 @@ impl Tuner {
                 continue;
             }
             let wanted = (ROOM * coming / capacity * stage.size).ceil();
-            let to = wanted.min(stage.size * search).min(cap).floor();
+            let limit = (stage.size * search).floor();
+            let to = wanted.min(limit).min(cap).floor();
             if to <= stage.size {
                 continue;
             }
             let because = format!("{coming:.0} documents/s are coming, {capacity:.0} is what it can do");
-            let confidence =
-                super::normal::distribution((ROOM * coming / capacity).ln() / stage.capacity_error());
-            turn.set(knob, to as u64, Reason::Prescale, because, Some(confidence));
+            let confidence = distribution((ROOM * coming / capacity).ln() / stage.capacity_error());
             stage.resize(to, turn.now);
+            if wanted > limit && limit < cap {
+                self.blocked.tell(turn, knob, wanted as u64, because.clone(), Block::StepLimit);
+            }
+            turn.set(knob, to as u64, Reason::Prescale, because, Some(confidence));
         }
     }
 
     /// Gives back workers that have had nothing to do.
     pub(super) fn shrink_all(&mut self, turn: &mut Turn) {
         let began = self.began.unwrap_or(turn.now);
-        if turn.now - began < WARM || !self.is_evaluation(turn) {
+        if turn.now - began < WARM || !self.is_evaluation {
             return;
         }
         let (throughput, ceilings) = (turn.sample.requests.documents_per_second, self.scaling.ceilings);
@@ -459,7 +461,7 @@ impl Stage {
     /// The probability that so many workers are enough for nine tenths of the time, as busy workers have varied.
     fn is_enough(&self, to: f64) -> f64 {
         let deviation = self.busy_variance.sqrt().max(0.01) * self.size;
-        super::normal::distribution((to - self.busy_smoothed * self.size) / deviation)
+        distribution((to - self.busy_smoothed * self.size) / deviation)
     }
 
     /// Standard error of the logarithm of what the pool could do.
