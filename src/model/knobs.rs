@@ -20,12 +20,16 @@ pub struct Knobs {
 }
 
 impl Knobs {
-    /// The bytes after which a batch ends, so that every pool can hold its batches within the credits: one a reader, one and
-    /// a half a transformer (its input and, half of the time, its output), four queued for the lanes.
+    /// Batches that are in memory at once: one a reader, one and a half a transformer (its input and, half of the time, its output), four queued for
+    /// the lanes.
+    pub fn slots(&self) -> f64 {
+        self.readers as f64 + 1.5 * self.transformers as f64 + 4.0
+    }
+
+    /// The bytes after which a batch ends, so that every pool can hold its batches within the credits.
     pub fn batch_bytes(&self) -> usize {
-        let slots = self.readers as f64 + 1.5 * self.transformers as f64 + 4.0;
         // Places in a buffer are 32 bits wide; a sixteenth leaves room for what steps add.
-        ((self.credit_bytes as f64 / slots) as usize).clamp(1, 256 << 20)
+        ((self.credit_bytes as f64 / self.slots()) as usize).clamp(1, 256 << 20)
     }
 
     /// The value of one knob.

@@ -1,7 +1,7 @@
 //! A sample is one window of measurements: all the tuner knows about the world.
 
 use crate::model::event::Quantiles;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, MulAssign};
 use std::time::Duration;
 
 /// Pieces of work that a pool finished: a batch read, a batch transformed, a request answered. Sums, so that windows add up and means, variances and the
@@ -44,6 +44,18 @@ impl AddAssign for Work {
         self.seconds += other.seconds;
         self.seconds_squared += other.seconds_squared;
         self.documents_seconds += other.documents_seconds;
+    }
+}
+
+impl MulAssign<f64> for Work {
+    /// So that old pieces weigh less.
+    fn mul_assign(&mut self, share: f64) {
+        self.pieces *= share;
+        self.documents *= share;
+        self.documents_squared *= share;
+        self.seconds *= share;
+        self.seconds_squared *= share;
+        self.documents_seconds *= share;
     }
 }
 

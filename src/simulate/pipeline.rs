@@ -34,18 +34,12 @@ pub(super) struct Flight {
 /// What is to happen later.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Later {
-    Read {
-        version: u64,
-    },
-    Transformed {
-        version: u64,
-    },
+    /// Batches are read, or transformed, unless something has overtaken this version of the pool.
+    Read(u64),
+    Transformed(u64),
     Answered(Flight),
-    /// A request that was throttled leaves again.
-    Again {
-        partition: usize,
-        documents: u32,
-    },
+    /// A request that was throttled leaves again: for which partition, with how many documents.
+    Again(usize, u32),
     Wake,
 }
 
@@ -188,20 +182,20 @@ impl<'a> Pipeline<'a> {
     /// Something happens. Returns whether anything did: what was overtaken by something else does not.
     pub(super) fn happen(&mut self, now: f64, what: Later, target: &mut Target) -> bool {
         match what {
-            Later::Read { version } if version == self.readers.version => {
+            Later::Read(version) if version == self.readers.version => {
                 for documents in self.readers.finished(now) {
                     self.read.push_back(documents as u32);
                     self.read_documents += documents;
                 }
             }
-            Later::Transformed { version } if version == self.transformers.version => {
+            Later::Transformed(version) if version == self.transformers.version => {
                 for documents in self.transformers.finished(now) {
                     self.route(documents as u32);
                 }
             }
-            Later::Read { .. } | Later::Transformed { .. } => return false,
+            Later::Read(_) | Later::Transformed(_) => return false,
             Later::Answered(flight) => self.answered(now, flight, target),
-            Later::Again { partition, documents } => {
+            Later::Again(partition, documents) => {
                 self.sleeping -= 1;
                 self.fly(now, partition, documents, None, target);
             }
@@ -285,7 +279,7 @@ impl<'a> Pipeline<'a> {
         self.flying_documents -= f64::from(answer.taken);
         if sleeps {
             self.sleeping += 1;
-            self.later.push((now + answer.retry_after, Later::Again { partition, documents: back }));
+            self.later.push((now + answer.retry_after, Later::Again(partition, back)));
         } else {
             self.in_flight -= 1;
             self.lanes[partition].in_flight -= 1;
@@ -373,10 +367,9 @@ impl<'a> Pipeline<'a> {
 
     fn begin_reads(&mut self, now: f64) {
         if !self.controller.sets_credits() {
-            let Knobs { readers, transformers, batch_documents, .. } = self.knobs;
-            let slots = readers as f64 + 1.5 * transformers as f64 + 4.0;
+            let slots = self.knobs.slots();
             self.knobs.credit_bytes =
-                (slots * batch_documents as f64 * self.plant.documents.bytes) as u64 + 1;
+                (slots * self.knobs.batch_documents as f64 * self.plant.documents.bytes) as u64 + 1;
         }
         let batch = self.batch();
         let source = &self.plant.source;
@@ -396,7 +389,7 @@ impl<'a> Pipeline<'a> {
         let most = source.most_per_second;
         let speed = if most > 0.0 { (most / self.readers.demand()).min(1.0) } else { 1.0 };
         if let Some(at) = self.readers.set_speed(now, speed) {
-            self.later.push((at, Later::Read { version: self.readers.version }));
+            self.later.push((at, Later::Read(self.readers.version)));
         }
     }
 
@@ -417,7 +410,7 @@ impl<'a> Pipeline<'a> {
         let crowd = 1.0 + transform.contention * beside + transform.coherence * workers * beside;
         let speed = 1.0 / (crowd * (workers / transform.engines).max(1.0));
         if let Some(at) = self.transformers.set_speed(now, speed) {
-            self.later.push((at, Later::Transformed { version: self.transformers.version }));
+            self.later.push((at, Later::Transformed(self.transformers.version)));
         }
     }
 

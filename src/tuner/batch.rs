@@ -3,7 +3,7 @@
 use super::{GPU_GROW_MARGIN, GROW_MARGIN, Tuner, Turn, percent};
 use crate::model::decision::Reason;
 use crate::model::knobs::{Knob, Knobs};
-use crate::model::sample::{Sample, Work};
+use crate::model::sample::{PoolUse, Sample, Work};
 
 /// The share of a batch's time that it may cost beside its documents. A batch twenty times as large is not twice as good, but takes twenty times the memory.
 const OVERHEAD: f64 = 0.05;
@@ -50,16 +50,7 @@ impl Cost {
     fn add(&mut self, work: &Work, size: usize) {
         let known = self.sums.iter().position(|(known, _)| *known == size);
         let (_, mut sums) = known.map_or((size, Work::default()), |at| self.sums.remove(at));
-        for sum in [
-            &mut sums.pieces,
-            &mut sums.documents,
-            &mut sums.documents_squared,
-            &mut sums.seconds,
-            &mut sums.seconds_squared,
-            &mut sums.documents_seconds,
-        ] {
-            *sum *= KEEP;
-        }
+        sums *= KEEP;
         sums += *work;
         self.sums.insert(0, (size, sums));
         self.sums.truncate(SIZES);
@@ -121,8 +112,6 @@ impl Batches {
         self.documents
     }
 }
-
-use crate::model::sample::PoolUse;
 
 impl Tuner {
     /// Makes batches larger where they cost too much beside their documents and the pool that pays for it has no other way to be faster.
@@ -193,8 +182,7 @@ impl Tuner {
     pub(super) fn follow_pools(&mut self, turn: &mut Turn, before: &Knobs) {
         let size = self.batches.documents;
         let is_by_bytes = size < turn.knobs.batch_documents as f64;
-        let slots = |knobs: &Knobs| knobs.readers as f64 + 1.5 * knobs.transformers as f64 + 4.0;
-        let share = slots(&turn.knobs) / slots(before);
+        let share = turn.knobs.slots() / before.slots();
         let enough = size / share >= self.scaling.bounds.least.batch_documents as f64;
         if share == 1.0 || !is_by_bytes || self.is_fixed(Knob::CreditBytes) || (share > 1.0 && enough) {
             return;
@@ -219,7 +207,7 @@ impl Tuner {
             let one = [(turn.knobs.transformers as f64).max(self.uncut_transformers), 0.0];
             to = to.min(self.gpu.fits(one, self.scaling.ceilings.gpu_memory - GPU_GROW_MARGIN));
         }
-        let slots = turn.knobs.readers as f64 + 1.5 * turn.knobs.transformers as f64 + 4.0;
+        let slots = turn.knobs.slots();
         let bounds = self.scaling.bounds;
         let one = [slots * bytes, turn.knobs.transformers as f64];
         let by_memory = self.memory.fits(one, self.scaling.ceilings.memory - GROW_MARGIN);

@@ -155,9 +155,7 @@ impl Stage {
             (if self.piece_seconds == 0.0 { 1.0 } else { WEIGHT }) * (seconds - self.piece_seconds);
         let keep = (VARIANCE_MEMORY / (self.pieces.pieces + work.pieces)).min(1.0);
         self.pieces += *work;
-        for sum in [&mut self.pieces.pieces, &mut self.pieces.seconds, &mut self.pieces.seconds_squared] {
-            *sum *= keep;
-        }
+        self.pieces *= keep;
     }
 
     /// Independent pieces behind the progress of a window: requests that were answered; of batches those under way, and those that followed.
