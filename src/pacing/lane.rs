@@ -1,6 +1,6 @@
 //! One lane: whether it may send now, how much, and what its answers say about its budget.
 //!
-//! **Spending a window.** A line rises from nothing to the whole budget in the first [`SPAN`] of a window, and a request may be sent whenever the
+//! **Spending a window.** A line rises from nothing to the whole budget in the first [`SPAN`] of a window, or less (`span`), and a request may be sent whenever the
 //! line has reached the level of what is spent. A lane that fell behind is below its line and catches up at once. The last
 //! request is cut to what is left, less what the costs in flight may turn out too high by; when the answers
 //! are in, a request of a few documents takes the rest. After that only probes are sent ([`prober`](super::prober)).
@@ -29,6 +29,18 @@ const FELL: f64 = 0.97;
 /// then costs little, and a real fall to a quarter is followed in two.
 const LARGEST_FALL: f64 = 0.5;
 
+/// The share of the doubt about costs that is kept back when no answer comes in time any more: four fifths of a deviation. What is kept back then is
+/// lost, and what is not is thrown back one time in five; where one document costs as much as hundreds, nothing kept back is 1.5 % throttled, and this 0.9 %.
+const LAST_DOUBT: f64 = 0.4;
+
+/// No partition has a larger budget; and the part of a window in which the smallest are spent.
+const LARGEST_BUDGET: f64 = 10_000.0;
+const LEAST_SPAN: f64 = 0.2;
+
+/// The weight of a throttled answer in the share of those whose wait ends with a window, and the share above which the target is taken to have windows.
+const ALIGNED_WEIGHT: f64 = 0.1;
+const ALIGNED: f64 = 0.9;
+
 /// The least estimate, so that there is always something to divide by. No partition has fewer.
 const LEAST_BUDGET: f64 = 1.0;
 
@@ -51,6 +63,8 @@ pub(super) struct Lane {
     gate: f64,
     /// Seconds from sending to the answer, followed.
     round_trip: f64,
+    /// The share of throttled answers whose wait ends with a window, lately.
+    aligned: f64,
 }
 
 impl Lane {
@@ -64,6 +78,7 @@ impl Lane {
             prober: Prober::new(),
             gate: 0.0,
             round_trip: 0.0,
+            aligned: 1.0,
         }
     }
 
@@ -152,6 +167,9 @@ impl Lane {
         let is_throttled = throttled > 0 && !answer.is_stray;
         let Some(budget) = self.budget else { return if is_throttled { Sign::End } else { Sign::Chance } };
         let edge = answer.retry_after.map(|wait| leave.sent.as_secs_f64() + wait.as_secs_f64());
+        if let Some(edge) = edge.filter(|_| is_throttled) {
+            self.aligned += ALIGNED_WEIGHT * (f64::from(u32::from(self.phase.fits(edge))) - self.aligned);
+        }
         let is_spent = self.account.level_of(leave.window) >= budget * LARGEST_FALL;
         if is_throttled && is_spent && edge.is_none_or(|edge| self.phase.fits(edge)) {
             return Sign::End;
@@ -226,7 +244,7 @@ impl Lane {
     /// When the line has reached the level.
     fn line_reaches_level(&self) -> f64 {
         let share = self.budget.map_or(0.0, |budget| self.account.level() / budget);
-        self.account.opened + SPAN * share.min(1.0)
+        self.account.opened + self.span() * share.min(1.0)
     }
 
     /// What may still be sent in this window at this time, whatever the line says.
@@ -242,7 +260,7 @@ impl Lane {
             return Room { documents: reach.saturating_sub(in_flight), is_beyond: true };
         };
         let left = budget - self.account.level();
-        let fits = self.fits(left, if is_last_call { None } else { Some(in_flight) });
+        let fits = self.fits(left, in_flight, is_last_call);
         if fits > 0 {
             return Room { documents: fits, is_beyond: false };
         }
@@ -255,15 +273,23 @@ impl Lane {
         Room { documents: reach.saturating_sub(unanswered), is_beyond: true }
     }
 
-    /// How many documents what is `left` pays for. With answers of documents `in_flight` to wait for, both these and the request may cost more than
-    /// is expected: that much is kept back, and a smaller request after the answers takes it.
-    fn fits(&self, left: f64, in_flight: Option<u32>) -> u32 {
+    /// How many documents what is `left` pays for. Those `in_flight` and these may cost more than is expected: as much as they may is kept back, and a smaller
+    /// request after the answers takes it; where no answer comes in time any more, only [`LAST_DOUBT`] of it.
+    fn fits(&self, left: f64, in_flight: u32, is_last_call: bool) -> u32 {
         // To the nearest document: the service takes one while anything is left, and the estimate is good to half of one.
         let nearest = |left: f64| (left / self.cost.mean() + 0.5).max(0.0) as u32;
-        let Some(in_flight) = in_flight else { return nearest(left) };
-        let asked = nearest(left).min(self.request());
-        let surely = nearest(left - self.cost.doubt(in_flight + asked)).min(asked);
+        let asked = if is_last_call { nearest(left) } else { nearest(left).min(self.request()) };
+        let kept = if is_last_call { LAST_DOUBT } else { 1.0 };
+        let surely = nearest(left - kept * self.cost.doubt(in_flight + asked)).min(asked);
         if in_flight == 0 { surely.max(asked.min(1)) } else { surely }
+    }
+
+    /// The part of a window in which it is spent. Of two clients of one partition the one that has less is done earlier, and finds something left
+    /// when it asks for more; the one that has more does not. With parts that are the same for all, whoever has more would keep it. A target that has no windows is
+    /// served evenly.
+    fn span(&self) -> f64 {
+        let budget = self.budget.filter(|_| self.aligned > ALIGNED).unwrap_or(LARGEST_BUDGET);
+        (SPAN * budget / LARGEST_BUDGET).clamp(LEAST_SPAN, SPAN)
     }
 
     /// The earliest time from `from` on in a window that is not open yet and has something left.
@@ -276,7 +302,7 @@ impl Lane {
         let paid_for = ((level / budget).floor() - 1.0).max(0.0);
         let window = not_closed.max(paid_for);
         let debt = (level - budget * (window + 1.0)).max(0.0);
-        from.max(next + window + SPAN * debt / budget)
+        from.max(next + window + self.span() * debt / budget)
     }
 }
 

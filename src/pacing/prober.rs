@@ -22,8 +22,10 @@ const LONGEST: u64 = 16;
 const REACH: f64 = 1.0 / 16.0;
 
 /// A lane that was not throttled although it spent clearly more than it was believed to have is believed to have far less than it has: its limit doubles with
-/// each such window in a row, so often. Many lanes are as slow as the one that is believed to be the poorest.
+/// each such window in a row, but for the first ones, up to this many. Many lanes are as slow as the one that is believed to be the poorest. One or two such
+/// windows come by chance where another client shares the partition, and both would take turns at being bold.
 const BOLDEST: u32 = 3;
+const BY_CHANCE: u32 = 2;
 
 /// But not where a window has fewer documents than these: what one bold probe throws away would be a good part of all that is sent in a minute.
 const BOLD_DOCUMENTS: f64 = 400.0;
@@ -56,7 +58,7 @@ impl Prober {
         if window < self.due {
             return 0;
         }
-        let bold = if documents < BOLD_DOCUMENTS { 0 } else { self.bold };
+        let bold = if documents < BOLD_DOCUMENTS { 0 } else { self.bold.saturating_sub(BY_CHANCE) };
         let share = REACH * f64::from(1_u32 << bold);
         self.reach.min(((documents * share) as u32).max(REACH_LEAST).max(first(documents)))
     }
@@ -73,7 +75,7 @@ impl Prober {
 
     /// A window has closed in which nothing was throttled, with so many times the budget spent that was believed.
     pub(super) fn closed_unthrottled(&mut self, times: f64) {
-        self.bold = if times > CLEARLY { (self.bold + 1).min(BOLDEST) } else { 0 };
+        self.bold = if times > CLEARLY { (self.bold + 1).min(BOLDEST + BY_CHANCE) } else { 0 };
     }
 
     /// Something was throttled in `window`, whose budget is now taken to be `documents`; `doubtful` if that is the first count, or clearly

@@ -11,8 +11,14 @@
 const FIRST_GUESS: f64 = 10.0;
 
 /// Documents over which the mean is taken: enough to be within 1 % at a deviation of 20 %, few enough to follow a change of documents within
-/// a window or two of a small partition.
+/// a window or two of a small partition. Where documents differ so much that this many are not enough for [`GOOD_MEAN`], more of them are.
 const MEMORY: f64 = 400.0;
+
+/// The standard error of the mean that is good enough, as a share of it.
+const GOOD_MEAN: f64 = 0.1;
+
+/// The same for the deviation: one document in hundreds may be what makes most of it, and must not be forgotten until the next one comes.
+const DEVIATION_MEMORY: f64 = 4_000.0;
 
 /// The share of a window's budget in one request.
 const SHARE: f64 = 0.05;
@@ -59,9 +65,11 @@ impl Cost {
         }
         let count = f64::from(documents);
         let off = charge / count - self.mean;
-        let weight = count / (self.seen.min(MEMORY) + count);
+        let enough = self.variance / (GOOD_MEAN * self.mean).powi(2);
+        let weight = count / (self.seen.min(enough.clamp(MEMORY, DEVIATION_MEMORY)) + count);
         if self.seen > 0.0 {
             // The mean of n documents deviates by 1/sqrt(n) of what one does.
+            let weight = count / (self.seen.min(DEVIATION_MEMORY) + count);
             self.variance += weight * (off * off * count - self.variance);
         }
         self.mean += weight * off;

@@ -236,7 +236,7 @@ fn a_target_without_windows_is_served_too() {
         play("4 x 4 000, continuous", |seed| Scene { continuous: true, ..Scene::even(4, 4_000.0, seed) })
     {
         let (used, throttled) = steady(&report);
-        assert!(used >= 0.95 && throttled <= 0.07, "{used} {throttled}");
+        assert!(used >= 0.95 && throttled <= 0.10, "{used} {throttled}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The size of a batch: what a batch costs beside its documents, and how large it must be for that not to matter.
 
-use super::{GPU_GROW_MARGIN, GROW_MARGIN, Tuner, Turn, percent};
+use super::{AHEAD, GROW_MARGIN, Tuner, Turn, percent};
 use crate::model::decision::Reason;
 use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::{PoolUse, Sample, Work};
@@ -107,6 +107,11 @@ impl Batches {
         self.documents.max(self.waiting)
     }
 
+    /// Bytes of a document.
+    pub(super) fn document_bytes(&self) -> f64 {
+        self.document_bytes.max(1.0)
+    }
+
     /// Documents in a batch as things stand.
     pub(super) fn documents(&self) -> f64 {
         self.documents
@@ -204,13 +209,12 @@ impl Tuner {
         let bytes = self.batches.document_bytes.max(1.0);
         let mut to = wanted.clamp(size / step, size * step);
         if turn.sample.gpu_memory().is_some() {
-            let one = [(turn.knobs.transformers as f64).max(self.uncut_transformers), 0.0];
-            to = to.min(self.gpu.fits(one, self.scaling.ceilings.gpu_memory - GPU_GROW_MARGIN));
+            to = to.min(self.gpu_documents(turn));
         }
         let slots = turn.knobs.slots();
         let bounds = self.scaling.bounds;
         let one = [slots * bytes, turn.knobs.transformers as f64];
-        let by_memory = self.memory.fits(one, self.scaling.ceilings.memory - GROW_MARGIN);
+        let by_memory = self.memory.fits(one, self.scaling.ceilings.memory - GROW_MARGIN, AHEAD);
         let by_memory = if self.memory.is_silent() { size } else { by_memory };
         to = to
             .min(by_memory)

@@ -10,12 +10,9 @@ use crate::model::sample::Sample;
 /// Share that is kept of old changes in each window: a minute and a half.
 const KEEP: f64 = 0.99;
 
-/// Seconds that the base's trend is followed into the future: batches that are under way must be finished before a cut is felt.
-const AHEAD: f64 = 12.0;
-
 /// Weights of the newest window in the base and in its trend.
-const LEVEL_WEIGHT: f64 = 0.4;
-const TREND_WEIGHT: f64 = 0.15;
+const LEVEL_WEIGHT: f64 = 0.5;
+const TREND_WEIGHT: f64 = 0.3;
 
 /// Weight of the newest window in the variance of what is not explained.
 const REST_WEIGHT: f64 = 0.25;
@@ -119,22 +116,22 @@ impl Gauge {
         if value > 0.0 { self.rest.sqrt() / value } else { 1.0 }
     }
 
-    /// The value with so much in it, if the base goes on as it does.
-    pub(super) fn with(&self, of: [f64; 2]) -> f64 {
-        self.base() + self.explained(self.scaled(of))
+    /// The value with so much in it, if the base goes on as it does for the seconds `ahead`.
+    pub(super) fn with(&self, of: [f64; 2], ahead: f64) -> f64 {
+        self.base(ahead) + self.explained(self.scaled(of))
     }
 
-    fn base(&self) -> f64 {
-        self.base + AHEAD * self.trend.max(0.0) + DEVIATIONS * self.rest.sqrt()
+    fn base(&self, ahead: f64) -> f64 {
+        self.base + ahead * self.trend.max(0.0) + DEVIATIONS * self.rest.sqrt()
     }
 
-    /// How many times as much as this keeps the value under `ceiling`.
-    pub(super) fn fits(&self, of: [f64; 2], ceiling: f64) -> f64 {
+    /// How many times as much as this keeps the value under `ceiling` for the seconds `ahead`.
+    pub(super) fn fits(&self, of: [f64; 2], ceiling: f64, ahead: f64) -> f64 {
         let slope = self.explained(self.scaled(of));
         if self.is_silent() || slope <= 0.0 {
             f64::INFINITY
         } else {
-            ((ceiling - self.base()) / slope).max(0.0)
+            ((ceiling - self.base(ahead)) / slope).max(0.0)
         }
     }
 }

@@ -24,6 +24,7 @@ mod brake;
 mod change;
 mod consensus;
 mod gates;
+mod gpu;
 mod guard;
 mod normal;
 mod search;
@@ -41,6 +42,7 @@ use brake::Brake;
 use change::Watch;
 use consensus::Record;
 use gates::{Cpu, Gauge};
+use gpu::Gpu;
 pub use guard::Guard;
 use stage::Stage;
 
@@ -57,9 +59,8 @@ const LEAST_CREDITS: u64 = 4 << 20;
 const CUT_MARGIN: f64 = 0.02;
 const GROW_MARGIN: f64 = 0.04;
 
-/// The same of a GPU, whose memory never holds more than the pool's batches.
-const GPU_CUT_MARGIN: f64 = 0.01;
-const GPU_GROW_MARGIN: f64 = 0.02;
+/// Seconds that the trend of memory's base is followed into the future: batches that are under way must be finished before a cut is felt.
+const AHEAD: f64 = 12.0;
 
 /// Seconds until a cut is felt.
 const CUT_PAUSE: f64 = 4.0;
@@ -77,7 +78,7 @@ pub struct Tuner {
     credits: Stage,
     cpu: Cpu,
     memory: Gauge,
-    gpu: Gauge,
+    gpu: Gpu,
     batches: Batches,
     brake: Brake,
     watch: Watch,
@@ -95,8 +96,6 @@ pub struct Tuner {
     /// When bytes were cut last, and the credits that a ceiling took: as many as the run began with, at most.
     cut_at: f64,
     uncut: Option<u64>,
-    /// The transformers that a GPU's ceiling took: batches leave room for them to come back.
-    uncut_transformers: f64,
     began: Option<f64>,
     first_credits: u64,
 }
@@ -112,7 +111,7 @@ impl Tuner {
             credits: Stage::new(Knob::CreditBytes),
             cpu: Cpu::default(),
             memory: Gauge::default(),
-            gpu: Gauge::default(),
+            gpu: Gpu::default(),
             batches: Batches::default(),
             brake: Brake::default(),
             watch: Watch::default(),
@@ -125,7 +124,6 @@ impl Tuner {
             short: 0.0,
             cut_at: f64::NEG_INFINITY,
             uncut: None,
-            uncut_transformers: 0.0,
             began: None,
             first_credits: 0,
         }
@@ -187,9 +185,7 @@ impl Tuner {
                 memory,
             );
         }
-        if let Some(memory) = sample.gpu_memory() {
-            self.gpu.add(*now, [sample.transforming_documents as f64, 0.0], memory);
-        }
+        self.measure_gpu(sample);
         self.batches.measure(sample, knobs);
     }
 
@@ -216,6 +212,7 @@ impl Tuner {
             }
         }
         self.brake_memory(turn);
+        self.brake_gpu(turn);
         self.brake_errors(turn);
     }
 
@@ -228,45 +225,20 @@ impl Tuner {
     fn brake_memory(&mut self, turn: &mut Turn) {
         let ceilings = self.scaling.ceilings;
         let is_settled = turn.now - self.cut_at > CUT_PAUSE;
-        let will_be_full = self.memory.with(self.full(&turn.knobs)) > ceilings.memory - CUT_MARGIN;
+        let will_be_full = self.memory.with(self.full(&turn.knobs), AHEAD) > ceilings.memory - CUT_MARGIN;
         let is_full = turn.sample.memory.is_some_and(|memory| memory > ceilings.memory - CUT_MARGIN / 2.0);
         if (will_be_full || is_full) && is_settled {
-            let wanted = self.memory.fits(self.full(&turn.knobs), ceilings.memory - GROW_MARGIN);
+            let wanted = self.memory.fits(self.full(&turn.knobs), ceilings.memory - GROW_MARGIN, AHEAD);
             let share = if is_full { wanted.min(CREDIT_CUT) } else { wanted }.clamp(0.3, 0.95);
             let because = format!(
                 "{} of the memory in use, {} in sight, {} allowed",
                 percent(turn.sample.memory.unwrap_or(0.0)),
-                percent(self.memory.with(self.full(&turn.knobs))),
+                percent(self.memory.with(self.full(&turn.knobs), AHEAD)),
                 percent(ceilings.memory)
             );
             self.cut_bytes(turn, share, Reason::MemoryCeiling, &because);
         } else {
             self.give_back(turn);
-        }
-        if turn.sample.gpu_out_of_memory > 0 && is_settled && !self.is_fixed(Knob::BatchDocuments) {
-            let because = format!("{} batches found no memory on the GPU", turn.sample.gpu_out_of_memory);
-            let half = (self.batches.documents() / 2.0).max(1.0) as u64;
-            turn.set(Knob::BatchDocuments, half, Reason::GpuCeiling, because, None);
-            self.cut_at = turn.now;
-            return self.abort(Knob::Transformers, turn.now);
-        }
-        if turn.sample.gpu_memory().is_none() {
-            return;
-        }
-        let load = [turn.knobs.transformers as f64 * self.batches.largest(), 0.0];
-        let will_be_full = self.gpu.with(load) > ceilings.gpu_memory - GPU_CUT_MARGIN;
-        let is_full = turn
-            .sample
-            .gpu_memory()
-            .is_some_and(|memory| memory > ceilings.gpu_memory - GPU_CUT_MARGIN / 2.0);
-        if (will_be_full || is_full) && is_settled {
-            let because = format!(
-                "{} of the GPU's memory in use, {} in sight, {} allowed",
-                percent(turn.sample.gpu_memory().unwrap_or(0.0)),
-                percent(self.gpu.with(load)),
-                percent(ceilings.gpu_memory)
-            );
-            self.cut_gpu(turn, &because);
         }
     }
 
@@ -295,32 +267,6 @@ impl Tuner {
             self.cut_at = turn.now;
             self.credits.resize(to as f64, turn.now);
         }
-    }
-
-    /// Fewer workers at once, because batches that wait are as large as they were; and smaller batches, so that the workers can come back. The policy that goes
-    /// by the GPU cuts workers only.
-    fn cut_gpu(&mut self, turn: &mut Turn, because: &str) {
-        let aim = self.scaling.ceilings.gpu_memory - GPU_GROW_MARGIN;
-        let transformers = turn.knobs.transformers as u64;
-        self.uncut_transformers = self.uncut_transformers.max(transformers as f64);
-        if transformers > 1 && !self.is_fixed(Knob::Transformers) {
-            let to = (self.gpu.fits([self.batches.largest(), 0.0], aim) as u64).clamp(1, transformers - 1);
-            turn.set(Knob::Transformers, to, Reason::GpuCeiling, because.to_owned(), None);
-        }
-        let is_last = transformers == 1;
-        if !self.is_fixed(Knob::BatchDocuments) && (self.scaling.policy != Policy::GpuMemoryBased || is_last)
-        {
-            let workers = if is_last { 1.0 } else { self.uncut_transformers };
-            let least = if is_last { 1.0 } else { self.scaling.bounds.least.batch_documents as f64 };
-            let to = self.gpu.fits([workers, 0.0], aim).max(least);
-            if to < self.batches.documents() {
-                turn.set(Knob::BatchDocuments, to as u64, Reason::GpuCeiling, because.to_owned(), None);
-            }
-        }
-        self.cut_at = turn.now;
-        self.abort(Knob::Transformers, turn.now);
-        self.transformers.next_try = turn.now + CUT_PAUSE;
-        self.transformers.bad = None;
     }
 
     /// Something was cut a short while ago: batches and credits do not grow.

@@ -4,7 +4,7 @@ use super::consensus::{self, Opinion, Proposer};
 use super::normal::distribution;
 use super::stage::{SATURATED, Stage, Trial};
 use super::trial::{Verdict, compare, judge};
-use super::{GPU_GROW_MARGIN, GROW_MARGIN, Tuner, Turn, percent, usl};
+use super::{AHEAD, GROW_MARGIN, Tuner, Turn, percent, usl};
 use crate::model::decision::{Block, Decision, Effect, Evidence, Reason};
 use crate::model::knobs::Knob;
 use crate::model::scaling::{Policy, Scaling};
@@ -142,7 +142,9 @@ impl Tuner {
         // Larger batches come first where a batch costs far more than its documents.
         let is_costly = knob != Knob::RequestsInFlight && self.batches.is_costly();
         let is_gated = knob == Knob::RequestsInFlight && self.is_unit_bound();
-        if self.is_fixed(knob) || is_costly || is_gated || !self.stage(knob).is_bottleneck(slowest) {
+        let is_cut = knob == Knob::Transformers && self.is_gpu_cut(turn.knobs.transformers as f64);
+        let rests = self.is_fixed(knob) || is_costly || is_gated || is_cut;
+        if rests || !self.stage(knob).is_bottleneck(slowest) {
             self.blocked.clear(knob);
             return None;
         }
@@ -259,11 +261,6 @@ impl Tuner {
         bounds.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((most, Block::Bound))
     }
 
-    /// Transformers of the present batch that the GPU's memory holds.
-    fn gpu_fits(&self) -> f64 {
-        self.gpu.fits([self.batches.largest(), 0.0], self.scaling.ceilings.gpu_memory - GPU_GROW_MARGIN)
-    }
-
     /// What the proposers of the policy say together about more of this pool: how strongly it speaks for it, if it does.
     fn opinion(&mut self, turn: &Turn, knob: Knob) -> Option<f64> {
         let is_gpu_first = self.scaling.policy == Policy::GpuMemoryBased
@@ -312,7 +309,7 @@ impl Tuner {
         if self.memory.is_silent() {
             return full[0];
         }
-        self.memory.fits(full, self.scaling.ceilings.memory - GROW_MARGIN) * full[0]
+        self.memory.fits(full, self.scaling.ceilings.memory - GROW_MARGIN, AHEAD) * full[0]
     }
 
     /// Makes the other pools large enough for what is coming.

@@ -168,14 +168,18 @@ impl Stage {
         self.size * if self.saturated.windows() == 0 { 1.0 + rounds } else { rounds }
     }
 
-    /// Relative variance of the time of one piece.
+    /// Relative variance of the time of one piece, as far as it is not explained by the documents in it: batches grow.
     pub(super) fn variance(&self) -> f64 {
-        let Work { pieces, seconds, seconds_squared, .. } = self.pieces;
+        let Work { pieces, documents, documents_squared, seconds, seconds_squared, documents_seconds } =
+            self.pieces;
         if pieces < 8.0 {
             return FIRST_VARIANCE;
         }
-        let mean = seconds / pieces;
-        ((seconds_squared / pieces - mean * mean) / (mean * mean)).max(0.0)
+        let (size, mean) = (documents / pieces, seconds / pieces);
+        let spread = documents_squared / pieces - size * size;
+        let together = documents_seconds / pieces - size * mean;
+        let explained = if spread > 1e-6 * size * size { together * together / spread } else { 0.0 };
+        ((seconds_squared / pieces - mean * mean - explained) / (mean * mean)).max(0.0)
     }
 
     /// Documents per second that the pool could do.

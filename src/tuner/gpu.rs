@@ -1,0 +1,214 @@
+//! The memory of a GPU: fewer workers, because batches that wait are as large as they were; and smaller batches, so that the workers can come back.
+//!
+//! How many documents it holds is known from a model of its memory ([`Gauge`]), so that what was cut comes back without a trial, as soon as the model
+//! says that it fits. Workers are cut for what comes while their batches are under way; batches for what comes until those that are read now are.
+
+use super::gates::Gauge;
+use super::{CUT_PAUSE, Tuner, Turn, percent};
+use crate::model::decision::Reason;
+use crate::model::knobs::{Knob, Knobs};
+use crate::model::sample::Sample;
+use crate::model::scaling::Policy;
+
+/// Memory is cut when it will come nearer to its ceiling than this, and to what stays this far below it. It never holds more than the workers' batches, so
+/// the margins are half of those of the machine's memory.
+const CUT_MARGIN: f64 = 0.01;
+const GROW_MARGIN: f64 = 0.02;
+
+/// A forecast looks ahead at least, and at most, so many seconds.
+const LEAST_AHEAD: f64 = 4.0;
+const MOST_AHEAD: f64 = 15.0;
+
+/// Batches come back when they may be larger by this factor.
+const WORTH: f64 = 1.15;
+
+/// What is known of the GPU that is fullest.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gpu {
+    gauge: Gauge,
+    /// Seconds that a batch takes in transform, and until one that is read now has left it.
+    soon: f64,
+    later: f64,
+    uncut: Option<Uncut>,
+    batch_changed: f64,
+    workers_changed: f64,
+}
+
+/// What there was before the ceiling took some of it.
+#[derive(Clone, Copy, Debug)]
+struct Uncut {
+    workers: f64,
+    /// Documents.
+    batch: f64,
+}
+
+impl Gpu {
+    /// There is none, or it does not tell.
+    pub(super) fn is_silent(&self) -> bool {
+        self.gauge.is_silent()
+    }
+
+    /// By what share of the value what is explained differs from what was measured.
+    pub(super) fn relative_error(&self) -> f64 {
+        self.gauge.relative_error()
+    }
+}
+
+impl Tuner {
+    pub(super) fn measure_gpu(&mut self, sample: &Sample) {
+        let Some(memory) = sample.gpu_memory() else { return };
+        self.gpu.gauge.add(sample.at.as_secs_f64(), [sample.transforming_documents as f64, 0.0], memory);
+        let waiting = sample.credit_bytes_used as f64 / self.batches.document_bytes();
+        let in_transform = 1.5 * self.transformers.piece_seconds + 2.0;
+        let before = waiting / sample.transformers.documents_per_second.max(1.0);
+        self.gpu.soon = in_transform.clamp(LEAST_AHEAD, MOST_AHEAD);
+        self.gpu.later = (in_transform + before).clamp(LEAST_AHEAD, MOST_AHEAD);
+    }
+
+    /// Cuts what will not fit, and gives back what will.
+    pub(super) fn brake_gpu(&mut self, turn: &mut Turn) {
+        let ceiling = self.scaling.ceilings.gpu_memory;
+        if turn.sample.gpu_out_of_memory > 0 && turn.now - self.gpu.batch_changed > CUT_PAUSE {
+            return self.halve_batch(turn);
+        }
+        let Some(memory) = turn.sample.gpu_memory() else { return };
+        let load = turn.knobs.transformers as f64 * self.batches.largest();
+        let in_sight = self.gpu.gauge.with([load, 0.0], self.gpu.soon);
+        let because = |in_sight| {
+            format!(
+                "{} of the GPU's memory in use, {} in sight, {} allowed",
+                percent(memory),
+                percent(in_sight),
+                percent(ceiling)
+            )
+        };
+        let is_full = memory > ceiling - CUT_MARGIN / 2.0;
+        let will_be_full = in_sight > ceiling - CUT_MARGIN || is_full;
+        if will_be_full && turn.knobs.transformers > 1 {
+            self.cut_workers(turn, &because(in_sight));
+        } else if will_be_full {
+            self.cut_batch(turn, 1.0, &because(in_sight));
+        } else {
+            self.give_back_workers(turn, memory);
+        }
+        let load = self.uncut_workers(turn) * self.batches.documents();
+        let in_sight = self.gpu.gauge.with([load, 0.0], self.gpu.later);
+        if in_sight > ceiling - CUT_MARGIN && self.scaling.policy != Policy::GpuMemoryBased {
+            self.cut_batch(turn, self.scaling.bounds.least.batch_documents as f64, &because(in_sight));
+        } else {
+            self.give_back_batch(turn, memory);
+        }
+    }
+
+    /// Workers that there are, or that there were before the ceiling took some.
+    fn uncut_workers(&self, turn: &Turn) -> f64 {
+        let workers = turn.knobs.transformers as f64;
+        self.gpu.uncut.map_or(workers, |uncut| workers.max(uncut.workers))
+    }
+
+    /// Documents in a batch that the GPU's memory allows with the workers that there are, or were.
+    pub(super) fn gpu_documents(&self, turn: &Turn) -> f64 {
+        let aim = self.scaling.ceilings.gpu_memory - GROW_MARGIN;
+        self.gpu.gauge.fits([self.uncut_workers(turn), 0.0], aim, self.gpu.later)
+    }
+
+    /// Transformers of the present batch that the GPU's memory holds.
+    pub(super) fn gpu_fits(&self) -> f64 {
+        let aim = self.scaling.ceilings.gpu_memory - GROW_MARGIN;
+        self.gpu.gauge.fits([self.batches.largest(), 0.0], aim, self.gpu.soon)
+    }
+
+    /// Workers that a ceiling took are not back yet: there is nothing to search.
+    pub(super) fn is_gpu_cut(&self, transformers: f64) -> bool {
+        self.gpu.uncut.is_some_and(|uncut| transformers < uncut.workers)
+    }
+
+    fn halve_batch(&mut self, turn: &mut Turn) {
+        if self.is_fixed(Knob::BatchDocuments) {
+            return;
+        }
+        let because = format!("{} batches found no memory on the GPU", turn.sample.gpu_out_of_memory);
+        let half = (self.batches.documents() / 2.0).max(1.0) as u64;
+        turn.set(Knob::BatchDocuments, half, Reason::GpuCeiling, because, None);
+        self.cut_at = turn.now;
+        self.gpu.batch_changed = turn.now;
+        self.abort(Knob::Transformers, turn.now);
+    }
+
+    fn cut_workers(&mut self, turn: &mut Turn, because: &str) {
+        let transformers = turn.knobs.transformers as f64;
+        if self.is_fixed(Knob::Transformers) || turn.now - self.gpu.workers_changed <= CUT_PAUSE {
+            return;
+        }
+        self.note_uncut(turn);
+        let to = self.gpu_fits().floor().clamp(1.0, transformers - 1.0);
+        turn.set(Knob::Transformers, to as u64, Reason::GpuCeiling, because.to_owned(), None);
+        self.gpu.workers_changed = turn.now;
+        self.abort(Knob::Transformers, turn.now);
+        self.transformers.bad = None;
+    }
+
+    /// What workers hold who are too many shall fit: one batch, if there is one worker.
+    fn cut_batch(&mut self, turn: &mut Turn, least: f64, because: &str) {
+        if self.is_fixed(Knob::BatchDocuments) || turn.now - self.gpu.batch_changed <= CUT_PAUSE {
+            return;
+        }
+        self.note_uncut(turn);
+        let fit = if turn.knobs.transformers == 1 && least == 1.0 {
+            let aim = self.scaling.ceilings.gpu_memory - GROW_MARGIN;
+            self.gpu.gauge.fits([1.0, 0.0], aim, self.gpu.soon)
+        } else {
+            self.gpu_documents(turn)
+        };
+        let to = fit.max(least);
+        if to < self.batches.documents() {
+            self.resize_batch(turn, to, Reason::GpuCeiling, because);
+        }
+    }
+
+    fn note_uncut(&mut self, turn: &Turn) {
+        let now = Uncut { workers: turn.knobs.transformers as f64, batch: self.batches.documents() };
+        self.gpu.uncut.get_or_insert(now);
+    }
+
+    /// What a ceiling took comes back as far as it fits. That is no trial: it was there before.
+    fn give_back_workers(&mut self, turn: &mut Turn, memory: f64) {
+        let Some(uncut) = self.gpu.uncut else { return };
+        let to = self.gpu_fits().floor().min(uncut.workers);
+        if to <= turn.knobs.transformers as f64 || turn.now - self.gpu.workers_changed <= CUT_PAUSE {
+            return;
+        }
+        let because = format!("{} of the GPU's memory in use", percent(memory));
+        turn.set(Knob::Transformers, to as u64, Reason::MemoryFree, because, None);
+        self.gpu.workers_changed = turn.now;
+        self.transformers.resize(to, turn.now);
+    }
+
+    fn give_back_batch(&mut self, turn: &mut Turn, memory: f64) {
+        let Some(uncut) = self.gpu.uncut else { return };
+        let to = self.gpu_documents(turn).min(uncut.batch);
+        let size = self.batches.documents();
+        if to > WORTH * size && turn.now - self.gpu.batch_changed > CUT_PAUSE {
+            let because = format!("{} of the GPU's memory in use", percent(memory));
+            self.resize_batch(turn, to, Reason::MemoryFree, &because);
+        } else if turn.knobs.transformers as f64 >= uncut.workers && WORTH * size >= uncut.batch {
+            self.gpu.uncut = None;
+        }
+    }
+
+    /// Credits go with it: what waits shall not be more batches than before.
+    fn resize_batch(&mut self, turn: &mut Turn, to: f64, reason: Reason, because: &str) {
+        let is_less = to < self.batches.documents();
+        let slots = Knobs { transformers: self.uncut_workers(turn) as usize, ..turn.knobs }.slots();
+        let credits = (1.01 * to * slots * self.batches.document_bytes()).min(self.most_credits(turn));
+        let credits = (credits as u64).max(self.first_credits.min(turn.knobs.credit_bytes));
+        turn.set(Knob::BatchDocuments, to as u64, reason, because.to_owned(), None);
+        if !self.is_fixed(Knob::CreditBytes) && (credits < turn.knobs.credit_bytes) == is_less {
+            turn.set(Knob::CreditBytes, credits, reason, because.to_owned(), None);
+        }
+        self.gpu.batch_changed = turn.now;
+        for stage in [&mut self.readers, &mut self.transformers, &mut self.credits] {
+            stage.restart(turn.now);
+        }
+    }
+}
