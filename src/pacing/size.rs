@@ -135,6 +135,20 @@ mod tests {
     }
 
     #[test]
+    fn one_dear_document_in_hundreds_is_not_forgotten_until_the_next() {
+        let mut cost = Cost::new();
+        let mut seen = |documents: u32| {
+            (0..documents).for_each(|n| cost.learn(if n % 500 == 250 { 2_000.0 } else { 6.0 }, 1));
+            (cost.mean(), cost.doubt(1))
+        };
+        let (_, doubt) = seen(4_000);
+        assert!((120.0..240.0).contains(&doubt), "2 x 2 000 / sqrt(500) = 179: {doubt}");
+        let (mean, later) = seen(249);
+        assert!(later > 0.8 * doubt, "{later} after {doubt}");
+        assert!((8.0..12.0).contains(&mean), "10 on average: {mean}");
+    }
+
+    #[test]
     fn requests_carry_a_twentieth_of_a_window_within_limits() {
         let mut cost = Cost::new();
         cost.learn(7.0, 1);

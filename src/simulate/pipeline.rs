@@ -419,7 +419,10 @@ impl<'a> Pipeline<'a> {
         let full = self.plant.target.request_documents;
         self.wake_at = f64::INFINITY;
         while self.in_flight < self.knobs.requests_in_flight {
-            let lanes = self.lanes.len();
+            let (lanes, limit) = (self.lanes.len(), self.knobs.requests_in_flight);
+            // The last eighth of the requests is for lanes below their fair share.
+            let kept_free = if lanes == 1 { 0 } else { (limit / 8).max(1) };
+            let (has_spare, fair) = (self.in_flight + kept_free < limit, (limit / lanes).max(1));
             // A request that is not full leaves only where nothing is coming that could fill it.
             let is_dry = self.readers.len() + self.transformers.len() + self.read.len() + self.in_flight == 0;
             let least = if is_dry || self.pacer.is_some() { 1 } else { full };
@@ -427,7 +430,7 @@ impl<'a> Pipeline<'a> {
             for step in 0..lanes {
                 let partition = (self.turn + step) % lanes;
                 let lane = &mut self.lanes[partition];
-                if lane.waiting < least {
+                if lane.waiting < least || !has_spare && lane.in_flight >= fair {
                     continue;
                 }
                 if lane.wake > now {

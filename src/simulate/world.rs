@@ -13,8 +13,8 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 /// What a core is used by one reader and by one request in flight, in shares of it; a transformer uses all of one, or a quarter where a GPU does the work.
-const READER_CORES: f64 = 0.08;
-const REQUEST_CORES: f64 = 0.02;
+pub(super) const READER_CORES: f64 = 0.08;
+pub(super) const REQUEST_CORES: f64 = 0.02;
 const GPU_TRANSFORMER_CORES: f64 = 0.25;
 
 /// CPU is held against its ceiling over so many seconds.
@@ -34,6 +34,8 @@ pub(super) struct Outcome {
     pub(super) memory_over: f64,
     pub(super) gpu_over: f64,
     pub(super) cpu_over: f64,
+    /// Share of the CPU in use, on average.
+    pub(super) cpu: f64,
     /// Ticks before which a knob was turned, the credits aside: the rivals have none.
     pub(super) decisions: u32,
 }
@@ -207,8 +209,7 @@ impl<'a> World<'a> {
 
     fn cpu(&self, index: usize) -> f64 {
         let Pipeline { readers, transformers, in_flight, .. } = &self.pipelines[index];
-        let of_transformer = if self.plant.gpu.is_some() { GPU_TRANSFORMER_CORES } else { 1.0 };
-        let cores = of_transformer * transformers.len() as f64
+        let cores = transformer_cores(self.plant) * transformers.len() as f64
             + READER_CORES * readers.len() as f64
             + REQUEST_CORES * *in_flight as f64;
         (cores / self.plant.machine.cores).min(1.0)
@@ -223,6 +224,7 @@ impl<'a> World<'a> {
                 let outcome = &mut self.outcomes[index];
                 outcome.memory_over += if memory > self.ceilings.memory { seconds } else { 0.0 };
                 outcome.gpu_over += if gpu > Some(self.ceilings.gpu_memory) { seconds } else { 0.0 };
+                outcome.cpu += cpu * seconds / f64::from(self.plant.seconds);
                 let use_ = &mut self.cpu[index];
                 use_.tick += cpu * seconds;
                 use_.five += cpu * seconds;
@@ -310,6 +312,11 @@ impl<'a> World<'a> {
             ..Sample::default()
         }
     }
+}
+
+/// What a transformer uses.
+pub(super) fn transformer_cores(plant: &Plant) -> f64 {
+    if plant.gpu.is_some() { GPU_TRANSFORMER_CORES } else { 1.0 }
 }
 
 /// The mean stands for the median.

@@ -1,5 +1,6 @@
 //! The size of a batch: what a batch costs beside its documents, and how large it must be for that not to matter.
 
+use super::search::NEAR;
 use super::{AHEAD, GROW_MARGIN, Tuner, Turn, percent};
 use crate::model::decision::Reason;
 use crate::model::knobs::{Knob, Knobs};
@@ -16,6 +17,12 @@ const FORGET: f64 = 0.9;
 
 /// How much of the sums a window keeps.
 const KEEP: f64 = 0.97;
+
+/// No batch shall be larger than this many times one that has come to its end: a line through small batches says little of large ones.
+const REACH: f64 = 4.0;
+
+/// Pieces from which on costs are judged.
+const ENOUGH: f64 = 6.0;
 
 /// Seconds between two moves.
 const PAUSE: f64 = 2.0;
@@ -56,11 +63,20 @@ impl Cost {
         self.sums.truncate(SIZES);
     }
 
+    /// Documents in a batch that has come to its end lately.
+    fn finished(&self) -> f64 {
+        self.sums.first().map_or(0.0, |(_, work)| work.documents_squared / work.documents.max(1.0))
+    }
+
+    fn is_known(&self) -> bool {
+        self.sums.first().is_some_and(|(_, work)| work.pieces >= ENOUGH)
+    }
+
     /// Seconds of a batch beside its documents, with standard error, and seconds of a document: a line through batches of different sizes.
     fn line(&self) -> Option<(f64, f64, f64)> {
         let Work { pieces, documents, documents_squared, seconds, seconds_squared, documents_seconds } =
             self.sums.first()?.1;
-        if pieces < 6.0 {
+        if pieces < ENOUGH {
             return None;
         }
         let (x, y) = (documents / pieces, seconds / pieces);
@@ -131,17 +147,21 @@ impl Tuner {
             return;
         }
         let size = self.batches.documents;
+        let slowest = self.slowest();
         let mut wanted: Option<(f64, f64, String)> = None;
         for (stage, cost) in
             [(&self.readers, &self.batches.readers), (&self.transformers, &self.batches.transformers)]
         {
-            if stage.busy_smoothed < 0.7 || stage.piece_seconds <= 0.0 {
+            // A pool that merely fills what has grown is no bottleneck.
+            let is_near = stage.capacity() <= NEAR * slowest;
+            if stage.busy_smoothed < 0.7 || stage.piece_seconds <= 0.0 || !is_near {
                 continue;
             }
             let residence = size * RESIDENCE / stage.piece_seconds;
             let (documents, confidence, because) = match cost.line() {
                 Some((fixed, error, slope)) => {
                     let best = (1.0 - OVERHEAD) / OVERHEAD * fixed.max(0.0) / slope;
+                    let best = best.min((RESIDENCE - fixed).max(0.0) / slope);
                     let share = fixed / (fixed + slope * size);
                     let confidence = super::normal::distribution(
                         (fixed - OVERHEAD / (1.0 - OVERHEAD) * slope * size) / error.max(1e-12),
@@ -156,6 +176,7 @@ impl Tuner {
                     )
                 }
                 // Batches of one size tell nothing: another size does.
+                None if !cost.is_known() => continue,
                 None if stage.bad.is_some() || stage.size >= self.most_of(turn, stage.knob) => (
                     size * self.scaling.batch_step,
                     0.5,
@@ -163,7 +184,7 @@ impl Tuner {
                 ),
                 None => continue,
             };
-            let documents = documents.min(residence);
+            let documents = documents.min(residence).min(REACH * cost.finished());
             if wanted.as_ref().is_none_or(|(most, ..)| documents > *most) {
                 wanted = Some((documents, confidence, because));
             }
@@ -189,7 +210,10 @@ impl Tuner {
         let is_by_bytes = size < turn.knobs.batch_documents as f64;
         let share = turn.knobs.slots() / before.slots();
         let enough = size / share >= self.scaling.bounds.least.batch_documents as f64;
-        if share == 1.0 || !is_by_bytes || self.is_fixed(Knob::CreditBytes) || (share > 1.0 && enough) {
+        // Where request units hold documents up, credits are what lanes that still have some are fed from.
+        let is_needed = share < 1.0 && self.is_unit_bound();
+        let stays = share == 1.0 || is_needed || (share > 1.0 && enough);
+        if stays || !is_by_bytes || self.is_fixed(Knob::CreditBytes) {
             return;
         }
         let credits = turn.knobs.credit_bytes as f64;

@@ -19,17 +19,21 @@ const GROW_MARGIN: f64 = 0.02;
 const LEAST_AHEAD: f64 = 4.0;
 const MOST_AHEAD: f64 = 15.0;
 
+/// Seconds from a change until something comes back.
+const BACK_PAUSE: f64 = 2.0;
+
 /// Batches come back when they may be larger by this factor.
 const WORTH: f64 = 1.15;
 
 /// What is known of the GPU that is fullest.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Gpu {
     gauge: Gauge,
     /// Seconds that a batch takes in transform, and until one that is read now has left it.
     soon: f64,
     later: f64,
     uncut: Option<Uncut>,
+    /// When they were turned last.
     batch_changed: f64,
     workers_changed: f64,
 }
@@ -40,6 +44,19 @@ struct Uncut {
     workers: f64,
     /// Documents.
     batch: f64,
+}
+
+impl Default for Gpu {
+    fn default() -> Self {
+        Self {
+            gauge: Gauge::default(),
+            soon: LEAST_AHEAD,
+            later: LEAST_AHEAD,
+            uncut: None,
+            batch_changed: f64::NEG_INFINITY,
+            workers_changed: f64::NEG_INFINITY,
+        }
+    }
 }
 
 impl Gpu {
@@ -59,7 +76,7 @@ impl Tuner {
         let Some(memory) = sample.gpu_memory() else { return };
         self.gpu.gauge.add(sample.at.as_secs_f64(), [sample.transforming_documents as f64, 0.0], memory);
         let waiting = sample.credit_bytes_used as f64 / self.batches.document_bytes();
-        let in_transform = 1.5 * self.transformers.piece_seconds + 2.0;
+        let in_transform = 0.7 * self.transformers.piece_seconds + 2.0;
         let before = waiting / sample.transformers.documents_per_second.max(1.0);
         self.gpu.soon = in_transform.clamp(LEAST_AHEAD, MOST_AHEAD);
         self.gpu.later = (in_transform + before).clamp(LEAST_AHEAD, MOST_AHEAD);
@@ -175,7 +192,7 @@ impl Tuner {
     fn give_back_workers(&mut self, turn: &mut Turn, memory: f64) {
         let Some(uncut) = self.gpu.uncut else { return };
         let to = self.gpu_fits().floor().min(uncut.workers);
-        if to <= turn.knobs.transformers as f64 || turn.now - self.gpu.workers_changed <= CUT_PAUSE {
+        if to <= turn.knobs.transformers as f64 || turn.now - self.gpu.workers_changed <= BACK_PAUSE {
             return;
         }
         let because = format!("{} of the GPU's memory in use", percent(memory));
@@ -188,7 +205,7 @@ impl Tuner {
         let Some(uncut) = self.gpu.uncut else { return };
         let to = self.gpu_documents(turn).min(uncut.batch);
         let size = self.batches.documents();
-        if to > WORTH * size && turn.now - self.gpu.batch_changed > CUT_PAUSE {
+        if to > WORTH * size && turn.now - self.gpu.batch_changed > BACK_PAUSE {
             let because = format!("{} of the GPU's memory in use", percent(memory));
             self.resize_batch(turn, to, Reason::MemoryFree, &because);
         } else if turn.knobs.transformers as f64 >= uncut.workers && WORTH * size >= uncut.batch {

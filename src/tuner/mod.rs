@@ -35,7 +35,7 @@ mod usl;
 use crate::model::decision::{Decision, Effect, Reason};
 use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::{PoolUse, Sample};
-use crate::model::scaling::{Policy, Scaling};
+use crate::model::scaling::Scaling;
 use batch::Batches;
 use blocked::Blocked;
 use brake::Brake;
@@ -65,6 +65,9 @@ const AHEAD: f64 = 12.0;
 /// Seconds until a cut is felt.
 const CUT_PAUSE: f64 = 4.0;
 
+/// Readers that wait for credits for more than this share of the time: with more of them, requests could be fuller.
+const STARVED: f64 = 0.5;
+
 /// Weight of the newest window in the shares that say what holds documents up.
 const WEIGHT: f64 = 0.4;
 
@@ -93,6 +96,8 @@ pub struct Tuner {
     /// Share of the time that lanes wait for the target's leave, and readers for credits.
     gated: f64,
     short: f64,
+    /// When the target last threw back enough to say that a budget was met.
+    met_at: f64,
     /// When bytes were cut last, and the credits that a ceiling took: as many as the run began with, at most.
     cut_at: f64,
     uncut: Option<u64>,
@@ -121,6 +126,7 @@ impl Tuner {
             evaluation: 0,
             is_evaluation: false,
             gated: 0.0,
+            met_at: f64::NEG_INFINITY,
             short: 0.0,
             cut_at: f64::NEG_INFINITY,
             uncut: None,
@@ -154,15 +160,20 @@ impl Tuner {
         let window = sample.window.as_secs_f64();
         self.readers.measure(&sample.readers, knobs.readers as u64, *now, window);
         self.transformers.measure(&sample.transformers, knobs.transformers as u64, *now, window);
-        // Requests are no bottleneck while lanes wait for the target's leave: it cuts requests as it pleases, and their number says nothing.
+        // Requests are no bottleneck while lanes wait for the target's leave: it cuts requests as it pleases, and their number says nothing. Nor while they are
+        // half empty for want of credits, as far as more of those were not tried in vain.
         let is_gated = sample.lanes_gated > search::UNITS;
-        let busy =
-            if is_gated { sample.requests.busy.min(stage::SATURATED - 0.01) } else { sample.requests.busy };
+        let are_half_empty = self.requests.are_half_empty(&sample.requests.work);
+        self.met_at = if sample.throttled > search::BUDGET_MET { *now } else { self.met_at };
+        let is_short = sample.credits_short > STARVED && self.credits.bad.is_none();
+        let is_starved = are_half_empty && is_short && !self.is_budget_met(*now);
+        let busy = sample.requests.busy;
+        let busy = if is_gated || is_starved { busy.min(self.requests.saturation() - 0.01) } else { busy };
         let requests = PoolUse { busy, ..sample.requests };
         self.requests.measure(&requests, knobs.requests_in_flight as u64, *now, window);
         // Credits are saturated when readers wait for them and nothing else is.
         let pools = [&self.readers, &self.transformers, &self.requests];
-        let is_elsewhere = pools.iter().any(|pool| pool.busy >= stage::SATURATED);
+        let is_elsewhere = pools.iter().any(|pool| pool.is_saturated());
         let short = if is_elsewhere { 0.0 } else { sample.credits_short };
         let credits = PoolUse { busy: short, ..sample.requests };
         self.credits.measure(&credits, knobs.credit_bytes, *now, window);
@@ -267,6 +278,12 @@ impl Tuner {
             self.cut_at = turn.now;
             self.credits.resize(to as f64, turn.now);
         }
+    }
+
+    /// Request units of at least one partition were the limit a short while ago: more in memory or under way makes them no more, and where several clients share
+    /// them only takes them from others.
+    fn is_budget_met(&self, now: f64) -> bool {
+        now - self.met_at < self.scaling.cooldown.as_secs_f64()
     }
 
     /// Something was cut a short while ago: batches and credits do not grow.

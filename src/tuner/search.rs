@@ -2,7 +2,7 @@
 
 use super::consensus::{self, Opinion, Proposer};
 use super::normal::distribution;
-use super::stage::{SATURATED, Stage, Trial};
+use super::stage::{Stage, Trial};
 use super::trial::{Verdict, compare, judge};
 use super::{AHEAD, GROW_MARGIN, Tuner, Turn, percent, usl};
 use crate::model::decision::{Block, Decision, Effect, Evidence, Reason};
@@ -11,7 +11,7 @@ use crate::model::scaling::{Policy, Scaling};
 use std::time::Duration;
 
 /// A pool is near to being the bottleneck if it could do no more than this many times what the slowest could.
-const NEAR: f64 = 1.35;
+pub(super) const NEAR: f64 = 1.35;
 
 /// How busy a pool must be, now and lately, to be tried.
 const BUSY: f64 = 0.85;
@@ -24,7 +24,7 @@ const BUSY_ERROR: f64 = 0.1;
 const IDLE: u32 = 5;
 
 /// So many of the requests throttled, wholly or in part, in one window: a budget was met.
-const BUDGET_MET: f64 = 0.02;
+pub(super) const BUDGET_MET: f64 = 0.02;
 
 /// A size closer than this to one that does not pay is the end of the search.
 const CLOSE: f64 = 1.16;
@@ -59,6 +59,7 @@ impl Tuner {
             let (wanted, worth) = (self.scaling.confidence, self.scaling.worth);
             let mut record = self.record;
             let stage = self.stage(knob);
+            let is_saturated = stage.is_saturated();
             let Some(trial) = stage.trial.as_mut() else { continue };
             if turn.knobs.get(knob) as f64 != stage.size {
                 stage.trial = None;
@@ -71,7 +72,7 @@ impl Tuner {
                 stage.keep(turn, Reason::Moved, because, None, None);
                 continue;
             }
-            trial.idle = if stage.busy >= SATURATED { 0 } else { trial.idle + 1 };
+            trial.idle = if is_saturated { 0 } else { trial.idle + 1 };
             if stage.saturated.seconds() < 0.9 {
                 if trial.idle >= IDLE {
                     stage.unproved += 1;
@@ -81,7 +82,7 @@ impl Tuner {
                 }
                 continue;
             }
-            if stage.busy < SATURATED && trial.idle < IDLE {
+            if !is_saturated && trial.idle < IDLE {
                 continue;
             }
             trial.looks += 1;
@@ -118,11 +119,7 @@ impl Tuner {
 
     /// Proposes moves up, for every pool that is near to being the bottleneck.
     pub(super) fn propose_all(&mut self, turn: &mut Turn) {
-        let slowest = [&self.readers, &self.transformers, &self.requests]
-            .into_iter()
-            .filter(|stage| stage.service > 0.0)
-            .map(Stage::capacity)
-            .fold(f64::INFINITY, f64::min);
+        let slowest = self.slowest();
         let mut coming = 0.0_f64;
         for knob in [Knob::Readers, Knob::Transformers, Knob::RequestsInFlight] {
             if let Some(capacity) = self.propose(turn, knob, slowest) {
@@ -135,6 +132,13 @@ impl Tuner {
         if coming > 0.0 && !self.is_unit_bound() {
             self.prescale(turn, coming);
         }
+    }
+
+    /// Documents per second that the slowest pool could do.
+    pub(super) fn slowest(&self) -> f64 {
+        let pools = [&self.readers, &self.transformers, &self.requests];
+        let capacities = pools.into_iter().filter(|stage| stage.service > 0.0).map(Stage::capacity);
+        capacities.fold(f64::INFINITY, f64::min)
     }
 
     /// Tries one pool, if it is time; returns what it may then do.
@@ -286,7 +290,7 @@ impl Tuner {
     /// Readers wait for credits and nothing else is busy: more of them, as far as memory allows.
     fn propose_credits(&mut self, turn: &mut Turn) {
         let knob = Knob::CreditBytes;
-        if self.is_fixed(knob) || self.is_after_cut(turn.now) {
+        if self.is_fixed(knob) || self.is_after_cut(turn.now) || self.is_budget_met(turn.now) {
             return;
         }
         let most = self.most_credits(turn).min(self.scaling.bounds.most.credit_bytes as f64);

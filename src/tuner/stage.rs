@@ -5,13 +5,20 @@ use crate::model::knobs::Knob;
 use crate::model::sample::{PoolUse, Work};
 
 /// A pool whose workers are busy for at least this share of a window is saturated in it: only then its throughput is its own.
-pub(super) const SATURATED: f64 = 0.90;
+const SATURATED: f64 = 0.90;
+
+/// The same of requests in flight: where a few lanes hold most of what waits, an eighth of the requests is kept free for the others.
+const SATURATED_REQUESTS: f64 = 0.85;
 
 /// Busier than this is a pool that has more workers than its size: it was made smaller, and they are not done yet.
 const OVERFULL: f64 = 1.05;
 
 /// Weight of the newest window in how busy a pool is, and how long a document takes.
 const WEIGHT: f64 = 0.4;
+
+/// Pieces in a window that are too few to say how full they are; and how much of the fullest a window keeps.
+const FEW: f64 = 8.0;
+const FORGET: f64 = 0.995;
 
 /// The relative variance of one piece's time before any was seen: requests to a service scatter more than batches.
 const FIRST_VARIANCE: f64 = 0.05;
@@ -55,6 +62,8 @@ pub(super) struct Stage {
     pub(super) points: Vec<(f64, f64)>,
     /// Moves up since one was proved.
     pub(super) unproved: u32,
+    /// Documents in a piece, the most lately.
+    full: f64,
 }
 
 /// A size on trial.
@@ -92,7 +101,26 @@ impl Stage {
             floor: 1.0,
             points: Vec::new(),
             unproved: 0,
+            full: 0.0,
         }
+    }
+
+    /// Whether these pieces hold less than half of what pieces were seen to hold.
+    pub(super) fn are_half_empty(&mut self, work: &Work) -> bool {
+        let documents = work.documents / work.pieces.max(1.0);
+        if work.pieces >= FEW {
+            self.full = (FORGET * self.full).max(documents);
+        }
+        work.pieces >= FEW && documents < self.full / 2.0
+    }
+
+    /// So busy it is saturated.
+    pub(super) fn saturation(&self) -> f64 {
+        if self.is_requests() { SATURATED_REQUESTS } else { SATURATED }
+    }
+
+    pub(super) fn is_saturated(&self) -> bool {
+        self.busy >= self.saturation()
     }
 
     fn is_requests(&self) -> bool {
@@ -140,7 +168,7 @@ impl Stage {
             self.saturated = Saturated::default();
         }
         let whole_window_after = now - self.changed - window >= self.settle() - 1e-9;
-        if (SATURATED..OVERFULL).contains(&self.busy) && self.windows > 0 && whole_window_after {
+        if (self.saturation()..OVERFULL).contains(&self.busy) && self.windows > 0 && whole_window_after {
             self.saturated.add(pool.documents_per_second, window, self.pieces_in(work, window));
         }
         self.windows += 1;
@@ -212,5 +240,42 @@ impl Stage {
     /// Looks that a trial may take: six windows, and four pieces where these are long.
     pub(super) fn looks(&self) -> u32 {
         (6 + (4.0 * self.piece_seconds) as u32).min(16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(pieces: &[(f64, f64)]) -> PoolUse {
+        let mut work = Work::default();
+        pieces.iter().for_each(|(documents, seconds)| work += Work::of(*documents, *seconds));
+        PoolUse { busy: 1.0, documents_per_second: 1_000.0, work, ..PoolUse::default() }
+    }
+
+    #[test]
+    fn batches_that_grow_do_not_vary_and_batches_of_one_size_may() {
+        let variance = |pieces: &[(f64, f64)]| {
+            let mut stage = Stage::new(Knob::Transformers);
+            (1..10).for_each(|second| stage.measure(&work(pieces), 4, f64::from(second), 1.0));
+            stage.variance()
+        };
+        let growing = variance(&[(1_000.0, 1.0), (2_000.0, 2.0), (8_000.0, 8.0)]);
+        assert!(growing < 1e-6, "{growing}");
+        let scattered = variance(&[(1_000.0, 0.5), (1_000.0, 1.5)]);
+        assert!((scattered - 0.25).abs() < 1e-6, "{scattered}");
+    }
+
+    #[test]
+    fn requests_are_half_empty_beside_the_fullest_that_were_seen_and_few_say_nothing() {
+        let mut stage = Stage::new(Knob::RequestsInFlight);
+        let of = |documents: f64, pieces: usize| work(&vec![(documents, 0.1); pieces]).work;
+        assert!(!stage.are_half_empty(&of(1.0, 20)), "none were fuller");
+        assert!(!stage.are_half_empty(&of(100.0, 20)));
+        assert!(!stage.are_half_empty(&of(60.0, 20)));
+        assert!(stage.are_half_empty(&of(20.0, 20)));
+        assert!(!stage.are_half_empty(&of(20.0, 3)));
+        let lasts = (0..400).filter(|_| stage.are_half_empty(&of(20.0, 20))).count();
+        assert!((100..300).contains(&lasts), "what was seen long ago is forgotten: {lasts}");
     }
 }

@@ -260,6 +260,46 @@ fn gpu_memory_is_cut_before_its_ceiling_whatever_the_policy() {
     }
 }
 
+/// Steps on a GPU, of which others take a third for a while.
+#[test]
+fn what_a_gpu_ceiling_took_comes_back_without_a_trial() {
+    let scaling = scaling();
+    let most = Knobs { transformers: 8, ..scaling.bounds.most };
+    let scaling = Scaling { bounds: Bounds { most, ..scaling.bounds }, ..scaling };
+    let others = |second: u64| match second {
+        0..20 => 0.0,
+        20..40 => 0.015 * (second - 20) as f64,
+        40..80 => 0.3,
+        _ => 0.0,
+    };
+    let (mut fullest, mut least) = (0.0_f64, f64::INFINITY);
+    let first = Knobs { transformers: 8, ..knobs() };
+    let (knobs, all) = run(scaling, first, 120, |second, knobs| {
+        let documents = (knobs.transformers * knobs.batch_documents) as u64;
+        let memory = 0.1 + others(second) + 1e-5 * documents as f64;
+        fullest = fullest.max(memory);
+        least = least.min(documents as f64);
+        let documents_per_second = 500.0 * knobs.transformers as f64;
+        Sample {
+            gpus: gpus(memory),
+            transforming_documents: documents,
+            most_transforming_documents: documents,
+            documents_per_second,
+            readers: pool(0.2, knobs.readers, documents_per_second),
+            transformers: pool(1.0, knobs.transformers, documents_per_second),
+            requests: pool(0.2, knobs.requests_in_flight, documents_per_second),
+            ..Sample::default()
+        }
+    });
+    assert!(fullest < 0.75, "{fullest}");
+    assert!(least <= 35_000.0, "others left room for 34 000: {least}");
+    assert!(knobs.transformers == 8 && knobs.batch_documents > 4_300, "{knobs:?} {:?}", turned(&all));
+    let workers = turned(&all).into_iter().filter(|turn| turn.1 == Knob::Transformers);
+    let reasons: Vec<Reason> = workers.map(|turn| turn.4).collect();
+    assert!(reasons.contains(&Reason::MemoryFree), "{reasons:?}");
+    assert!(!reasons.contains(&Reason::Probe), "{reasons:?}");
+}
+
 #[test]
 fn a_batch_that_found_no_memory_on_the_gpu_is_halved() {
     let (knobs, all) = run(scaling(), knobs(), 2, |second, knobs| Sample {
