@@ -30,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -53,8 +53,8 @@ UNITS_PER_DOCUMENT = 4.7
 COSTLY = ["not (" + " or ".join(f"contains(note, 'w{step}-{word}')" for word in range(40)) + ")" for step in range(10)]
 
 # request_units: a second and partition of the target. latency_ms: of each request to it. shares: of the documents, by partition. at, factor: the second in which the request units are
-# multiplied. source_latency_ms: read from a second endpoint whose answers take so long. steps: filters. rate: documents a second at most, for
-# the size of the input. grid: fixed settings to try beside the default.
+# multiplied. source_latency_ms: read from a second endpoint whose answers take so long. steps: filters. note: bytes of a document's longest field.
+# rate: documents a second at most, for the size of the input. grid: fixed settings to try beside the default.
 EVEN = [1, 1, 1, 1]
 REQUESTS = [{"requests-in-flight": requests} for requests in (16, 32, 64, 128)]
 PLANTS = {
@@ -70,11 +70,11 @@ PLANTS = {
     # Ten filters that make a document cost some tens of microseconds: two transformers at once take both cores, the ceiling is 70 % of them.
     "steps": {"request_units": UNLIMITED // 4, "latency_ms": 5, "shares": EVEN, "rate": 30_000, "steps": COSTLY,
               "grid": [{"transformers": 1}, {"transformers": 1, "batch-documents": 10_000}, {"transformers": 1, "requests-in-flight": 32}]},
-    # Sixteen partitions to read, each page of one 200 ms: as many readers as there are partitions.
-    "source": {"request_units": UNLIMITED // 4, "latency_ms": 5, "shares": EVEN, "rate": 20_000, "source_latency_ms": 200,
-               "grid": [{"readers": readers} for readers in (4, 8, 16, 30)]},
+    # A page of 4 MiB, some 1 700 of these documents, takes a second: as many readers as there are partitions, which two cores can do with room to spare.
+    "source": {"request_units": UNLIMITED // 4, "latency_ms": 5, "shares": EVEN, "rate": 15_000, "note": 2_000, "source_latency_ms": 1_000,
+               "grid": [{"readers": readers} for readers in (4, 8)]},
 }
-SOURCE_PARTITIONS = 16
+SOURCE_PARTITIONS = 8
 
 
 class Times:
@@ -114,7 +114,7 @@ class Plant:
         for number in range(1_000):
             key = f"tenant-{number}"
             keys[partition_of(key, len(shares))].append(key)
-        unfinished, padding = self.path.with_suffix(".unfinished"), "x" * 120
+        unfinished, padding = self.path.with_suffix(".unfinished"), "x" * self.told.get("note", 120)
         documents = self.told["rate"] * (self.arguments.seconds + 5)
         with open(unfinished, "w") as out:
             for number, place in enumerate(rng.choices(range(len(shares)), shares, k=documents)):
@@ -122,11 +122,12 @@ class Plant:
         unfinished.rename(self.path)
 
     def fill_source(self):
-        endpoint = Endpoint(self.arguments.binary, SOURCE_PARTITIONS, self.told["source_latency_ms"], 1)
-        with tempfile.TemporaryDirectory() as folder:
+        endpoint = Endpoint(self.arguments.binary, SOURCE_PARTITIONS, 0, 1)
+        with tempfile.TemporaryDirectory() as folder, locked(self.arguments.lock):
             target = f"cosmos:orders?database=source&endpoint={endpoint.endpoint}&create=true&partition_key=/id&throughput={UNLIMITED}"
-            command = [self.arguments.binary, "migrate", "-q", "--no-auto-scaling", "--requests-in-flight", "64", "--state", folder]
-            subprocess.run([*command, "--from", f"file:{self.path}", "--to", target], check=True, env=environment(folder, endpoint, endpoint))
+            command = [self.arguments.binary, "migrate", "-q", "--no-auto-scaling", "--state", folder, "--from", f"file:{self.path}", "--to", target]
+            subprocess.run(command, check=True, env=environment(folder, endpoint, endpoint))
+        endpoint.set_latency(self.told["source_latency_ms"])
         return endpoint
 
     def strategy(self, folder, endpoint, throughput):
@@ -153,13 +154,19 @@ def environment(folder, source, target):
     return {"PATH": "/usr/bin:/bin", "HOME": str(folder), **keys}
 
 
+@contextmanager
+def locked(path):
+    """Alone among those who ask for this file, if there is one."""
+    with open(path or os.devnull, "a") as held:
+        if path:
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
 def run(plant, contender, knobs=None):
     """One run, repeated while others disturb it."""
-    lock = plant.arguments.lock
     for attempt in range(3):
-        with open(lock, "a") if lock else nullcontext() as held:
-            if held:
-                fcntl.flock(held, fcntl.LOCK_EX)
+        with locked(plant.arguments.lock):
             found = run_once(plant, contender, knobs or {})
         found["attempt"] = attempt
         if found["others"] <= 0.1:
