@@ -1,6 +1,6 @@
 //! The programs of `benches/` that no Rust compiler looks at are whole, and the documents of the Cosmos benchmark are what its loops take them for.
 
-use crate::place::skip;
+use crate::place::{Place, skip};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,6 +40,7 @@ rise = [10] * 4 + [100] * 50
 assert run.t95(rise, 100, 0) == 4
 assert run.t95(rise, 100, 20) == 0, "from a change on"
 assert run.t95(rise, 120, 0) is None
+assert set(run.PLANTS) == {path.stem for path in run.HERE.glob("plants/*.toml")}, "each plant has a twin"
 assert run.t95([100] * 8 + [10] * 10 + [100] * 20, 100, 0) == 18, "what does not last is none"
 "#;
 
@@ -51,6 +52,15 @@ fn the_benchmark_of_the_tuner_judges_as_it_says() {
     let judged =
         Command::new("python3").args(["-B", "-c", JUDGED]).current_dir(benches("tuner")).output().unwrap();
     assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stderr));
+}
+
+/// Whoever names one that is not there is told of those that were read.
+#[test]
+fn the_simulated_twins_of_its_plants_are_read() {
+    let ran = Place::new()
+        .docferry(&format!("simulate --plants {} --only nothing", benches("tuner/plants").display()));
+    assert_eq!(ran.code, 64, "{}", ran.err);
+    assert!(ran.err.contains("latency, skewed, source, step, steps, units"), "{}", ran.err);
 }
 
 #[test]

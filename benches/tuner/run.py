@@ -50,13 +50,13 @@ UNLIMITED = 1_000_000
 UNITS_PER_DOCUMENT = 4.7
 
 # Every filter looks for forty words that are nowhere, in all of a note: steps that cost CPU and change nothing.
-COSTLY = ["not (" + " or ".join(f"contains(note, 'w{step}-{word}')" for word in range(40)) + ")" for step in range(10)]
+COSTLY = ["not (" + " or ".join(f"contains(note, 'w{step}-{word}')" for word in range(40)) + ")" for step in range(20)]
 
 # request_units: a second and partition of the target. latency_ms: of each request to it. shares: of the documents, by partition. at, factor: the second in which the request units are
 # multiplied. source_latency_ms: read from a second endpoint whose answers take so long. steps: filters. note: bytes of a document's longest field.
 # rate: documents a second at most, for the size of the input. grid: fixed settings to try beside the default.
 EVEN = [1, 1, 1, 1]
-REQUESTS = [{"requests-in-flight": requests} for requests in (16, 32, 64, 128)]
+REQUESTS = [{"requests_in_flight": requests} for requests in (16, 32, 64, 128)]
 PLANTS = {
     # 2 000 documents a second are a tenth of what two cores can do: request units are the limit, whatever the knobs.
     "units": {"request_units": 2_500, "latency_ms": 5, "shares": EVEN, "rate": 2_200, "grid": [REQUESTS[1]]},
@@ -67,12 +67,12 @@ PLANTS = {
     "latency": {"request_units": 20_000, "latency_ms": 100, "shares": EVEN, "rate": 18_000, "grid": REQUESTS},
     # A tenth of that for twenty seconds, then all: what the tuner has learnt of the first is wrong.
     "step": {"request_units": 2_000, "latency_ms": 100, "shares": EVEN, "rate": 18_000, "grid": REQUESTS, "at": 20, "factor": 10},
-    # Ten filters that make a document cost some tens of microseconds: two transformers at once take both cores, the ceiling is 70 % of them.
+    # Twenty filters that make a document cost some eighty microseconds: two transformers at once take both cores, the ceiling is 70 % of them.
     "steps": {"request_units": UNLIMITED // 4, "latency_ms": 5, "shares": EVEN, "rate": 30_000, "steps": COSTLY,
-              "grid": [{"transformers": 1}, {"transformers": 1, "batch-documents": 10_000}, {"transformers": 1, "requests-in-flight": 32}]},
+              "grid": [{"transformers": 1}, {"transformers": 1, "batch_documents": 10_000}, {"transformers": 1, "requests_in_flight": 32}]},
     # A page of 4 MiB, some 1 700 of these documents, takes a second: as many readers as there are partitions, which two cores can do with room to spare.
     "source": {"request_units": UNLIMITED // 4, "latency_ms": 5, "shares": EVEN, "rate": 15_000, "note": 2_000, "source_latency_ms": 1_000,
-               "grid": [{"readers": readers} for readers in (4, 8)]},
+               "grid": [{"readers": 4}, {"readers": 8}, {"readers": 8, "credits": "128 MiB"}]},
 }
 SOURCE_PARTITIONS = 8
 
@@ -130,13 +130,14 @@ class Plant:
         endpoint.set_latency(self.told["source_latency_ms"])
         return endpoint
 
-    def strategy(self, folder, endpoint, throughput):
-        """A strategy file, because the rules are given one too."""
+    def strategy(self, folder, endpoint, throughput, knobs):
+        """A strategy file, because the rules are given one too. Knobs in it are fixed."""
         source = f"cosmos:orders?database=source&endpoint={self.source.endpoint}" if self.source else f"file:{self.path}"
         target = f"cosmos:orders?database=shop&endpoint={endpoint.endpoint}&create=true&partition_key=/tenant&throughput={throughput}"
         steps = "".join(f"\n[[transform]]\nfilter = {json.dumps(step)}\n" for step in self.told.get("steps", []))
+        run = "".join(f"{knob} = {json.dumps(value)}\n" for knob, value in knobs.items())
         path = Path(folder) / "plant.toml"
-        path.write_text(f'about = "a plant"\n[source]\nuri = "{source}"\n[target]\nuri = "{target}"\n{steps}')
+        path.write_text(f'about = "a plant"\n[source]\nuri = "{source}"\n[target]\nuri = "{target}"\n[run]\n{run}{steps}')
         return path
 
     def throughput(self, second):
@@ -181,9 +182,9 @@ def run_once(plant, contender, knobs):
     scored = (8, 23) if is_fixed else (plant.arguments.seconds // 2, plant.arguments.seconds)
     with tempfile.TemporaryDirectory() as folder:
         endpoint = Endpoint(plant.arguments.binary, len(plant.told["shares"]), plant.told["latency_ms"], 1)
-        strategy = plant.strategy(folder, endpoint, plant.throughput(1_000 if is_fixed else 0))
+        strategy = plant.strategy(folder, endpoint, plant.throughput(1_000 if is_fixed else 0), knobs)
         command = [plant.arguments.binary, "migrate", "--strategy", strategy, "--state", folder, "--json"]
-        command += ["--no-auto-scaling"] + [word for knob in knobs.items() for word in (f"--{knob[0]}", str(knob[1]))] if is_fixed else ["--cold-start"]
+        command.append("--no-auto-scaling" if is_fixed else "--cold-start")
         if contender == "rules":
             command = [plant.arguments.rules, strategy, folder]
         log = Path(folder) / "log"
@@ -280,6 +281,8 @@ def table(rounds):
         met = ratio("tuner", "best") >= 0.95 and (is_default or ratio("tuner", "default") > 1.0)
         remark = "" if keeps else f" (the default takes {median([found['default']['cpu'] for found in some]):.0%} of the CPU)"
         remark = remark or (" (the default is the best)" if is_default else "")
+        rules_cpu = median([found["rules"]["cpu"] for found in some])
+        remark += f" (the rules take {rules_cpu:.0%} of the CPU)" if rules_cpu > CPU_CEILING else ""
         print(f"{name:8}{score('default'):>9.0f}{score('best'):>9.0f}  {setting:26}{score('rules'):>8.0f}{score('tuner'):>8.0f}{ratio('tuner', 'best'):>8.3f}"
               f"{ratio('tuner', 'default'):>8.2f}{ratio('rules', 'best'):>8.3f}{'never' if None in times else int(median(times)):>6}{median([found['tuner']['turned'] for found in some]):>8.0f}"
               f"{median([found['tuner']['cpu'] for found in some]):>6.0%}{median([found['tuner']['throttled'] for found in some]):>8.2%}  {'met' if met else 'NOT MET'}{remark}")
@@ -307,10 +310,11 @@ def main():
     finally:
         for plant in plants.values():
             plant.end()
-    if arguments.format == "json":
-        json.dump(rounds, sys.stdout)
-    else:
-        table(rounds)
+        # Also of rounds that something has ended.
+        if arguments.format == "json":
+            json.dump(rounds, sys.stdout)
+        else:
+            table(rounds)
 
 
 if __name__ == "__main__":
