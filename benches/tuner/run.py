@@ -7,7 +7,7 @@ A plant is a container with some request units a second, a latency, a source and
 nobody turns ("default"), the best of a few other fixed knobs, the threshold rules of `docferry simulate` in the tuner's place, and the tuner from a cold start.
 
     score       documents a second that the endpoint admitted, by its own ledger. Of the tuner and the rules: seconds 30 to 60. Fixed knobs do in each
-                second what they do in the last one, so they run for less time, on the plant as it is in those seconds (seconds 8 to 23)
+                second what they do in the last one, so they run for less time, on the plant as it is in those seconds (from second 8 on, 15 of them)
     best        the fixed setting with the highest score that keeps the profile's CPU ceiling (70 % of the cores, 2 points of tolerance; docferry's own
                 time, by the operating system). In the first round all are tried, then the best of the first is measured again, so that the ratio is one of
                 neighbours in time
@@ -54,14 +54,16 @@ COSTLY = ["not (" + " or ".join(f"contains(note, 'w{step}-{word}')" for word in 
 
 # request_units: a second and partition of the target. latency_ms: of each request to it. shares: of the documents, by partition. at, factor: the second in which the request units are
 # multiplied. source_latency_ms: read from a second endpoint whose answers take so long. steps: filters. note: bytes of a document's longest field.
+# settled: the second from which fixed knobs do the same in every second.
 # rate: documents a second at most, for the size of the input. grid: fixed settings to try beside the default.
 EVEN = [1, 1, 1, 1]
 REQUESTS = [{"requests_in_flight": requests} for requests in (16, 32, 64, 128)]
 PLANTS = {
     # 2 000 documents a second are a tenth of what two cores can do: request units are the limit, whatever the knobs.
     "units": {"request_units": 2_500, "latency_ms": 5, "shares": EVEN, "rate": 2_200, "grid": [REQUESTS[1]]},
-    # The fullest partition gets twice the documents of each other one: it holds all up, at 2 500 / 0.4.
-    "skewed": {"request_units": 2_500, "latency_ms": 5, "shares": [2, 1, 1, 1], "rate": 1_500, "grid": [REQUESTS[1]]},
+    # The fullest partition gets two documents of five and holds all up, once the others have written what could be read ahead of it: that is bounded by bytes, so documents
+    # are large enough, and request units many enough, for ten seconds of it; a second ten for safety.
+    "skewed": {"request_units": 10_000, "latency_ms": 5, "shares": [2, 1, 1, 1], "rate": 6_000, "note": 900, "settled": 20, "grid": [REQUESTS[1]]},
     # A hundred documents a request and ten round trips a second: 1 000 documents a second with each request in flight. The request units end that at about 17 000, which
     # two cores can do with room to spare; so some 20 requests are enough and more do not harm.
     "latency": {"request_units": 20_000, "latency_ms": 100, "shares": EVEN, "rate": 18_000, "grid": REQUESTS},
@@ -103,7 +105,7 @@ class Plant:
 
     def __init__(self, arguments, name):
         self.arguments, self.name, self.told = arguments, name, PLANTS[name]
-        self.path = arguments.scratch / f"{name}-{self.told['rate']}-{arguments.seconds}.jsonl"
+        self.path = arguments.scratch / f"{name}-{self.told['rate']}-{self.told.get('note', 120)}-{arguments.seconds}.jsonl"
         if not self.path.exists():
             self.write_input()
         self.source = self.fill_source() if "source_latency_ms" in self.told else None
@@ -179,7 +181,8 @@ def run(plant, contender, knobs=None):
 def run_once(plant, contender, knobs):
     """A run of one contender: `tuner`, `rules`, or fixed knobs."""
     is_fixed = contender not in ("tuner", "rules")
-    scored = (8, 23) if is_fixed else (plant.arguments.seconds // 2, plant.arguments.seconds)
+    settled = plant.told.get("settled", 8)
+    scored = (settled, settled + 15) if is_fixed else (plant.arguments.seconds // 2, plant.arguments.seconds)
     with tempfile.TemporaryDirectory() as folder:
         endpoint = Endpoint(plant.arguments.binary, len(plant.told["shares"]), plant.told["latency_ms"], 1)
         strategy = plant.strategy(folder, endpoint, plant.throughput(1_000 if is_fixed else 0), knobs)
