@@ -23,6 +23,8 @@ mod cosmos_keys;
 #[cfg(feature = "cosmos")]
 mod cosmos_source;
 #[cfg(test)]
+mod deciders;
+#[cfg(test)]
 mod emulator;
 #[cfg(test)]
 #[cfg(all(unix, feature = "cosmos"))]

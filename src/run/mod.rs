@@ -10,6 +10,7 @@ mod verify;
 mod watch;
 
 pub use verify::verify;
+pub use watch::Decide;
 
 use crate::checkpoint::store::CheckpointStore;
 use crate::config::STATE_FOLDER;
@@ -20,6 +21,7 @@ use crate::model::event::{Ending, Event, Started, Summary};
 use crate::model::knobs::Knobs;
 use crate::model::meter::Meter;
 use crate::model::performance::Performance;
+use crate::model::scaling::Scaling;
 use crate::model::shell::word;
 use crate::model::units::{Count, Counted};
 use crate::observe::host::Host;
@@ -36,15 +38,29 @@ use tokio::sync::watch as knob_watch;
 /// Runs a job to its end, or until a signal stops it. A run that began always yields a summary, however it ended; an error means that
 /// it did not begin.
 pub async fn migrate(job: Job, events: UnboundedSender<Event>) -> Result<Summary> {
+    Box::pin(migrate_under(job, events, watch::tuner)).await
+}
+
+/// The same with somebody else in the tuner's place: a rival that is measured, or a defect that is tried. `decider` is asked for it once, if the job is scaled
+/// at all, and told the scaling in force; the guard that is around the tuner is around it too.
+pub async fn migrate_under(
+    job: Job,
+    events: UnboundedSender<Event>,
+    decider: impl FnOnce(Scaling) -> Decide,
+) -> Result<Summary> {
     let local = Local::offer(&job, Some(events.clone()));
-    let outcome = Box::pin(migrate_and_verify(&job, &events)).await;
+    let outcome = Box::pin(migrate_and_verify(&job, &events, decider)).await;
     local.stop().await;
     let summary = outcome?;
     let _ = events.send(Event::Finished(Box::new(summary.clone())));
     Ok(summary)
 }
 
-async fn migrate_and_verify(job: &Job, events: &UnboundedSender<Event>) -> Result<Summary> {
+async fn migrate_and_verify(
+    job: &Job,
+    events: &UnboundedSender<Event>,
+    decider: impl FnOnce(Scaling) -> Decide,
+) -> Result<Summary> {
     verify::refuse_unverifiable(job)?;
     let began = Instant::now();
     // From the first moment: a target that takes seconds to open must not make a polite signal a deadly one.
@@ -54,7 +70,7 @@ async fn migrate_and_verify(job: &Job, events: &UnboundedSender<Event>) -> Resul
     }
     signals::listen(Arc::clone(&stop)).await?;
     let beginning = begin::begin(job, events).await?;
-    Box::pin(carry_out(job, beginning, (began, stop), events)).await
+    Box::pin(carry_out(job, beginning, (began, stop), events, decider)).await
 }
 
 async fn carry_out(
@@ -62,6 +78,7 @@ async fn carry_out(
     beginning: Beginning,
     (began, stop): (Instant, Arc<Stop>),
     events: &UnboundedSender<Event>,
+    decider: impl FnOnce(Scaling) -> Decide,
 ) -> Result<Summary> {
     let Beginning { _lock, first, partitions, is_resume, store, run } = beginning;
     let meter = Arc::new(Meter::default());
@@ -100,8 +117,9 @@ async fn carry_out(
         already_read: first.counters.read,
     };
     let pipeline = Pipeline::new(parts, first, store, rejects, events.clone());
+    let (counters, events_of_watch) = (pipeline.counters(), events.clone());
     let watching =
-        watch::Watch::new(job, Arc::clone(&meter), pipeline.counters(), knobs, events.clone(), total_bytes);
+        watch::Watch::new(job, Arc::clone(&meter), counters, knobs, events_of_watch, total_bytes, decider);
     let (ended, watched) = watching.during(pipeline.run()).await;
     let mut summary = summary(job, run, &meter, &ended);
     (summary.resumed, summary.elapsed) = (resumed, began.elapsed());

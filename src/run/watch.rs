@@ -75,12 +75,13 @@ impl<C: Fn() -> Counters> Watch<C> {
         knobs: watch::Sender<Knobs>,
         events: UnboundedSender<Event>,
         total_bytes: Option<u64>,
+        decider: impl FnOnce(Scaling) -> Decide,
     ) -> Self {
         let host = Host::new();
         let bounds = useful(job.scaling.bounds, host.cores().ceil() as usize);
         let scaling = Scaling { bounds, ..job.scaling.clone() };
         let check_interval = scaling.check_interval;
-        let tuner = job.auto_scaling.then(|| guarded(scaling));
+        let tuner = job.auto_scaling.then(|| Guard::new(bounds, decider(scaling)));
         let gpus = Gpus::watch(Places::default());
         let observe = |host| {
             let sink = Arc::clone(&job.sink);
@@ -205,13 +206,13 @@ impl<C: Fn() -> Counters> Watch<C> {
     }
 }
 
-/// The tuner, and whoever decides in its place in a test.
-type Decide = Box<dyn FnMut(&Sample, &Knobs) -> Vec<Decision> + Send>;
+/// Decides after each window what to turn: the tuner, or whoever is in its place.
+pub type Decide = Box<dyn FnMut(&Sample, &Knobs) -> Vec<Decision> + Send>;
 
-fn guarded(scaling: Scaling) -> Guard<Decide> {
-    let bounds = scaling.bounds;
+/// The tuner.
+pub(super) fn tuner(scaling: Scaling) -> Decide {
     let mut tuner = Tuner::new(scaling);
-    Guard::new(bounds, Box::new(move |sample, knobs| tuner.decide(sample, knobs)))
+    Box::new(move |sample, knobs| tuner.decide(sample, knobs))
 }
 
 /// What a job's windows are measured against.

@@ -3,7 +3,7 @@
 //! ```text
 //!  plants.rs    what there is to play: plants/*.toml (plant.rs), or drawn by a seed
 //!  world.rs     virtual time;  pipeline.rs, crew.rs, target.rs  what moves in it
-//!  docferry.rs  the tuner and the pacing of production, as one controller;  rivals/  others
+//!  docferry.rs  the tuner and the pacing of production, as one controller;  rivals/  others;  real.rs  one in a real run
 //!  oracle.rs    the best fixed setting, by search;  oracles.rs  those that are kept
 //!  score.rs     a run beside the oracle;  table.rs  all of them
 //! ```
@@ -21,6 +21,7 @@ mod oracles;
 mod pipeline;
 mod plant;
 mod plants;
+mod real;
 mod rivals;
 mod score;
 mod table;
@@ -34,6 +35,7 @@ use docferry::{CEILINGS, Docferry, START, balanced};
 use oracle::Oracle;
 use plant::Plant;
 use rayon::prelude::*;
+pub use real::threshold_rules;
 use rivals::{Fixed, Given, RIVALS};
 pub use score::Score;
 use serde::Serialize;

@@ -44,8 +44,8 @@ impl<D: FnMut(&Sample, &Knobs) -> Vec<Decision>> Guard<D> {
 /// What is wrong with a decision, if anything.
 fn contradiction(decision: &Decision, knobs: &Knobs, bounds: &Bounds) -> Option<String> {
     let Decision { knob, from, to, effect, confidence, .. } = decision;
-    if confidence.is_some_and(|confidence| !(0.0..=1.0).contains(&confidence)) {
-        return Some(format!("{knob}: a confidence of {confidence:?}"));
+    if let Some(sure) = confidence.filter(|sure| !(0.0..=1.0).contains(sure)) {
+        return Some(format!("{knob}: a confidence of {sure}"));
     }
     if *effect != Effect::Turned {
         return None;

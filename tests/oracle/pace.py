@@ -144,6 +144,10 @@ class Endpoint:
         )
         urllib.request.urlopen(request).read()
 
+    def set_latency(self, milliseconds):
+        faults = json.dumps({"latency_ms": milliseconds}).encode()
+        urllib.request.urlopen(f"{self.endpoint.rstrip('/')}/_faults", faults).read()
+
     def stop(self):
         self.process.terminate()
         self.process.wait()

@@ -19,6 +19,7 @@ mod rules;
 use super::controller::Controller;
 use crate::model::knobs::Knobs;
 pub(super) use fixed::Fixed;
+pub(super) use rules::Rules;
 
 /// No law sends more than this at a time: the published bound of several of them.
 const MOST_REQUESTS: f64 = 200.0;

@@ -19,7 +19,7 @@ const THROTTLED: f64 = 0.05;
 const CPU: f64 = 0.70;
 const MEMORY: f64 = 0.75;
 
-pub(super) struct Rules {
+pub(in super::super) struct Rules {
     /// Documents per second under which workers are added.
     goal: f64,
     /// Seconds from one move to the next.
@@ -29,7 +29,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn balanced() -> Self {
+    pub(in super::super) fn balanced() -> Self {
         Self { goal: 10_000.0, pause: 30.0, workers: LEAST_WORKERS, moved: f64::NEG_INFINITY }
     }
 
