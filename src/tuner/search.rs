@@ -57,7 +57,6 @@ impl Tuner {
     pub(super) fn judge_all(&mut self, turn: &mut Turn) {
         for knob in [Knob::Readers, Knob::Transformers, Knob::RequestsInFlight, Knob::CreditBytes] {
             let (wanted, worth) = (self.scaling.confidence, self.scaling.worth);
-            let mut record = self.record;
             let stage = self.stage(knob);
             let is_saturated = stage.is_saturated();
             let Some(trial) = stage.trial.as_mut() else { continue };
@@ -89,31 +88,15 @@ impl Tuner {
             let (from, before, looks, most) = (trial.from, trial.before, trial.looks, trial.most);
             let least = worth * (stage.size / from).ln();
             let evidence = compare(&before, &stage.saturated, stage.variance(), least);
-            match judge(&evidence, most, looks >= most, wanted) {
-                Verdict::Open => {}
-                Verdict::Pays(confidence) => {
-                    stage.floor = stage.size;
-                    stage.unproved = 0;
-                    record.ended(Proposer::Search, true);
-                    stage.points.push((stage.size, evidence.after));
-                    stage.next_try = turn.now;
-                    let because = stage.words();
-                    stage.keep(turn, Reason::Accepted, because, Some(confidence), Some(evidence));
-                }
+            let verdict = judge(&evidence, most, looks >= most, wanted);
+            match verdict {
+                Verdict::Open => continue,
+                Verdict::Pays(confidence) => stage.accept(turn, confidence, evidence),
                 Verdict::Fails(confidence) => {
-                    stage.bad = Some(stage.size);
-                    record.ended(Proposer::Search, false);
-                    stage.points.push((stage.size, evidence.after));
-                    let gain = evidence.after / evidence.before - 1.0;
-                    let because = format!(
-                        "throughput {:+.0} %, {:+.0} % wanted",
-                        gain * 100.0,
-                        (least.exp() - 1.0) * 100.0
-                    );
-                    stage.revert(turn, because, Some(confidence), Some(evidence));
+                    stage.reject(turn, (confidence >= wanted).then_some(confidence), least, evidence);
                 }
             }
-            self.record = record;
+            self.record.ended(Proposer::Search, matches!(verdict, Verdict::Pays(_)));
         }
     }
 
@@ -294,6 +277,10 @@ impl Tuner {
             return;
         }
         let most = self.most_credits(turn).min(self.scaling.bounds.most.credit_bytes as f64);
+        // Two moves at once would be judged by one throughput.
+        if self.readers.trial.is_some() || self.transformers.trial.is_some() {
+            return;
+        }
         let stage = &mut self.credits;
         let settled = stage.bad.is_some_and(|bad| bad / stage.size < 2.1);
         if stage.trial.is_some() || turn.now < stage.next_try || stage.saturated.seconds() < 0.9 || settled {
@@ -392,6 +379,27 @@ impl Stage {
             Some(Trial { from: self.size, before: self.saturated, idle: 0, looks: 0, most: self.looks() });
         turn.set(self.knob, to as u64, Reason::Probe, because, confidence);
         self.resize(to, turn.now);
+    }
+
+    /// The trial has shown that the move pays.
+    fn accept(&mut self, turn: &mut Turn, confidence: f64, evidence: Evidence) {
+        self.floor = self.size;
+        self.unproved = 0;
+        self.points.push((self.size, evidence.after));
+        self.next_try = turn.now;
+        let because = self.words();
+        self.keep(turn, Reason::Accepted, because, Some(confidence), Some(evidence));
+    }
+
+    /// The trial has shown that it does not, or there was no time to show anything. `least` is the logarithm of what it had to yield.
+    fn reject(&mut self, turn: &mut Turn, confidence: Option<f64>, least: f64, evidence: Evidence) {
+        self.bad = Some(self.size);
+        self.points.push((self.size, evidence.after));
+        let gain = evidence.after / evidence.before - 1.0;
+        let unproved = if confidence.is_none() { ", and no more time to be sure" } else { "" };
+        let wanted = least.exp() - 1.0;
+        let because = format!("throughput {:+.0} %, {:+.0} % wanted{unproved}", gain * 100.0, wanted * 100.0);
+        self.revert(turn, because, confidence, Some(evidence));
     }
 
     fn keep(

@@ -18,6 +18,8 @@ pub(super) struct Saturated {
     /// Independent pieces of work whose times made that up.
     pieces: f64,
     windows: u32,
+    /// Windows with a document at least.
+    with_documents: u32,
     /// Sum, and sum of squares, of the windows' logarithms of throughput: what the pieces do not explain (other users, other load) shows here.
     logs: f64,
     log_squares: f64,
@@ -26,21 +28,25 @@ pub(super) struct Saturated {
 impl Saturated {
     /// Adds a window.
     pub(super) fn add(&mut self, documents_per_second: f64, seconds: f64, pieces: f64) {
-        if documents_per_second <= 0.0 || seconds <= 0.0 {
+        if documents_per_second < 0.0 || seconds <= 0.0 {
             return;
         }
         self.documents += documents_per_second * seconds;
         self.seconds += seconds;
         self.pieces += pieces;
         self.windows += 1;
-        let log = documents_per_second.ln();
-        self.logs += log;
-        self.log_squares += log * log;
+        // A window without a document counts as time, and has no logarithm.
+        if documents_per_second > 0.0 {
+            let log = documents_per_second.ln();
+            self.logs += log;
+            self.log_squares += log * log;
+            self.with_documents += 1;
+        }
     }
 
-    /// Documents per second.
+    /// Documents per second; half a document, if there was none.
     pub(super) fn throughput(&self) -> f64 {
-        self.documents / self.seconds.max(1e-9)
+        self.documents.max(0.5) / self.seconds.max(1e-9)
     }
 
     pub(super) fn windows(&self) -> u32 {
@@ -53,16 +59,20 @@ impl Saturated {
 
     /// Sum of the squares by which windows differ from their mean, and their degrees of freedom.
     fn scatter(&self) -> (f64, f64) {
-        if self.windows < 2 {
+        if self.with_documents < 2 {
             return (0.0, 0.0);
         }
-        let count = f64::from(self.windows);
+        let count = f64::from(self.with_documents);
         ((self.log_squares - self.logs * self.logs / count).max(0.0), count - 1.0)
     }
 }
 
 /// What the variance of a window is taken to be before windows have shown theirs: so many windows' worth of belief in the pieces.
-const BELIEF: f64 = 4.0;
+const BELIEF: f64 = 6.0;
+
+/// How much less than their pieces windows may scatter: of pages of several batches one batch takes all of the time and the others none, though a page takes
+/// as long as any other.
+const LEAST_EXCESS: f64 = 0.2;
 
 /// Compares `after` with `before`. `variance` is that of one piece's time, relative to its square; `least` the logarithm of what the move must yield.
 pub(super) fn compare(before: &Saturated, after: &Saturated, variance: f64, least: f64) -> Evidence {
@@ -73,7 +83,7 @@ pub(super) fn compare(before: &Saturated, after: &Saturated, variance: f64, leas
     let expected = variance / pieces_a_window.max(1e-9);
     let ((one, free), (other, more)) = (before.scatter(), after.scatter());
     let scatter = (BELIEF * expected + one + other) / (BELIEF + free + more);
-    let excess = (scatter / expected).max(1.0);
+    let excess = (scatter / expected).max(LEAST_EXCESS);
     let standard_error = (excess * (of_pieces(before) + of_pieces(after))).sqrt();
     let gain = (after.throughput() / before.throughput()).ln();
     let z = (gain - least) / standard_error;
