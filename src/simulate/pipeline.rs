@@ -12,10 +12,8 @@ use crate::pacing::{Admission, Answer as Charged, Pacer};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Batches of one size take times that differ by this share.
+/// Batches of one size take times that differ by this share; and the parts of a batch that go to each partition differ by this share of them.
 const BATCH_VARIATION: f64 = 0.15;
-
-/// The shares of a batch that go to each partition differ by this much of them.
 const SHARE_VARIATION: f64 = 0.05;
 
 /// A lane is not asked again sooner than this, so that time passes.
@@ -414,16 +412,15 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Lane by lane in turn, as the pacing allows.
+    /// Lane by lane in turn, as the pacing allows; the last eighth of the requests is for lanes below their fair share.
     fn send_paced(&mut self, now: f64, target: &mut Target) {
         let full = self.plant.target.request_documents;
         self.wake_at = f64::INFINITY;
         while self.in_flight < self.knobs.requests_in_flight {
             let (lanes, limit) = (self.lanes.len(), self.knobs.requests_in_flight);
-            // The last eighth of the requests is for lanes below their fair share.
             let kept_free = if lanes == 1 { 0 } else { (limit / 8).max(1) };
             let (has_spare, fair) = (self.in_flight + kept_free < limit, (limit / lanes).max(1));
-            // A request that is not full leaves only where nothing is coming that could fill it.
+            // A request that is not full leaves only if nothing is coming that could fill it.
             let is_dry = self.readers.len() + self.transformers.len() + self.read.len() + self.in_flight == 0;
             let least = if is_dry || self.pacer.is_some() { 1 } else { full };
             let mut sent = false;
