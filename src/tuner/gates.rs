@@ -116,6 +116,11 @@ impl Gauge {
         if value > 0.0 { self.rest.sqrt() / value } else { 1.0 }
     }
 
+    /// What the next second's value is expected to be, with so much in it.
+    pub(super) fn expected(&self, of: [f64; 2]) -> Option<f64> {
+        self.last.map(|_| self.base + self.trend + self.explained(self.scaled(of)))
+    }
+
     /// The value with so much in it, if the base goes on as it does for the seconds `ahead`.
     pub(super) fn with(&self, of: [f64; 2], ahead: f64) -> f64 {
         self.base(ahead) + self.explained(self.scaled(of))

@@ -9,6 +9,7 @@ use crate::model::decision::Reason;
 use crate::model::knobs::{Knob, Knobs};
 use crate::model::sample::Sample;
 use crate::model::scaling::Policy;
+use std::collections::VecDeque;
 
 /// Memory is cut when it will come nearer to its ceiling than this, and to what stays this far below it. It never holds more than the workers' batches, so
 /// the margins are half of those of the machine's memory.
@@ -25,6 +26,10 @@ const BACK_PAUSE: f64 = 2.0;
 /// Batches come back when they may be larger by this factor.
 const WORTH: f64 = 1.15;
 
+/// Memory is known beforehand if it differs from what was expected by no more than this, and it is counted how often over so many windows.
+const KNOWN: f64 = 0.03;
+const WINDOWS: usize = 30;
+
 /// What is known of the GPU that is fullest.
 #[derive(Clone, Debug)]
 pub(super) struct Gpu {
@@ -33,6 +38,8 @@ pub(super) struct Gpu {
     soon: f64,
     later: f64,
     uncut: Option<Uncut>,
+    /// Whether the model knew the memory of each of the last windows beforehand.
+    known: VecDeque<bool>,
     /// When they were turned last.
     batch_changed: f64,
     workers_changed: f64,
@@ -53,6 +60,7 @@ impl Default for Gpu {
             soon: LEAST_AHEAD,
             later: LEAST_AHEAD,
             uncut: None,
+            known: VecDeque::new(),
             batch_changed: f64::NEG_INFINITY,
             workers_changed: f64::NEG_INFINITY,
         }
@@ -65,6 +73,22 @@ impl Gpu {
         self.gauge.is_silent()
     }
 
+    /// How sure the model is: the share of the last windows whose memory it knew beforehand.
+    pub(super) fn trust(&self) -> f64 {
+        let known = self.known.iter().filter(|known| **known).count();
+        known as f64 / self.known.len().max(1) as f64
+    }
+
+    fn add(&mut self, at: f64, documents: f64, memory: f64) {
+        if let Some(expected) = self.gauge.expected([documents, 0.0]) {
+            self.known.push_back((expected - memory).abs() <= KNOWN);
+            if self.known.len() > WINDOWS {
+                self.known.pop_front();
+            }
+        }
+        self.gauge.add(at, [documents, 0.0], memory);
+    }
+
     /// By what share of the value what is explained differs from what was measured.
     pub(super) fn relative_error(&self) -> f64 {
         self.gauge.relative_error()
@@ -74,7 +98,7 @@ impl Gpu {
 impl Tuner {
     pub(super) fn measure_gpu(&mut self, sample: &Sample) {
         let Some(memory) = sample.gpu_memory() else { return };
-        self.gpu.gauge.add(sample.at.as_secs_f64(), [sample.transforming_documents as f64, 0.0], memory);
+        self.gpu.add(sample.at.as_secs_f64(), sample.transforming_documents as f64, memory);
         let waiting = sample.credit_bytes_used as f64 / self.batches.document_bytes();
         let in_transform = 0.7 * self.transformers.piece_seconds + 2.0;
         let before = waiting / sample.transformers.documents_per_second.max(1.0);

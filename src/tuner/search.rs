@@ -158,7 +158,7 @@ impl Tuner {
             self.blocked.tell(turn, knob, wanted as u64, because, ceiling);
             return None;
         }
-        let Some(z) = self.opinion(turn, knob) else {
+        let Some(sure) = self.opinion(turn, knob) else {
             self.blocked.tell(turn, knob, to as u64, because, Block::NoConsensus);
             return None;
         };
@@ -168,7 +168,7 @@ impl Tuner {
             stage.points.push((size, stage.saturated.throughput()));
         }
         let capacity = stage.capacity() * to / size;
-        stage.begin(turn, to, because, Some(consensus::sure(z)));
+        stage.begin(turn, to, because, Some(sure));
         Some(capacity)
     }
 
@@ -248,7 +248,7 @@ impl Tuner {
         bounds.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((most, Block::Bound))
     }
 
-    /// What the proposers of the policy say together about more of this pool: how strongly it speaks for it, if it does.
+    /// What the proposers of the policy say together about more of this pool: how sure they are of it, if they are for it.
     fn opinion(&mut self, turn: &Turn, knob: Knob) -> Option<f64> {
         let is_gpu_first = self.scaling.policy == Policy::GpuMemoryBased
             && !self.gpu.is_silent()
@@ -267,7 +267,8 @@ impl Tuner {
             let room = (self.gpu_fits() / turn.knobs.transformers as f64).max(0.01).ln();
             opinions.push(Opinion { by: Proposer::Gpu, z: room / self.gpu.relative_error().max(0.02) });
         }
-        self.record.agree(&opinions).filter(|z| *z > 0.0)
+        let agreed = self.record.agree(&opinions).filter(|z| *z > 0.0)?;
+        Some(if is_gpu_first { self.gpu.trust() } else { consensus::sure(agreed) })
     }
 
     /// Readers wait for credits and nothing else is busy: more of them, as far as memory allows.

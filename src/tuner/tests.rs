@@ -260,6 +260,34 @@ fn gpu_memory_is_cut_before_its_ceiling_whatever_the_policy() {
     }
 }
 
+/// What the model of the GPU's memory has foreseen is how sure the policy that goes by it is.
+#[test]
+fn the_policy_that_goes_by_the_gpu_is_as_sure_as_its_model_was_right() {
+    let sure = |noise: f64| {
+        let scaling = Scaling { policy: Policy::GpuMemoryBased, ..scaling() };
+        let (_, all) = run(scaling, knobs(), 40, |second, knobs| {
+            let documents = (knobs.transformers * knobs.batch_documents) as u64;
+            let memory = 0.1 + noise * (second % 2) as f64 + 2e-6 * documents as f64;
+            let busy = if second < 30 { 0.5 } else { 1.0 };
+            let documents_per_second = 500.0 * knobs.transformers as f64 * busy;
+            Sample {
+                gpus: gpus(memory),
+                transforming_documents: documents,
+                most_transforming_documents: documents,
+                documents_per_second,
+                readers: pool(0.2, knobs.readers, documents_per_second),
+                transformers: pool(busy, knobs.transformers, documents_per_second),
+                requests: pool(0.2, knobs.requests_in_flight, documents_per_second),
+                ..Sample::default()
+            }
+        });
+        let first = all.iter().find(|(_, one)| one.knob == Knob::Transformers && one.reason == Reason::Probe);
+        first.and_then(|(_, decision)| decision.confidence)
+    };
+    assert!(sure(0.0).is_some_and(|sure| sure > 0.95), "{:?}", sure(0.0));
+    assert!(sure(0.08).is_some_and(|sure| sure < 0.5), "{:?}", sure(0.08));
+}
+
 /// Steps on a GPU, of which others take a third for a while.
 #[test]
 fn what_a_gpu_ceiling_took_comes_back_without_a_trial() {
