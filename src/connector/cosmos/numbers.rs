@@ -100,31 +100,30 @@ fn is_lossy(text: &str) -> bool {
         return false;
     }
     match text.parse::<f64>() {
-        // Most long numbers were written by someone who wrote the shortest text of a double.
-        Ok(number) if is_shortest(text, number) => false,
-        Ok(number) if number.is_finite() => {
-            compare_numbers(text.as_bytes(), format!("{number:e}").as_bytes()) != Ordering::Equal
-        }
+        Ok(number) if number.is_finite() => differs(text, number),
         _ => true,
     }
 }
 
-/// Whether the text is one that is written for the number; an exponent may be written in other ways too.
-fn is_shortest(text: &str, number: f64) -> bool {
+/// Whether the text is another number than the shortest text of this double. Of two that are as short and as near that with the even last digit is
+/// meant, as everywhere but in `std::fmt`: 600000000000000.25 is written 600000000000000.2.
+fn differs(text: &str, number: f64) -> bool {
     /// Every whole number up to this is a double.
     const WHOLE: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
     if number.abs() < WHOLE && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
-        return true;
+        return false;
     }
     /// That of -2.2250738585072014e-308.
     const LONGEST: usize = 24;
     let mut written = [0; LONGEST];
     let mut rest = &mut written[..];
     if serde_json::to_writer(&mut rest, &number).is_err() {
-        return false;
+        return true;
     }
     let length = LONGEST - rest.len();
-    written[..length] == *text.as_bytes()
+    // Most long numbers were written by someone who wrote the shortest text.
+    let shortest = &written[..length];
+    shortest != text.as_bytes() && compare_numbers(text.as_bytes(), shortest) != Ordering::Equal
 }
 
 enum Token<'a> {
@@ -217,6 +216,7 @@ mod tests {
             "1e-400",
             "0.1000000000000000055511151231257827",
             "123456789012345678",
+            "600000000000000.3",
             "1e99999999999999999999",
             "4.9e-325",
             "0.01e-9223372036854775808",
@@ -240,6 +240,7 @@ mod tests {
             "100000000000000000000000",
             "1.0000000000000000000",
             "0.30000000000000004",
+            "600000000000000.2",
             "0e999",
             "123456789012345",
         ] {
@@ -276,14 +277,16 @@ mod tests {
             if slow.is_none() {
                 let number: f64 = text.parse().unwrap();
                 prop_assert!(number.is_finite());
-                let shortest = format!("{number:e}");
+                let shortest = serde_json::to_string(&number).unwrap();
                 prop_assert_eq!(compare_numbers(text.as_bytes(), shortest.as_bytes()), Ordering::Equal);
             }
         }
 
         #[test]
         fn doubles_are_never_lossy(number in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL) {
-            let document = format!(r#"{{"a":{number:e},"b":{number}}}"#);
+            let shortest = serde_json::to_string(&number).unwrap();
+            let other = shortest.replace('e', "E");
+            let document = format!(r#"{{"a":{shortest},"b":{other}}}"#);
             prop_assert_eq!(first_lossy(document.as_bytes()), None);
         }
     }

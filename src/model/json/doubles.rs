@@ -160,11 +160,19 @@ fn is_shortest(text: &[u8]) -> bool {
     }
 }
 
-/// Appends the shortest text that is read back as `number`.
+/// Appends the shortest text that is read back as `number`; of two that are as short and as near that with the even last digit.
 pub fn write_double(out: &mut Vec<u8>, number: f64) {
-    let size = number.abs();
-    let is_plain = number == 0.0 || (1e-6..1e21).contains(&size);
     // Writing to a Vec does not fail.
+    let from = out.len();
+    let _ = serde_json::to_writer(&mut *out, &number);
+    if !out[from..].contains(&b'e') {
+        let is_whole = out.ends_with(b".0");
+        out.truncate(out.len() - if is_whole { 2 } else { 0 });
+        return;
+    }
+    // `std::fmt` may take the odd one of two, but there are two only where the text above has no exponent.
+    out.truncate(from);
+    let is_plain = (1e-6..1e21).contains(&number.abs());
     let _ = if is_plain { write!(out, "{number}") } else { write!(out, "{number:e}") };
 }
 
@@ -188,6 +196,8 @@ mod tests {
         .unwrap();
         assert_eq!(text, r#"{"a":[1.1,-0,0,9007199254740992,1000,0.1],"b 1.10":{"c":1e-7,"d\"":1e21}}"#);
         assert_eq!(properties, 4);
+        // Two are as short and as near.
+        assert_eq!(kept(r#"{"a":600000000000000.3}"#).unwrap().0, r#"{"a":600000000000000.2}"#);
         assert_eq!(kept(r#"{"a":1e400}"#), Err(OutOfRange(5)));
         assert!(Doubles::default().read(b"{} {}").is_err());
     }
