@@ -19,7 +19,16 @@ pub struct Knobs {
     pub credit_bytes: u64,
 }
 
+/// Batches that may wait for each transformer. With two none of them runs dry, and what was read is still in the processor's cache when its turn
+/// comes; whatever waits longer does nothing but hold memory.
+const AHEAD: usize = 2;
+
 impl Knobs {
+    /// Batches that may wait for the transformers: with so many of them nothing is read.
+    pub fn batches_ahead(&self) -> usize {
+        AHEAD * self.transformers
+    }
+
     /// Batches that are in memory at once: one a reader, one and a half a transformer (its input and, half of the time, its output), four queued for
     /// the lanes.
     pub fn slots(&self) -> f64 {

@@ -28,10 +28,6 @@ const CHUNKS_PER_SHARE: u64 = 4;
 /// However many lanes there are, a batch is at least this large: smaller ones cost more to keep account of than to move.
 const LEAST_BATCH: u64 = 64 * 1024;
 
-/// Batches that may wait for each transformer. With two none of them runs dry, and what was read is still in the processor's cache when its turn
-/// comes; whatever waits longer does nothing but hold memory.
-const AHEAD: usize = 2;
-
 /// Where no credit has come back for this long, what is in use stands still: a lane that is throttled moves once in the second of its budget.
 const STANDSTILL: Duration = Duration::from_secs(2);
 
@@ -97,7 +93,7 @@ impl Shared {
         if limited {
             return Turn::Wait(None, Lacking::Nothing);
         }
-        if self.untransformed.load(Ordering::Acquire) >= AHEAD * knobs.transformers {
+        if self.untransformed.load(Ordering::Acquire) >= knobs.batches_ahead() {
             return Turn::Wait(None, Lacking::Taker);
         }
         let unfinished = self.meter.read.get().saturating_sub(self.meter.accounted.get());

@@ -372,7 +372,7 @@ impl<'a> Pipeline<'a> {
         let batch = self.batch();
         let source = &self.plant.source;
         self.is_short = false;
-        while self.readers.len() < self.knobs.readers {
+        while self.readers.len() < self.knobs.readers && self.read.len() < self.knobs.batches_ahead() {
             let in_memory = self.documents();
             if in_memory > 0.0
                 && (in_memory + batch) * self.plant.documents.bytes > self.knobs.credit_bytes as f64

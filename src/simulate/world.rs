@@ -395,6 +395,36 @@ mod tests {
         assert!((written / 90.0 - 500.0).abs() < 20.0, "{written}");
     }
 
+    /// Reads one document at a time for the first twenty seconds.
+    struct LargerLater;
+
+    impl Controller for LargerLater {
+        fn begin(&mut self, knobs: &mut Knobs, _partitions: usize) {
+            (knobs.transformers, knobs.batch_documents) = (1, 1);
+        }
+
+        fn sets_credits(&self) -> bool {
+            true
+        }
+
+        fn tick(&mut self, sample: &Sample, knobs: &mut Knobs) {
+            knobs.batch_documents = if sample.at.as_secs() < 20 { 1 } else { 1_000 };
+        }
+    }
+
+    /// As in the pipeline itself: else what was read in small batches would be transformed one by one long after batches are larger.
+    #[test]
+    fn few_batches_wait_for_the_steps_however_small_they_are() {
+        let plant = plant::named(
+            "seconds = 60\n[source]\nbatch_seconds = 0.01\n\
+             [transform]\nbatch_seconds = 1\ndocument_seconds = 0",
+        );
+        let make = || Box::new(LargerLater) as Box<dyn Controller>;
+        let world = World::new(&plant, docferry::CEILINGS, docferry::START, 1, make);
+        let written: f64 = world.play()[0].written[30..60].iter().sum();
+        assert!((25_000.0..35_000.0).contains(&written), "a thousand a second: {written}");
+    }
+
     #[test]
     fn seconds_above_a_ceiling_are_counted_while_it_is_passed() {
         // 75 % of 10 GB: base and what others take pass it when 5 of the 6 GB have come, at 10 + 50 s, until all of it goes at 80 s.

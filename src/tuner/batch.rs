@@ -1,6 +1,8 @@
 //! The size of a batch: what a batch costs beside its documents, and how large it must be for that not to matter.
 
+use super::normal::distribution;
 use super::search::NEAR;
+use super::stage::Stage;
 use super::{AHEAD, GROW_MARGIN, Tuner, Turn, percent};
 use crate::model::decision::Reason;
 use crate::model::knobs::{Knob, Knobs};
@@ -10,7 +12,11 @@ use crate::model::sample::{PoolUse, Sample, Work};
 const OVERHEAD: f64 = 0.05;
 
 /// No batch shall take longer than this: a run that is stopped waits for it, and long batches come to the target in convoys.
-const RESIDENCE: f64 = 8.0;
+pub(super) const RESIDENCE: f64 = 8.0;
+
+/// To see what a batch costs it is made no longer than this, unless it is likelier than not to cost much: of what takes so long, hardly anything is lost
+/// beside its documents.
+const LOOK: f64 = 3.0;
 
 /// How much of the largest batch a window keeps.
 const FORGET: f64 = 0.9;
@@ -28,7 +34,7 @@ const ENOUGH: f64 = 6.0;
 const PAUSE: f64 = 2.0;
 
 /// A move is worth making from this factor on.
-const LEAST: f64 = 1.15;
+const LEAST: f64 = 1.08;
 
 /// What batches have cost.
 #[derive(Debug, Default)]
@@ -48,10 +54,40 @@ pub(super) struct Batches {
 #[derive(Debug, Default)]
 struct Cost {
     sums: Vec<(usize, Work)>,
+    /// The last line that batches of different sizes have shown: it holds while they are of one size.
+    line: Option<Line>,
+}
+
+/// Seconds of a batch beside its documents, with standard error, and seconds of a document.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    fixed: f64,
+    error: f64,
+    slope: f64,
 }
 
 /// Sizes of a pool that are remembered: the one before a trial and the one on trial.
 const SIZES: usize = 2;
+
+impl Line {
+    /// The share of a batch's time that it costs beside its documents.
+    fn share(&self, documents: f64) -> f64 {
+        self.fixed / (self.fixed + self.slope * documents)
+    }
+
+    /// How sure it is that this share is above [`OVERHEAD`].
+    fn is_costly(&self, documents: f64) -> f64 {
+        let allowed = OVERHEAD / (1.0 - OVERHEAD) * self.slope * documents;
+        distribution((self.fixed - allowed) / self.error.max(1e-12))
+    }
+
+    /// Documents with which it is just that, or that take as long as a batch may, of which one with so many takes so many seconds now.
+    fn best(&self, documents: f64, seconds: f64) -> f64 {
+        let by_share = (1.0 - OVERHEAD) / OVERHEAD * self.fixed.max(0.0) / self.slope;
+        let share = self.share(documents).clamp(0.0, 0.99);
+        by_share.min(documents * (RESIDENCE / seconds - share).max(0.0) / (1.0 - share))
+    }
+}
 
 impl Cost {
     fn add(&mut self, work: &Work, size: usize) {
@@ -61,6 +97,7 @@ impl Cost {
         sums += *work;
         self.sums.insert(0, (size, sums));
         self.sums.truncate(SIZES);
+        self.line = self.fit().or(self.line);
     }
 
     /// Documents in a batch that has come to its end lately.
@@ -72,8 +109,8 @@ impl Cost {
         self.sums.first().is_some_and(|(_, work)| work.pieces >= ENOUGH)
     }
 
-    /// Seconds of a batch beside its documents, with standard error, and seconds of a document: a line through batches of different sizes.
-    fn line(&self) -> Option<(f64, f64, f64)> {
+    /// A line through batches of different sizes.
+    fn fit(&self) -> Option<Line> {
         let Work { pieces, documents, documents_squared, seconds, seconds_squared, documents_seconds } =
             self.sums.first()?.1;
         if pieces < ENOUGH {
@@ -91,7 +128,7 @@ impl Cost {
         let rest = (seconds_squared / pieces - y * y - slope * slope * spread).max(0.0) / pieces;
         let fixed = y - slope * x;
         let error = (rest * (1.0 + x * x / spread)).sqrt();
-        Some((fixed, error, slope))
+        Some(Line { fixed, error, slope })
     }
 }
 
@@ -116,6 +153,13 @@ impl Batches {
     /// Larger batches are on their way.
     pub(super) fn is_costly(&self) -> bool {
         self.is_costly
+    }
+
+    /// By what factor transformers would be faster with batches so many times as large, as a logarithm: nothing is known beforehand.
+    pub(super) fn worth_of(&self, times: f64) -> f64 {
+        let Some(Line { fixed, slope, .. }) = self.transformers.line else { return 0.0 };
+        let seconds = |documents| fixed.max(0.0) / documents + slope;
+        f64::ln(seconds(self.documents) / seconds(times * self.documents))
     }
 
     /// Documents in the largest batch that a transformer may have now: those that wait are as large as batches were when they were read.
@@ -157,34 +201,29 @@ impl Tuner {
             if stage.busy_smoothed < 0.7 || stage.piece_seconds <= 0.0 || !is_near {
                 continue;
             }
-            let residence = size * RESIDENCE / stage.piece_seconds;
-            let (documents, confidence, because) = match cost.line() {
-                Some((fixed, error, slope)) => {
-                    let best = (1.0 - OVERHEAD) / OVERHEAD * fixed.max(0.0) / slope;
-                    let best = best.min((RESIDENCE - fixed).max(0.0) / slope);
-                    let share = fixed / (fixed + slope * size);
-                    let confidence = super::normal::distribution(
-                        (fixed - OVERHEAD / (1.0 - OVERHEAD) * slope * size) / error.max(1e-12),
-                    );
-                    if confidence < self.scaling.confidence {
-                        continue;
-                    }
+            let sure = cost.line.map(|line| line.is_costly(size));
+            let (documents, confidence, because) = match cost.line.zip(sure) {
+                Some((line, sure)) if sure >= self.scaling.confidence => {
+                    let share = percent(line.share(size));
                     (
-                        best,
-                        confidence,
-                        format!("a batch costs {} of its time beside its documents", percent(share)),
+                        line.best(size, stage.piece_seconds),
+                        sure,
+                        format!("a batch costs {share} of its time beside its documents"),
                     )
                 }
+                Some((_, sure)) if sure <= 1.0 - self.scaling.confidence => continue,
                 // Batches of one size tell nothing: another size does.
-                None if !cost.is_known() => continue,
-                None if stage.bad.is_some() || stage.size >= self.most_of(turn, stage.knob) => (
-                    size * self.scaling.batch_step,
-                    0.5,
-                    "to see what a batch costs beside its documents".to_owned(),
-                ),
-                None => continue,
+                _ if cost.is_known() && self.has_no_other_way(turn, stage) => {
+                    let seconds = if sure.is_some_and(|sure| sure > 0.5) { RESIDENCE } else { LOOK };
+                    (
+                        (size * self.scaling.batch_step).min(size * seconds / stage.piece_seconds),
+                        0.5,
+                        "to see what a batch costs beside its documents".to_owned(),
+                    )
+                }
+                _ => continue,
             };
-            let documents = documents.min(residence).min(REACH * cost.finished());
+            let documents = documents.min(REACH * cost.finished());
             if wanted.as_ref().is_none_or(|(most, ..)| documents > *most) {
                 wanted = Some((documents, confidence, because));
             }
@@ -197,10 +236,12 @@ impl Tuner {
         self.set_batch(turn, documents, confidence, because);
     }
 
-    fn most_of(&self, turn: &Turn, knob: Knob) -> f64 {
+    /// More workers have not been shown to pay, or there may be no more.
+    fn has_no_other_way(&self, turn: &Turn, stage: &Stage) -> bool {
         let by_cpu = self.cpu.most_transformers(turn.knobs.transformers as f64, self.scaling.ceilings.cpu);
-        let most = self.scaling.bounds.most.get(knob) as f64;
-        if knob == Knob::Transformers { most.min(by_cpu) } else { most }
+        let most = self.scaling.bounds.most.get(stage.knob) as f64;
+        let most = if stage.knob == Knob::Transformers { most.min(by_cpu) } else { most };
+        stage.is_at_end() || stage.size >= most
     }
 
     /// Lets credits follow the pools, so that a batch is as large as before: a pool of another size is then compared with itself. Batches of
@@ -209,10 +250,12 @@ impl Tuner {
         let size = self.batches.documents;
         let is_by_bytes = size < turn.knobs.batch_documents as f64;
         let share = turn.knobs.slots() / before.slots();
-        let enough = size / share >= self.scaling.bounds.least.batch_documents as f64;
+        // Of the smaller batch, before or after: what goes up without credits comes down without. On a GPU a batch of another size is another load.
+        let least = self.scaling.bounds.least.batch_documents as f64;
+        let enough = size / share.max(1.0) >= least && turn.sample.gpu_memory().is_none();
         // Where request units hold documents up, credits are what lanes that still have some are fed from.
         let is_needed = share < 1.0 && self.is_unit_bound();
-        let stays = share == 1.0 || is_needed || (share > 1.0 && enough);
+        let stays = share == 1.0 || is_needed || enough;
         if stays || !is_by_bytes || self.is_fixed(Knob::CreditBytes) {
             return;
         }
@@ -259,8 +302,52 @@ impl Tuner {
         if moved {
             self.batches.changed = turn.now;
             for stage in [&mut self.readers, &mut self.transformers, &mut self.credits] {
+                stage.drop_again();
                 stage.restart(turn.now);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{knobs, pool, run, scaling, target, turned};
+    use super::*;
+
+    /// Batches of one size, which say nothing of what a batch costs.
+    fn batches(documents: f64) -> Work {
+        let mut work = Work::default();
+        (0..10).for_each(|_| work += Work::of(documents, 0.5 + 1e-3 * documents));
+        work
+    }
+
+    #[test]
+    fn what_a_batch_costs_is_known_while_batches_are_of_one_size() {
+        let mut cost = Cost::default();
+        cost.add(&batches(1_000.0), 4);
+        assert!(cost.line.is_none());
+        cost.add(&batches(2_000.0), 4);
+        (0..300).for_each(|_| cost.add(&batches(2_000.0), 4));
+        let line = cost.line.unwrap();
+        assert!((line.share(2_000.0) - 0.2).abs() < 1e-6, "{line:?}");
+        assert!((line.best(2_000.0, 2.5) - 7_500.0).abs() < 1.0, "eight seconds: {line:?}");
+    }
+
+    /// Four workers are as fast as two: the trial is taken back, and credits are what they were.
+    #[test]
+    fn credits_that_did_not_follow_a_pool_up_do_not_follow_it_down() {
+        let (knobs, all) = run(scaling(), knobs(), 20, |_, knobs| {
+            let mut readers = pool(0.2, knobs.readers, 1_000.0);
+            readers.bytes_per_second = 1e6;
+            let transformers = pool(1.0, knobs.transformers, 1_000.0);
+            let requests = pool(0.2, knobs.requests_in_flight, 1_000.0);
+            Sample { transformers, readers, requests, ..target(knobs, 1) }
+        });
+        let turned = turned(&all);
+        let reverted = turned.iter().find(|turn| turn.4 == Reason::Revert);
+        assert!(reverted.is_some_and(|turn| turn.1 == Knob::Transformers), "{turned:?}");
+        let credits = turned.iter().filter(|turn| turn.1 == Knob::CreditBytes);
+        assert!(credits.clone().all(|turn| turn.3 > turn.2), "{turned:?}");
+        assert!(knobs.credit_bytes >= 32 << 20);
     }
 }

@@ -12,7 +12,7 @@ const KEEP: f64 = 0.99;
 
 /// Weights of the newest window in the base and in its trend.
 const LEVEL_WEIGHT: f64 = 0.5;
-const TREND_WEIGHT: f64 = 0.3;
+const TREND_WEIGHT: f64 = 0.5;
 
 /// Weight of the newest window in the variance of what is not explained.
 const REST_WEIGHT: f64 = 0.25;

@@ -3,6 +3,7 @@
 //! How many documents it holds is known from a model of its memory ([`Gauge`]), so that what was cut comes back without a trial, as soon as the model
 //! says that it fits. Workers are cut for what comes while their batches are under way; batches for what comes until those that are read now are.
 
+use super::batch::RESIDENCE;
 use super::gates::Gauge;
 use super::{CUT_PAUSE, Tuner, Turn, percent};
 use crate::model::decision::Reason;
@@ -30,6 +31,20 @@ const WORTH: f64 = 1.15;
 const KNOWN: f64 = 0.03;
 const WINDOWS: usize = 30;
 
+/// Fewer workers are tried, in so large a step, where larger batches would yield at least so much (a logarithm).
+const FEWER: f64 = 0.7;
+const LEAST_GAIN: f64 = 0.05;
+
+/// The share of that by which fewer workers may be slower with batches as they are.
+const LOSS: f64 = 0.75;
+
+/// What the workers have done for so many windows is what fewer are compared with; and seconds until it is tried again after it was in vain.
+const FEWER_WINDOWS: u32 = 4;
+const FEWER_PAUSE: f64 = 180.0;
+
+/// Seconds for batches to grow, after fewer workers were enough; and until fewer are tried again that seemed to be.
+const FEWER_REST: f64 = 30.0;
+
 /// What is known of the GPU that is fullest.
 #[derive(Clone, Debug)]
 pub(super) struct Gpu {
@@ -43,6 +58,8 @@ pub(super) struct Gpu {
     /// When they were turned last.
     batch_changed: f64,
     workers_changed: f64,
+    /// When fewer workers may be tried.
+    next_fewer: f64,
 }
 
 /// What there was before the ceiling took some of it.
@@ -63,6 +80,7 @@ impl Default for Gpu {
             known: VecDeque::new(),
             batch_changed: f64::NEG_INFINITY,
             workers_changed: f64::NEG_INFINITY,
+            next_fewer: 0.0,
         }
     }
 }
@@ -237,6 +255,52 @@ impl Tuner {
         }
     }
 
+    /// Where memory, or the time that a batch may take, bounds what the workers hold together, and a batch costs much beside its documents, fewer workers with
+    /// larger batches may be faster: if they keep the GPU as busy. That is tried with batches as they are, and batches grow when it was not in vain.
+    pub(super) fn propose_fewer(&mut self, turn: &mut Turn) {
+        let (knob, size) = (Knob::Transformers, turn.knobs.transformers as f64);
+        let is_full = self.gpu_documents(turn) < WORTH * self.batches.documents();
+        let is_long = WORTH * self.transformers.piece_seconds > RESIDENCE;
+        let is_fixed = self.is_fixed(knob) || self.is_fixed(Knob::BatchDocuments);
+        if self.gpu.is_silent()
+            || !(is_full || is_long)
+            || is_fixed
+            || size < 2.0
+            || self.gpu.uncut.is_some()
+            || turn.now < self.gpu.next_fewer
+        {
+            return;
+        }
+        let stage = &self.transformers;
+        if !stage.is_bottleneck(self.slowest()) || stage.saturated.windows() < FEWER_WINDOWS {
+            return;
+        }
+        let to = (FEWER * size).round().clamp(1.0, size - 1.0);
+        let gain = self.batches.worth_of(size / to);
+        if gain < LEAST_GAIN {
+            return;
+        }
+        let more = percent(gain.exp() - 1.0);
+        let because =
+            format!("the GPU's memory is full, and batches for fewer workers would yield {more} more");
+        self.gpu.next_fewer = turn.now + FEWER_PAUSE;
+        self.transformers.begin(turn, to, -LOSS * gain, because, None);
+    }
+
+    /// Fewer workers were tried: they are enough, or seemed to be.
+    pub(super) fn fewer_ended(&mut self, now: f64, are_enough: bool, seemed: bool) {
+        if are_enough {
+            let stage = &mut self.transformers;
+            // More of them were no faster.
+            stage.bad = Some(stage.size + 1.0);
+            stage.settled = false;
+            stage.next_try = now + FEWER_REST;
+            self.gpu.next_fewer = now;
+        } else if seemed {
+            self.gpu.next_fewer = now + FEWER_REST;
+        }
+    }
+
     /// Credits go with it: what waits shall not be more batches than before.
     fn resize_batch(&mut self, turn: &mut Turn, to: f64, reason: Reason, because: &str) {
         let is_less = to < self.batches.documents();
@@ -251,5 +315,69 @@ impl Tuner {
         for stage in [&mut self.readers, &mut self.transformers, &mut self.credits] {
             stage.restart(turn.now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{gpus, knobs, pool, run, scaling, turned};
+    use super::*;
+    use crate::model::sample::Work;
+
+    /// Steps on a GPU that works on `engines` batches at a time, each of which costs a second beside its documents.
+    fn steps(knobs: &Knobs, engines: f64) -> Sample {
+        let (workers, batch) = (knobs.transformers as f64, knobs.batch_documents as f64);
+        let crowd = (workers / engines).max(1.0);
+        let mut work = Work::default();
+        for factor in [0.94, 1.0, 1.06] {
+            let documents = factor * batch;
+            work += Work::of(documents, crowd * (1.0 + 2e-4 * documents));
+        }
+        let documents_per_second = workers * batch / (crowd * (1.0 + 2e-4 * batch));
+        let held = (workers * batch) as u64;
+        let mut transformers = pool(1.0, knobs.transformers, documents_per_second);
+        transformers.work = work;
+        let mut readers = pool(0.2, knobs.readers, documents_per_second);
+        readers.bytes_per_second = 100.0 * documents_per_second;
+        Sample {
+            gpus: gpus(0.1 + 1e-5 * held as f64),
+            memory: Some(0.1),
+            transforming_documents: held,
+            most_transforming_documents: held,
+            documents_per_second,
+            readers,
+            transformers,
+            requests: pool(0.2, knobs.requests_in_flight, documents_per_second),
+            ..Sample::default()
+        }
+    }
+
+    /// Documents per second at the end, and the workers.
+    fn end(engines: f64) -> (f64, usize, Vec<Reason>) {
+        let first = Knobs { transformers: 8, ..knobs() };
+        let mut scaling = scaling();
+        scaling.bounds.most.transformers = 8;
+        let (knobs, all) = run(scaling, first, 300, |_, knobs| steps(knobs, engines));
+        let workers = turned(&all).into_iter().filter(|turn| turn.1 == Knob::Transformers);
+        (
+            steps(&knobs, engines).documents_per_second,
+            knobs.transformers,
+            workers.map(|turn| turn.4).collect(),
+        )
+    }
+
+    #[test]
+    fn fewer_workers_make_room_for_larger_batches_where_they_are_as_fast() {
+        let eight = steps(&Knobs { transformers: 8, batch_documents: 7_800, ..knobs() }, 2.0);
+        let (documents_per_second, workers, _) = end(2.0);
+        assert!(workers < 5, "{workers}");
+        assert!(documents_per_second > 1.2 * eight.documents_per_second, "{documents_per_second}");
+    }
+
+    #[test]
+    fn workers_that_are_all_needed_stay() {
+        let (_, workers, reasons) = end(8.0);
+        assert_eq!(workers, 8, "{reasons:?}");
+        assert!(reasons.contains(&Reason::Revert), "fewer were tried: {reasons:?}");
     }
 }

@@ -26,6 +26,7 @@ mod consensus;
 mod gates;
 mod gpu;
 mod guard;
+mod moves;
 mod normal;
 mod search;
 mod stage;
@@ -64,6 +65,9 @@ const AHEAD: f64 = 12.0;
 
 /// Seconds until a cut is felt.
 const CUT_PAUSE: f64 = 4.0;
+
+/// What must be cut to less than this does not wait for that: a first cut may have been too small.
+const DEEP_CUT: f64 = 0.85;
 
 /// Readers that wait for credits for more than this share of the time: with more of them, requests could be fuller.
 const STARVED: f64 = 0.5;
@@ -147,6 +151,7 @@ impl Tuner {
         self.brake(&mut turn);
         self.judge_all(&mut turn);
         self.propose_all(&mut turn);
+        self.propose_fewer(&mut turn);
         self.shrink_all(&mut turn);
         self.follow_pools(&mut turn, knobs);
         self.size_batches(&mut turn);
@@ -235,11 +240,11 @@ impl Tuner {
     /// Cuts credits and batches so that what is under way will fit, before it does not.
     fn brake_memory(&mut self, turn: &mut Turn) {
         let ceilings = self.scaling.ceilings;
-        let is_settled = turn.now - self.cut_at > CUT_PAUSE;
+        let wanted = self.memory.fits(self.full(&turn.knobs), ceilings.memory - GROW_MARGIN, AHEAD);
+        let is_settled = turn.now - self.cut_at > CUT_PAUSE || wanted < DEEP_CUT;
         let will_be_full = self.memory.with(self.full(&turn.knobs), AHEAD) > ceilings.memory - CUT_MARGIN;
         let is_full = turn.sample.memory.is_some_and(|memory| memory > ceilings.memory - CUT_MARGIN / 2.0);
         if (will_be_full || is_full) && is_settled {
-            let wanted = self.memory.fits(self.full(&turn.knobs), ceilings.memory - GROW_MARGIN, AHEAD);
             let share = if is_full { wanted.min(CREDIT_CUT) } else { wanted }.clamp(0.3, 0.95);
             let because = format!(
                 "{} of the memory in use, {} in sight, {} allowed",

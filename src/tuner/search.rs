@@ -1,21 +1,18 @@
 //! The search: which pool is tried next and how far, what a trial has shown, which pools have nothing to do.
 
 use super::consensus::{self, Opinion, Proposer};
+use super::moves::BUSY_LATELY;
 use super::normal::distribution;
 use super::stage::{Stage, Trial};
 use super::trial::{Verdict, compare, judge};
 use super::{AHEAD, GROW_MARGIN, Tuner, Turn, percent, usl};
-use crate::model::decision::{Block, Decision, Effect, Evidence, Reason};
+use crate::model::decision::{Block, Reason};
 use crate::model::knobs::Knob;
 use crate::model::scaling::{Policy, Scaling};
 use std::time::Duration;
 
 /// A pool is near to being the bottleneck if it could do no more than this many times what the slowest could.
 pub(super) const NEAR: f64 = 1.35;
-
-/// How busy a pool must be, now and lately, to be tried.
-const BUSY: f64 = 0.85;
-const BUSY_LATELY: f64 = 0.7;
 
 /// Standard error of how busy a pool is, over the few windows that it is smoothed over.
 const BUSY_ERROR: f64 = 0.1;
@@ -25,6 +22,9 @@ const IDLE: u32 = 5;
 
 /// So many of the requests throttled, wholly or in part, in one window: a budget was met.
 pub(super) const BUDGET_MET: f64 = 0.02;
+
+/// Windows of the size before that a size is compared with that is tried once more.
+const AGAIN: u32 = 6;
 
 /// A size closer than this to one that does not pay is the end of the search.
 const CLOSE: f64 = 1.16;
@@ -56,9 +56,10 @@ impl Tuner {
     /// Looks at every trial.
     pub(super) fn judge_all(&mut self, turn: &mut Turn) {
         for knob in [Knob::Readers, Knob::Transformers, Knob::RequestsInFlight, Knob::CreditBytes] {
-            let (wanted, worth) = (self.scaling.confidence, self.scaling.worth);
+            let wanted = self.scaling.confidence;
             let stage = self.stage(knob);
             let is_saturated = stage.is_saturated();
+            stage.resume(turn.now);
             let Some(trial) = stage.trial.as_mut() else { continue };
             if turn.knobs.get(knob) as f64 != stage.size {
                 stage.trial = None;
@@ -75,6 +76,7 @@ impl Tuner {
             if stage.saturated.seconds() < 0.9 {
                 if trial.idle >= IDLE {
                     stage.unproved += 1;
+                    stage.left = Some(Trial { idle: 0, ..*trial });
                     stage.keep(turn, Reason::Moved, "it is not saturated any more".to_owned(), None, None);
                 } else if stage.windows >= 2 * trial.most + 2 {
                     stage.revert(turn, "it could not be measured".to_owned(), None, None);
@@ -85,8 +87,7 @@ impl Tuner {
                 continue;
             }
             trial.looks += 1;
-            let (from, before, looks, most) = (trial.from, trial.before, trial.looks, trial.most);
-            let least = worth * (stage.size / from).ln();
+            let Trial { from, before, least, looks, most, .. } = *trial;
             let evidence = compare(&before, &stage.saturated, stage.variance(), least);
             let verdict = judge(&evidence, most, looks >= most, wanted);
             match verdict {
@@ -96,7 +97,12 @@ impl Tuner {
                     stage.reject(turn, (confidence >= wanted).then_some(confidence), least, evidence);
                 }
             }
-            self.record.ended(Proposer::Search, matches!(verdict, Verdict::Pays(_)));
+            let pays = matches!(verdict, Verdict::Pays(_));
+            if self.stage(knob).size < from {
+                self.fewer_ended(turn.now, pays, evidence.z > 0.0);
+            } else {
+                self.record.ended(Proposer::Search, pays);
+            }
         }
     }
 
@@ -163,12 +169,13 @@ impl Tuner {
             return None;
         };
         self.blocked.clear(knob);
+        let least = self.scaling.worth * (to / size).ln();
         let stage = self.stage(knob);
         if stage.points.is_empty() {
             stage.points.push((size, stage.saturated.throughput()));
         }
         let capacity = stage.capacity() * to / size;
-        stage.begin(turn, to, because, Some(sure));
+        stage.begin(turn, to, least, because, Some(sure));
         Some(capacity)
     }
 
@@ -181,6 +188,12 @@ impl Tuner {
             return Err(Duration::from_secs_f64(stage.next_try - turn.now));
         }
         let size = stage.size;
+        let limit = (size * search_step).max(size + step_workers as f64);
+        if let Some(again) = stage.again.filter(|again| *again > size) {
+            // What was too short a while before is compared with a longer one.
+            let is_known = stage.saturated.windows() >= AGAIN;
+            return if is_known { Ok(again.min(limit)) } else { Err(Duration::ZERO) };
+        }
         let mut wanted = size * if stage.settled { settled_step } else { search_step };
         if let Some(bad) = stage.bad {
             if bad / size >= CLOSE && bad - size > 1.0 {
@@ -202,7 +215,6 @@ impl Tuner {
         if let Some(knee) = usl::knee(&stage.points).filter(|knee| *knee > 1.05 * size && *knee < wanted) {
             wanted = knee.max(1.1 * size);
         }
-        let limit = (size * search_step).max(size + step_workers as f64);
         Ok(wanted.round().max(size + 1.0).min(limit))
     }
 
@@ -282,6 +294,7 @@ impl Tuner {
         if self.readers.trial.is_some() || self.transformers.trial.is_some() {
             return;
         }
+        let worth = self.scaling.worth;
         let stage = &mut self.credits;
         let settled = stage.bad.is_some_and(|bad| bad / stage.size < 2.1);
         if stage.trial.is_some() || turn.now < stage.next_try || stage.saturated.seconds() < 0.9 || settled {
@@ -292,7 +305,7 @@ impl Tuner {
             return;
         }
         let because = format!("readers wait for credits {} of the time", percent(stage.busy_smoothed));
-        stage.begin(turn, to, because, None);
+        stage.begin(turn, to, worth * (to / stage.size).ln(), because, None);
     }
 
     /// The most credits that memory allows; no more than there are where memory is not measured.
@@ -370,112 +383,5 @@ impl Tuner {
             stage.settled = false;
             stage.resize(to, turn.now);
         }
-    }
-}
-
-impl Stage {
-    /// Begins a trial.
-    pub(super) fn begin(&mut self, turn: &mut Turn, to: f64, because: String, confidence: Option<f64>) {
-        self.trial =
-            Some(Trial { from: self.size, before: self.saturated, idle: 0, looks: 0, most: self.looks() });
-        turn.set(self.knob, to as u64, Reason::Probe, because, confidence);
-        self.resize(to, turn.now);
-    }
-
-    /// The trial has shown that the move pays.
-    fn accept(&mut self, turn: &mut Turn, confidence: f64, evidence: Evidence) {
-        self.floor = self.size;
-        self.unproved = 0;
-        self.points.push((self.size, evidence.after));
-        self.next_try = turn.now;
-        let because = self.words();
-        self.keep(turn, Reason::Accepted, because, Some(confidence), Some(evidence));
-    }
-
-    /// The trial has shown that it does not, or there was no time to show anything. `least` is the logarithm of what it had to yield.
-    fn reject(&mut self, turn: &mut Turn, confidence: Option<f64>, least: f64, evidence: Evidence) {
-        self.bad = Some(self.size);
-        self.points.push((self.size, evidence.after));
-        let gain = evidence.after / evidence.before - 1.0;
-        let unproved = if confidence.is_none() { ", and no more time to be sure" } else { "" };
-        let wanted = least.exp() - 1.0;
-        let because = format!("throughput {:+.0} %, {:+.0} % wanted{unproved}", gain * 100.0, wanted * 100.0);
-        self.revert(turn, because, confidence, Some(evidence));
-    }
-
-    fn keep(
-        &mut self,
-        turn: &mut Turn,
-        reason: Reason,
-        because: String,
-        confidence: Option<f64>,
-        evidence: Option<Evidence>,
-    ) {
-        let Some(trial) = self.trial.take() else { return };
-        let (from, to) = (trial.from as u64, self.size as u64);
-        turn.push(Decision {
-            knob: self.knob,
-            from,
-            to,
-            effect: Effect::Kept,
-            reason,
-            because,
-            confidence,
-            evidence,
-        });
-    }
-
-    fn revert(
-        &mut self,
-        turn: &mut Turn,
-        because: String,
-        confidence: Option<f64>,
-        evidence: Option<Evidence>,
-    ) {
-        let Some(trial) = self.trial.take() else { return };
-        let (from, to) = (self.size as u64, trial.from as u64);
-        turn.push(Decision {
-            knob: self.knob,
-            from,
-            to,
-            effect: Effect::Turned,
-            reason: Reason::Revert,
-            because,
-            confidence,
-            evidence,
-        });
-        self.resize(trial.from, turn.now);
-    }
-
-    /// It is near to being the bottleneck, has been busy, and was measured so.
-    fn is_bottleneck(&self, slowest: f64) -> bool {
-        self.trial.is_none()
-            && self.service > 0.0
-            && self.capacity() <= NEAR * slowest
-            && self.busy > BUSY
-            && self.busy_smoothed > BUSY_LATELY
-            && self.saturated.seconds() >= 0.9
-    }
-
-    /// Which part of the way is the bottleneck, in words.
-    fn words(&self) -> String {
-        let what = match self.knob {
-            Knob::Readers => "the source is the bottleneck",
-            Knob::Transformers => "the steps are the bottleneck",
-            Knob::RequestsInFlight => "the target is the bottleneck",
-            _ => "readers wait for credits",
-        };
-        format!("{what} ({:.2} busy)", self.busy.min(1.0))
-    }
-
-    /// The probability that so many workers are enough for nine tenths of the time, as busy workers have varied.
-    fn is_enough(&self, to: f64) -> f64 {
-        let deviation = self.busy_variance.sqrt().max(0.01) * self.size;
-        distribution((to - self.busy_smoothed * self.size) / deviation)
-    }
-
-    /// Standard error of the logarithm of what the pool could do.
-    fn capacity_error(&self) -> f64 {
-        (self.variance().max(0.0025) / self.size.max(1.0)).sqrt()
     }
 }

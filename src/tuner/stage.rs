@@ -23,6 +23,9 @@ const FORGET: f64 = 0.995;
 /// The relative variance of one piece's time before any was seen: requests to a service scatter more than batches.
 const FIRST_VARIANCE: f64 = 0.05;
 
+/// Seconds for which a trial that was left may go on.
+const BASE_SECONDS: f64 = 60.0;
+
 /// Pieces over which that variance is remembered.
 const VARIANCE_MEMORY: f64 = 400.0;
 
@@ -50,8 +53,12 @@ pub(super) struct Stage {
     pub(super) saturated: Saturated,
     /// The trial of its size.
     pub(super) trial: Option<Trial>,
+    /// A trial that was left because the pool was not saturated any more: it goes on when it is.
+    pub(super) left: Option<Trial>,
     /// The least size that is known not to pay.
     pub(super) bad: Option<f64>,
+    /// A size that seemed to pay, though there was no time to be sure: it is tried once more.
+    pub(super) again: Option<f64>,
     /// The search has come to its end: now and then a little more is tried.
     pub(super) settled: bool,
     pub(super) next_try: f64,
@@ -69,11 +76,16 @@ pub(super) struct Stage {
 /// A size on trial.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trial {
+    pub(super) began: f64,
     pub(super) from: f64,
     pub(super) before: Saturated,
+    /// The logarithm of what it must yield.
+    pub(super) least: f64,
     /// The windows since in which the pool was not saturated, in a row.
     pub(super) idle: u32,
     pub(super) looks: u32,
+    /// It is the second of this size.
+    pub(super) is_second: bool,
     /// Looks that there may be.
     pub(super) most: u32,
 }
@@ -94,7 +106,9 @@ impl Stage {
             pieces: Work::default(),
             saturated: Saturated::default(),
             trial: None,
+            left: None,
             bad: None,
+            again: None,
             settled: false,
             next_try: 0.0,
             backoff: 0.0,
@@ -226,11 +240,32 @@ impl Stage {
         self.changed = now;
         self.windows = 0;
         self.saturated = Saturated::default();
+        self.left = None;
+    }
+
+    /// A larger size has not been shown to pay.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.bad.is_some() || self.again.is_some()
+    }
+
+    /// Conditions are others: what seemed to pay did so in those that were.
+    pub(super) fn drop_again(&mut self) {
+        if let Some(size) = self.again.take() {
+            self.bad = Some(size);
+        }
+    }
+
+    /// Goes on with the trial that was left, if the pool is saturated again, and what it is compared with is not too long ago.
+    pub(super) fn resume(&mut self, now: f64) {
+        if self.trial.is_none() && self.saturated.seconds() >= 0.9 {
+            self.trial = self.left.take().filter(|left| now - left.began < BASE_SECONDS);
+        }
     }
 
     /// Everything that is known about sizes is forgotten.
     pub(super) fn forget(&mut self, now: f64) {
         self.bad = None;
+        self.again = None;
         self.points.clear();
         self.settled = false;
         self.next_try = now;

@@ -8,7 +8,7 @@ use crate::model::scaling::Policy;
 use proptest::prelude::*;
 use std::time::Duration;
 
-fn knobs() -> Knobs {
+pub(super) fn knobs() -> Knobs {
     Knobs {
         readers: 2,
         transformers: 2,
@@ -66,7 +66,7 @@ pub(super) fn scaling() -> Scaling {
 }
 
 /// Runs the tuner for `seconds` against a plant; returns the knobs at the end and all decisions with their second.
-fn run(
+pub(super) fn run(
     scaling: Scaling,
     first: Knobs,
     seconds: u64,
@@ -87,7 +87,7 @@ fn run(
 }
 
 /// A pool of a size that is busy for a share of its time; its pieces take a tenth of a second each and vary little.
-fn pool(busy: f64, size: usize, documents_per_second: f64) -> PoolUse {
+pub(super) fn pool(busy: f64, size: usize, documents_per_second: f64) -> PoolUse {
     let pieces = busy * size as f64 * 10.0 + 1.0;
     let work = Work {
         pieces,
@@ -101,7 +101,7 @@ fn pool(busy: f64, size: usize, documents_per_second: f64) -> PoolUse {
 }
 
 /// A target that takes 100 documents a second a request, up to a knee.
-fn target(knobs: &Knobs, knee: usize) -> Sample {
+pub(super) fn target(knobs: &Knobs, knee: usize) -> Sample {
     let documents_per_second = 100.0 * knobs.requests_in_flight.min(knee) as f64;
     Sample {
         documents_per_second,
@@ -113,7 +113,7 @@ fn target(knobs: &Knobs, knee: usize) -> Sample {
     }
 }
 
-fn turned(all: &[(u64, Decision)]) -> Vec<(u64, Knob, u64, u64, Reason)> {
+pub(super) fn turned(all: &[(u64, Decision)]) -> Vec<(u64, Knob, u64, u64, Reason)> {
     let turned = all.iter().filter(|(_, decision)| decision.effect == Effect::Turned);
     turned.map(|(at, decision)| (*at, decision.knob, decision.from, decision.to, decision.reason)).collect()
 }
@@ -228,7 +228,7 @@ fn credits_that_a_ceiling_took_come_back_when_memory_is_free_again() {
 }
 
 /// Two GPUs, of which the fuller counts.
-fn gpus(used: f64) -> Vec<GpuUse> {
+pub(super) fn gpus(used: f64) -> Vec<GpuUse> {
     let gpu = |used: f64| GpuUse {
         name: "one".into(),
         used: Some((used * 16e9) as u64),
