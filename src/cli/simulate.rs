@@ -38,3 +38,36 @@ pub(super) fn run(flags: &Simulate, global: &GlobalFlags, out: &mut dyn Write) -
     }
     Ok(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::asked::{Asked, Given};
+    use crate::config::environment::Environment;
+    use crate::config::resolve;
+    use crate::model::knobs::{Bounds, Knobs};
+    use crate::model::scaling::Scaling;
+    use crate::simulate;
+
+    /// The simulator is given the profile's figures, not the profile: it knows of no files.
+    #[test]
+    fn the_simulated_tuner_has_the_profile_of_a_real_one() {
+        let asked = Asked {
+            from: Some(Given::flag("--from", "in.jsonl")),
+            to: Some(Given::flag("--to", "null:")),
+            ..Asked::default()
+        };
+        let real = resolve(&asked, &Environment::of(&[], 16)).unwrap().scaling;
+        let simulated = simulate::balanced();
+        // Of a request the target says how much it holds; of credits the machine how many there may be.
+        let alike = |of: Knobs, as_in: Knobs| Knobs {
+            request_documents: as_in.request_documents,
+            credit_bytes: as_in.credit_bytes,
+            ..of
+        };
+        let bounds = Bounds {
+            least: alike(real.bounds.least, simulated.bounds.least),
+            most: alike(real.bounds.most, simulated.bounds.most),
+        };
+        assert_eq!(Scaling { bounds, ..real }, simulated);
+    }
+}

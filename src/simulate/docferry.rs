@@ -22,22 +22,22 @@ pub(super) const START: Knobs = Knobs {
 pub(super) const CEILINGS: Ceilings = Ceilings {
     cpu: 0.70,
     cpu_grow_below: 0.65,
-    cpu_shrink_below: 0.50,
+    cpu_shrink_below: 0.40,
     memory: 0.75,
     memory_grow_below: 0.70,
-    memory_shrink_below: 0.60,
+    memory_shrink_below: 0.50,
     gpu_memory: 0.75,
     errors: 0.02,
 };
 
-/// The profile `balanced`.
-pub(super) fn balanced() -> Scaling {
+/// The profile `balanced`, on a machine with four cores or more.
+pub fn balanced() -> Scaling {
     Scaling {
         policy: Policy::Hybrid,
         bounds: Bounds {
             least: Knobs {
-                readers: 1,
-                transformers: 1,
+                readers: 4,
+                transformers: 4,
                 requests_in_flight: 1,
                 batch_documents: 2_000,
                 request_documents: 1,

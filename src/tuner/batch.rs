@@ -46,8 +46,6 @@ pub(super) struct Batches {
     waiting: f64,
     document_bytes: f64,
     changed: f64,
-    /// By far most of a batch's time goes into what it costs beside its documents: the next step need not wait to see what the last one did.
-    is_costly: bool,
 }
 
 /// Sums over batches of one pool, for each of the last sizes that the pool had: with other workers beside it a batch takes another time.
@@ -150,11 +148,6 @@ impl Batches {
         };
     }
 
-    /// Larger batches are on their way.
-    pub(super) fn is_costly(&self) -> bool {
-        self.is_costly
-    }
-
     /// By what factor transformers would be faster with batches so many times as large, as a logarithm: nothing is known beforehand.
     pub(super) fn worth_of(&self, times: f64) -> f64 {
         let Some(Line { fixed, slope, .. }) = self.transformers.line else { return 0.0 };
@@ -183,7 +176,6 @@ impl Tuner {
     pub(super) fn size_batches(&mut self, turn: &mut Turn) {
         let now = turn.now;
         let least = PAUSE.max(1.2 * self.readers.piece_seconds).max(1.2 * self.transformers.piece_seconds);
-        let least = if self.batches.is_costly { 0.9 } else { least };
         if now - self.batches.changed < least || now < 2.0 || self.is_unit_bound() || self.is_after_cut(now) {
             return;
         }
@@ -228,12 +220,9 @@ impl Tuner {
                 wanted = Some((documents, confidence, because));
             }
         }
-        let Some((documents, confidence, because)) = wanted else {
-            self.batches.is_costly = false;
-            return;
-        };
-        self.batches.is_costly = confidence >= self.scaling.confidence && documents > 4.0 * size;
-        self.set_batch(turn, documents, confidence, because);
+        if let Some((documents, confidence, because)) = wanted {
+            self.set_batch(turn, documents, confidence, because);
+        }
     }
 
     /// More workers have not been shown to pay, or there may be no more.
@@ -288,7 +277,6 @@ impl Tuner {
             .min(bounds.most.credit_bytes as f64 / slots / bytes)
             .min(bounds.most.batch_documents as f64);
         if to < size * LEAST {
-            self.batches.is_costly = false;
             return;
         }
         let credits = (to * slots * bytes * 1.01).max(turn.knobs.credit_bytes as f64) as u64;

@@ -262,10 +262,11 @@ impl Tuner {
         let is_full = self.gpu_documents(turn) < WORTH * self.batches.documents();
         let is_long = WORTH * self.transformers.piece_seconds > RESIDENCE;
         let is_fixed = self.is_fixed(knob) || self.is_fixed(Knob::BatchDocuments);
+        let least = self.scaling.bounds.least.transformers as f64;
         if self.gpu.is_silent()
             || !(is_full || is_long)
             || is_fixed
-            || size < 2.0
+            || size <= least
             || self.gpu.uncut.is_some()
             || turn.now < self.gpu.next_fewer
         {
@@ -275,7 +276,7 @@ impl Tuner {
         if !stage.is_bottleneck(self.slowest()) || stage.saturated.windows() < FEWER_WINDOWS {
             return;
         }
-        let to = (FEWER * size).round().clamp(1.0, size - 1.0);
+        let to = (FEWER * size).round().clamp(least, size - 1.0);
         let gain = self.batches.worth_of(size / to);
         if gain < LEAST_GAIN {
             return;

@@ -132,11 +132,9 @@ impl Tuner {
 
     /// Tries one pool, if it is time; returns what it may then do.
     fn propose(&mut self, turn: &mut Turn, knob: Knob, slowest: f64) -> Option<f64> {
-        // Larger batches come first where a batch costs far more than its documents.
-        let is_costly = knob != Knob::RequestsInFlight && self.batches.is_costly();
         let is_gated = knob == Knob::RequestsInFlight && self.is_unit_bound();
         let is_cut = knob == Knob::Transformers && self.is_gpu_cut(turn.knobs.transformers as f64);
-        let rests = self.is_fixed(knob) || is_costly || is_gated || is_cut;
+        let rests = self.is_fixed(knob) || is_gated || is_cut;
         if rests || !self.stage(knob).is_bottleneck(slowest) {
             self.blocked.clear(knob);
             return None;
