@@ -73,23 +73,24 @@ impl Tuner {
                 continue;
             }
             trial.idle = if is_saturated { 0 } else { trial.idle + 1 };
-            if stage.saturated.seconds() < 0.9 {
-                if trial.idle >= IDLE {
-                    stage.unproved += 1;
-                    stage.left = Some(Trial { idle: 0, ..*trial });
-                    stage.keep(turn, Reason::Moved, "it is not saturated any more".to_owned(), None, None);
-                } else if stage.windows >= 2 * trial.most + 2 {
-                    stage.revert(turn, "it could not be measured".to_owned(), None, None);
-                }
+            if trial.idle >= IDLE {
+                stage.unproved += 1;
+                stage.left = Some(Trial { idle: 0, ..*trial });
+                stage.keep(turn, Reason::Moved, "it is not saturated any more".to_owned(), None, None);
                 continue;
             }
-            if !is_saturated && trial.idle < IDLE {
+            if stage.saturated.seconds() < 0.9 && stage.windows >= 2 * trial.most + 2 {
+                stage.revert(turn, "it could not be measured".to_owned(), None, None);
+                continue;
+            }
+            if stage.saturated.seconds() < 0.9 || !is_saturated {
                 continue;
             }
             trial.looks += 1;
             let Trial { from, before, least, looks, most, .. } = *trial;
             let evidence = compare(&before, &stage.saturated, stage.variance(), least);
-            let verdict = judge(&evidence, most, looks >= most, wanted);
+            let step = (stage.size / from).ln();
+            let verdict = judge(&evidence, step, most, looks >= most, wanted);
             match verdict {
                 Verdict::Open => continue,
                 Verdict::Pays(confidence) => stage.accept(turn, confidence, evidence),

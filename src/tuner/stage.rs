@@ -257,7 +257,7 @@ impl Stage {
 
     /// Goes on with the trial that was left, if the pool is saturated again, and what it is compared with is not too long ago.
     pub(super) fn resume(&mut self, now: f64) {
-        if self.trial.is_none() && self.saturated.seconds() >= 0.9 {
+        if self.trial.is_none() && self.is_saturated() && self.saturated.seconds() >= 0.9 {
             self.trial = self.left.take().filter(|left| now - left.began < BASE_SECONDS);
         }
     }

@@ -116,10 +116,15 @@ fn sure(z: f64, looks: u32) -> f64 {
     (1.0 - TRIES * (1.0 - confidence(z, looks))).max(0.0)
 }
 
-/// Judges a trial of which this is one of at most `looks`.
-pub(super) fn judge(evidence: &Evidence, looks: u32, is_last: bool, wanted: f64) -> Verdict {
-    let pays = sure(evidence.z, looks);
-    let fails = sure(-evidence.z, looks);
+/// What a move yields beyond what it must is, before anything is measured, about as much as this share of its size (both as logarithms), more or less.
+const PRIOR: f64 = 0.6;
+
+/// Judges a trial of which this is one of at most `looks`, and which changed the size by the factor whose logarithm is `step`. A small step yields little
+/// whatever is measured: where that is less than the standard error, a large deviate is chance.
+pub(super) fn judge(evidence: &Evidence, step: f64, looks: u32, is_last: bool, wanted: f64) -> Verdict {
+    let prior = PRIOR * step.abs();
+    let z = evidence.z * prior / prior.hypot(evidence.standard_error);
+    let (pays, fails) = (sure(z, looks), sure(-z, looks));
     if pays >= wanted {
         Verdict::Pays(pays)
     } else if fails >= wanted || is_last {
@@ -165,7 +170,7 @@ mod tests {
             for look in 1..=looks {
                 chance.window(&mut after, 1_000.0 * growth.powf(elasticity), pieces, variance);
                 let evidence = compare(&before, &after, variance, worth * growth.ln());
-                match judge(&evidence, looks, look == looks, wanted) {
+                match judge(&evidence, growth.ln(), looks, look == looks, wanted) {
                     Verdict::Open => {}
                     Verdict::Pays(confidence) => return (true, confidence),
                     Verdict::Fails(confidence) => last = (confidence, evidence.z),
@@ -222,7 +227,7 @@ mod tests {
         chance.window(&mut after, 1_900.0, 132.0, 0.09);
         let evidence = compare(&before, &after, 0.09, 0.1 * 2.0_f64.ln());
         assert!(
-            matches!(judge(&evidence, 6, false, 0.95), Verdict::Pays(sure) if sure > 0.999),
+            matches!(judge(&evidence, 2.0_f64.ln(), 6, false, 0.95), Verdict::Pays(sure) if sure > 0.999),
             "{evidence:?}"
         );
     }
