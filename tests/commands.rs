@@ -29,8 +29,8 @@ fn lists_name_what_is_built_in() {
     "#);
     insta::assert_snapshot!(place.succeed("list policies").out, @r#"
     hybrid            all who propose moves are heard, and where they disagree their evidence is weighed; the default
-    workload-based    pools are sized by the work that comes to them, and the search goes on from there
-    gpu-memory-based  transformers and batches are sized by the GPU memory that they share; the rest as they are
+    workload-based    as hybrid, and the GPU has no word in it; its ceiling holds
+    gpu-memory-based  transformers are sized by the GPU's memory alone, batches as large as pays; the rest as hybrid
     conservative      as hybrid, with the profile conservative
     aggressive        as hybrid, with the profile aggressive
     "#);

@@ -17,13 +17,10 @@ pub const POLICIES: [(Policy, &str); 5] = [
         Policy::Hybrid,
         "all who propose moves are heard, and where they disagree their evidence is weighed; the default",
     ),
-    (
-        Policy::WorkloadBased,
-        "pools are sized by the work that comes to them, and the search goes on from there",
-    ),
+    (Policy::WorkloadBased, "as hybrid, and the GPU has no word in it; its ceiling holds"),
     (
         Policy::GpuMemoryBased,
-        "transformers and batches are sized by the GPU memory that they share; the rest as they are",
+        "transformers are sized by the GPU's memory alone, batches as large as pays; the rest as hybrid",
     ),
     (Policy::Conservative, "as hybrid, with the profile conservative"),
     (Policy::Aggressive, "as hybrid, with the profile aggressive"),

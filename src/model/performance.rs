@@ -152,7 +152,7 @@ impl Decided {
                 self.tried += u64::from(decision.reason == Reason::Probe);
                 self.reverted += u64::from(decision.reason == Reason::Revert);
             }
-            Effect::Kept => self.accepted += 1,
+            Effect::Kept => self.accepted += u64::from(decision.reason == Reason::Accepted),
             Effect::Blocked(block) => *self.blocked.entry(block.as_str()).or_default() += 1,
         }
     }

@@ -58,13 +58,13 @@ pub struct Scaling {
     pub worth: f64,
     /// Moves in one direction without proof after which an evaluation passes without one.
     pub direction_limit: u32,
-    /// Weight of the newest window in every smoothed signal.
+    /// Weight of the newest window in the CPU and the throughput that ceilings and goals are held against.
     pub smoothing: f64,
     /// Requests whose 95th percentile is slower are not sent more at a time.
     pub latency_target: Option<Duration>,
     /// How often a report is due, and with it shrinks and re-probes.
     pub check_interval: Duration,
-    /// How long a rejected move and a shrink wait.
+    /// How long a move rests when the search has come to its end, and how long a pool must have little to do before it shrinks.
     pub cooldown: Duration,
     /// Documents per second that are the goal: reported, no limit.
     pub target_docs_per_second: f64,

@@ -184,7 +184,10 @@ impl<C: Fn() -> Counters> Watch<C> {
         let Some(tuner) = &mut self.tuner else { return Vec::new() };
         self.standing.look(self.began.elapsed(), knobs);
         match tuner.decide(sample, knobs) {
-            Ok(decisions) => decisions,
+            Ok(decisions) => {
+                self.standing.decided(&decisions);
+                decisions
+            }
             Err(message) => {
                 self.warn_once(message);
                 Vec::new()

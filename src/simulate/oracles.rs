@@ -14,7 +14,8 @@ use std::sync::LazyLock;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What decides what a fixed setting yields, and which of them the oracle takes.
-const SIMULATOR: [&str; 9] = [
+const SIMULATOR: [&str; 10] = [
+    include_str!("../model/knobs.rs"),
     include_str!("chance.rs"),
     include_str!("controller.rs"),
     include_str!("crew.rs"),
@@ -78,7 +79,7 @@ pub(super) fn file(oracles: &[(&Plant, Oracle)]) -> Result<String> {
 fn hash(plant: &Plant) -> String {
     static CODE: LazyLock<String> = LazyLock::new(|| SIMULATOR.iter().map(|text| code(text)).collect());
     let plant = Plant { name: String::new(), about: String::new(), ..plant.clone() };
-    format!("{:016x}", xxh3_64(format!("{plant:?}\n{}", *CODE).as_bytes()))
+    format!("{:016x}", xxh3_64(format!("{plant:?}\n{CEILINGS:?}\n{START:?}\n{}", *CODE).as_bytes()))
 }
 
 /// A source file without its comments, its indentation and its tests.

@@ -155,6 +155,11 @@ impl Batches {
         f64::ln(seconds(self.documents) / seconds(times * self.documents))
     }
 
+    /// The world has changed: what batches cost is to be learnt anew.
+    pub(super) fn forget(&mut self) {
+        (self.readers, self.transformers) = (Cost::default(), Cost::default());
+    }
+
     /// Documents in the largest batch that a transformer may have now: those that wait are as large as batches were when they were read.
     pub(super) fn largest(&self) -> f64 {
         self.documents.max(self.waiting)
@@ -176,7 +181,8 @@ impl Tuner {
     pub(super) fn size_batches(&mut self, turn: &mut Turn) {
         let now = turn.now;
         let least = PAUSE.max(1.2 * self.readers.piece_seconds).max(1.2 * self.transformers.piece_seconds);
-        if now - self.batches.changed < least || now < 2.0 || self.is_unit_bound() || self.is_after_cut(now) {
+        let rests = self.is_unit_bound() || self.is_after_cut(now) || self.is_goal_met();
+        if now - self.batches.changed < least || now < 2.0 || rests {
             return;
         }
         if self.readers.trial.is_some() || self.transformers.trial.is_some() || self.credits.trial.is_some() {
@@ -184,7 +190,7 @@ impl Tuner {
         }
         let size = self.batches.documents;
         let slowest = self.slowest();
-        let mut wanted: Option<(f64, f64, String)> = None;
+        let mut wanted: Option<(f64, Option<f64>, String)> = None;
         for (stage, cost) in
             [(&self.readers, &self.batches.readers), (&self.transformers, &self.batches.transformers)]
         {
@@ -199,7 +205,7 @@ impl Tuner {
                     let share = percent(line.share(size));
                     (
                         line.best(size, stage.piece_seconds),
-                        sure,
+                        Some(sure),
                         format!("a batch costs {share} of its time beside its documents"),
                     )
                 }
@@ -209,7 +215,7 @@ impl Tuner {
                     let seconds = if sure.is_some_and(|sure| sure > 0.5) { RESIDENCE } else { LOOK };
                     (
                         (size * self.scaling.batch_step).min(size * seconds / stage.piece_seconds),
-                        0.5,
+                        None,
                         "to see what a batch costs beside its documents".to_owned(),
                     )
                 }
@@ -259,7 +265,7 @@ impl Tuner {
         }
     }
 
-    fn set_batch(&mut self, turn: &mut Turn, wanted: f64, confidence: f64, because: String) {
+    fn set_batch(&mut self, turn: &mut Turn, wanted: f64, confidence: Option<f64>, because: String) {
         let step = self.scaling.batch_step;
         let size = self.batches.documents;
         let bytes = self.batches.document_bytes.max(1.0);
@@ -279,13 +285,13 @@ impl Tuner {
         if to < size * LEAST {
             return;
         }
-        let credits = (to * slots * bytes * 1.01).max(turn.knobs.credit_bytes as f64) as u64;
+        let credits = (to * slots * bytes * 1.01).min(bounds.most.credit_bytes as f64) as u64;
         let mut moved = false;
         if !self.is_fixed(Knob::CreditBytes) && credits > turn.knobs.credit_bytes {
-            moved |= turn.set(Knob::CreditBytes, credits, Reason::Batch, because.clone(), Some(confidence));
+            moved |= turn.set(Knob::CreditBytes, credits, Reason::Batch, because.clone(), confidence);
         }
         if !self.is_fixed(Knob::BatchDocuments) && to > turn.knobs.batch_documents as f64 {
-            moved |= turn.set(Knob::BatchDocuments, to as u64, Reason::Batch, because, Some(confidence));
+            moved |= turn.set(Knob::BatchDocuments, to as u64, Reason::Batch, because, confidence);
         }
         if moved {
             self.batches.changed = turn.now;
@@ -319,6 +325,28 @@ mod tests {
         let line = cost.line.unwrap();
         assert!((line.share(2_000.0) - 0.2).abs() < 1e-6, "{line:?}");
         assert!((line.best(2_000.0, 2.5) - 7_500.0).abs() < 1.0, "eight seconds: {line:?}");
+    }
+
+    /// Credits are promised to be 16 MiB at most, and batches want to be larger than they allow.
+    #[test]
+    fn credits_never_pass_their_bound() {
+        let mut scaling = scaling();
+        scaling.bounds.most.credit_bytes = 16 << 20;
+        (scaling.bounds.most.transformers, scaling.bounds.most.readers) = (2, 2);
+        let first = Knobs { credit_bytes: 8 << 20, ..knobs() };
+        let (_, all) = run(scaling, first, 60, |second, knobs| {
+            let documents = (knobs.batch_bytes() / 520) as f64 * (1.0 + 0.2 * (second % 2) as f64);
+            let mut work = Work::default();
+            (0..10).for_each(|_| work += Work::of(documents, 0.5 + 1e-4 * documents));
+            let transformers = PoolUse { work, ..pool(1.0, knobs.transformers, 10.0 * documents) };
+            let mut readers = pool(0.2, knobs.readers, 10.0 * documents);
+            readers.bytes_per_second = 520.0 * readers.documents_per_second;
+            let requests = pool(0.2, knobs.requests_in_flight, 10.0 * documents);
+            Sample { memory: Some(0.1), transformers, readers, requests, ..target(knobs, 1) }
+        });
+        let credits: Vec<_> = turned(&all).into_iter().filter(|turn| turn.1 == Knob::CreditBytes).collect();
+        assert!(!credits.is_empty(), "{all:?}");
+        assert!(credits.iter().all(|turn| turn.3 <= 16 << 20), "{credits:?}");
     }
 
     /// Four workers are as fast as two: the trial is taken back, and credits are what they were.

@@ -16,7 +16,7 @@ const SHARE: f64 = 0.15;
 pub(super) struct Watch(VecDeque<f64>);
 
 impl Watch {
-    /// Takes a window in; returns whether throughput has changed. It begins anew then.
+    /// Takes a window in; returns whether throughput has changed.
     pub(super) fn has_changed(&mut self, documents_per_second: f64) -> bool {
         self.0.push_back(documents_per_second);
         if self.0.len() > RECENT + BEFORE {

@@ -41,11 +41,22 @@ impl Default for Record {
     }
 }
 
+/// Which proposers were for a move.
+pub(super) type Backers = [bool; 3];
+
+/// Those that speak for more.
+pub(super) fn backers(opinions: &[Opinion]) -> Backers {
+    let mut backers = Backers::default();
+    opinions.iter().for_each(|opinion| backers[opinion.by as usize] = opinion.z > 0.0);
+    backers
+}
+
 impl Record {
-    /// A proposal came to its end.
-    pub(super) fn ended(&mut self, by: Proposer, was_right: bool) {
-        let (right, wrong) = &mut self.0[by as usize];
-        *(if was_right { right } else { wrong }) += 1.0;
+    /// What these have proposed came to its end.
+    pub(super) fn ended(&mut self, by: Backers, was_right: bool) {
+        for (_, (right, wrong)) in by.into_iter().zip(&mut self.0).filter(|(backed, _)| *backed) {
+            *(if was_right { right } else { wrong }) += 1.0;
+        }
     }
 
     fn weight(&self, by: Proposer) -> f64 {
@@ -112,8 +123,9 @@ mod tests {
     #[test]
     fn who_was_wrong_often_counts_for_less() {
         let mut record = Record::default();
-        (0..8).for_each(|_| record.ended(Proposer::Workload, false));
-        (0..8).for_each(|_| record.ended(Proposer::Search, true));
+        let of = |by| backers(&[opinion(by, 1.0), opinion(Proposer::Gpu, -1.0)]);
+        (0..8).for_each(|_| record.ended(of(Proposer::Workload), false));
+        (0..8).for_each(|_| record.ended(of(Proposer::Search), true));
         let both = record.agree(&[opinion(Proposer::Search, 2.0), opinion(Proposer::Workload, 0.5)]).unwrap();
         assert!(both > 1.95, "{both}: the search nearly alone");
     }

@@ -23,6 +23,9 @@ const DEVIATIONS: f64 = 2.5;
 /// At first all that is measured is laid to the documents, which is the worse assumption for growth, with the weight of a change by this share of the first sample.
 const DOUBT: f64 = 0.1;
 
+/// Squares of changes, as shares of the first sample, from which on a slope is known by them alone: one by a half, or many smaller ones.
+const SHOWN: f64 = 0.25;
+
 /// What bounds a ceiling's signal, and where it leads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Gauge {
@@ -31,6 +34,8 @@ pub(super) struct Gauge {
     /// Normal equations of the changes: squares and products of the regressors', and with the value's.
     squares: [f64; 3],
     products: [f64; 2],
+    /// The first regressor's square and product by changes alone, without the doubt of the beginning.
+    learnt: [f64; 2],
     slopes: [f64; 2],
     base: f64,
     trend: f64,
@@ -75,6 +80,13 @@ impl Gauge {
         self.slopes[0] * x[0] + self.slopes[1] * x[1]
     }
 
+    /// How much of the value so much of the first regressor makes: as far as changes have shown it, once they have.
+    pub(super) fn explains(&self, of: f64) -> f64 {
+        let [x, _] = self.scaled([of, 0.0]);
+        let [square, product] = self.learnt;
+        x * if square < SHOWN { self.slopes[0] } else { product / square }
+    }
+
     fn learn(&mut self, change: [f64; 2], value: f64) {
         let [one, two] = change;
         for (sum, new) in self.squares.iter_mut().zip([one * one, two * two, one * two]) {
@@ -83,6 +95,7 @@ impl Gauge {
         for (sum, new) in self.products.iter_mut().zip(change) {
             *sum = KEEP * *sum + new * value;
         }
+        self.learnt = [KEEP * self.learnt[0] + one * one, KEEP * self.learnt[1] + one * value];
         self.solve();
     }
 
@@ -103,6 +116,11 @@ impl Gauge {
             [_, b] if b < 0.0 => [alone(first, one), 0.0],
             both => both,
         };
+    }
+
+    /// Seconds since the last sample.
+    pub(super) fn age(&self, now: f64) -> f64 {
+        self.last.map_or(f64::INFINITY, |(at, ..)| now - at)
     }
 
     /// Nothing was measured yet.

@@ -21,6 +21,12 @@ const GROW_MARGIN: f64 = 0.02;
 const LEAST_AHEAD: f64 = 4.0;
 const MOST_AHEAD: f64 = 15.0;
 
+/// Share of a GPU's memory that the documents in transform must explain, or they are not what fills it.
+const OURS: f64 = 0.03;
+
+/// Seconds without a reading after which there is no GPU any more.
+const MISSING: f64 = 5.0;
+
 /// Seconds from a change until something comes back.
 const BACK_PAUSE: f64 = 2.0;
 
@@ -107,6 +113,13 @@ impl Gpu {
         self.gauge.add(at, [documents, 0.0], memory);
     }
 
+    /// Workers were cut for another reason: so many are enough.
+    pub(super) fn keep_cut(&mut self, knob: Knob, workers: f64) {
+        if let Some(uncut) = self.uncut.as_mut().filter(|_| knob == Knob::Transformers) {
+            uncut.workers = uncut.workers.min(workers);
+        }
+    }
+
     /// By what share of the value what is explained differs from what was measured.
     pub(super) fn relative_error(&self) -> f64 {
         self.gauge.relative_error()
@@ -130,7 +143,7 @@ impl Tuner {
         if turn.sample.gpu_out_of_memory > 0 && turn.now - self.gpu.batch_changed > CUT_PAUSE {
             return self.halve_batch(turn);
         }
-        let Some(memory) = turn.sample.gpu_memory() else { return };
+        let Some(memory) = turn.sample.gpu_memory() else { return self.miss_gpu(turn) };
         let load = turn.knobs.transformers as f64 * self.batches.largest();
         let in_sight = self.gpu.gauge.with([load, 0.0], self.gpu.soon);
         let because = |in_sight| {
@@ -141,22 +154,31 @@ impl Tuner {
                 percent(ceiling)
             )
         };
+        // What others fill is none of this run's doing, unless a person has said that it goes by the GPU.
+        let is_theirs = !self.is_gpu_ours() && self.scaling.policy != Policy::GpuMemoryBased;
         let is_full = memory > ceiling - CUT_MARGIN / 2.0;
-        let will_be_full = in_sight > ceiling - CUT_MARGIN || is_full;
-        if will_be_full && turn.knobs.transformers > 1 {
+        let will_be_full = (in_sight > ceiling - CUT_MARGIN || is_full) && !is_theirs;
+        if will_be_full && turn.knobs.transformers > 1 && !self.is_fixed(Knob::Transformers) {
             self.cut_workers(turn, &because(in_sight));
-        } else if will_be_full {
+        } else if will_be_full && self.is_gpu_ours() {
             self.cut_batch(turn, 1.0, &because(in_sight));
-        } else {
+        } else if !will_be_full {
             self.give_back_workers(turn, memory);
         }
         let load = self.uncut_workers(turn) * self.batches.documents();
         let in_sight = self.gpu.gauge.with([load, 0.0], self.gpu.later);
-        if in_sight > ceiling - CUT_MARGIN && self.scaling.policy != Policy::GpuMemoryBased {
+        if in_sight > ceiling - CUT_MARGIN && !is_theirs && self.scaling.policy != Policy::GpuMemoryBased {
             self.cut_batch(turn, self.scaling.bounds.least.batch_documents as f64, &because(in_sight));
         } else {
             self.give_back_batch(turn, memory);
         }
+    }
+
+    /// What is in transform has something to do with the GPU's memory.
+    fn is_gpu_ours(&self) -> bool {
+        let workers = self.gpu.uncut.map_or(self.transformers.size, |uncut| uncut.workers);
+        let documents = workers * self.batches.largest();
+        self.gpu.gauge.explains(documents) > OURS
     }
 
     /// Workers that there are, or that there were before the ceiling took some.
@@ -168,13 +190,21 @@ impl Tuner {
     /// Documents in a batch that the GPU's memory allows with the workers that there are, or were.
     pub(super) fn gpu_documents(&self, turn: &Turn) -> f64 {
         let aim = self.scaling.ceilings.gpu_memory - GROW_MARGIN;
-        self.gpu.gauge.fits([self.uncut_workers(turn), 0.0], aim, self.gpu.later)
+        if self.is_gpu_ours() {
+            self.gpu.gauge.fits([self.uncut_workers(turn), 0.0], aim, self.gpu.later)
+        } else {
+            f64::INFINITY
+        }
     }
 
     /// Transformers of the present batch that the GPU's memory holds.
     pub(super) fn gpu_fits(&self) -> f64 {
         let aim = self.scaling.ceilings.gpu_memory - GROW_MARGIN;
-        self.gpu.gauge.fits([self.batches.largest(), 0.0], aim, self.gpu.soon)
+        if self.is_gpu_ours() || self.scaling.policy == Policy::GpuMemoryBased {
+            self.gpu.gauge.fits([self.batches.largest(), 0.0], aim, self.gpu.soon)
+        } else {
+            f64::INFINITY
+        }
     }
 
     /// Workers that a ceiling took are not back yet: there is nothing to search.
@@ -196,7 +226,7 @@ impl Tuner {
 
     fn cut_workers(&mut self, turn: &mut Turn, because: &str) {
         let transformers = turn.knobs.transformers as f64;
-        if self.is_fixed(Knob::Transformers) || turn.now - self.gpu.workers_changed <= CUT_PAUSE {
+        if turn.now - self.gpu.workers_changed <= CUT_PAUSE {
             return;
         }
         self.note_uncut(turn);
@@ -213,9 +243,9 @@ impl Tuner {
             return;
         }
         self.note_uncut(turn);
-        let fit = if turn.knobs.transformers == 1 && least == 1.0 {
+        let fit = if least == 1.0 {
             let aim = self.scaling.ceilings.gpu_memory - GROW_MARGIN;
-            self.gpu.gauge.fits([1.0, 0.0], aim, self.gpu.soon)
+            self.gpu.gauge.fits([turn.knobs.transformers as f64, 0.0], aim, self.gpu.soon)
         } else {
             self.gpu_documents(turn)
         };
@@ -233,14 +263,33 @@ impl Tuner {
     /// What a ceiling took comes back as far as it fits. That is no trial: it was there before.
     fn give_back_workers(&mut self, turn: &mut Turn, memory: f64) {
         let Some(uncut) = self.gpu.uncut else { return };
-        let to = self.gpu_fits().floor().min(uncut.workers);
-        if to <= turn.knobs.transformers as f64 || turn.now - self.gpu.workers_changed <= BACK_PAUSE {
+        let now = turn.knobs.transformers as f64;
+        let by_cpu = self.cpu.most_transformers(now, self.scaling.ceilings.cpu);
+        let to = self.gpu_fits().floor().min(uncut.workers).min(by_cpu);
+        if to <= now || turn.now - self.gpu.workers_changed <= BACK_PAUSE {
             return;
         }
         let because = format!("{} of the GPU's memory in use", percent(memory));
         turn.set(Knob::Transformers, to as u64, Reason::MemoryFree, because, None);
         self.gpu.workers_changed = turn.now;
+        self.transformers.drop_again();
         self.transformers.resize(to, turn.now);
+    }
+
+    /// A GPU that does not tell any more holds nothing back.
+    fn miss_gpu(&mut self, turn: &mut Turn) {
+        if self.gpu.is_silent() || self.gpu.gauge.age(turn.now) < MISSING {
+            return;
+        }
+        if let Some(uncut) = std::mem::take(&mut self.gpu).uncut {
+            let because = "the GPU does not tell its memory any more".to_owned();
+            let workers = uncut.workers.max(turn.knobs.transformers as f64);
+            turn.set(Knob::Transformers, workers as u64, Reason::MemoryFree, because.clone(), None);
+            self.transformers.resize(workers, turn.now);
+            if uncut.batch > self.batches.documents() {
+                self.resize_batch(turn, uncut.batch, Reason::MemoryFree, &because);
+            }
+        }
     }
 
     fn give_back_batch(&mut self, turn: &mut Turn, memory: f64) {
@@ -307,6 +356,7 @@ impl Tuner {
         let is_less = to < self.batches.documents();
         let slots = Knobs { transformers: self.uncut_workers(turn) as usize, ..turn.knobs }.slots();
         let credits = (1.01 * to * slots * self.batches.document_bytes()).min(self.most_credits(turn));
+        let credits = credits.min(self.scaling.bounds.most.credit_bytes as f64);
         let credits = (credits as u64).max(self.first_credits.min(turn.knobs.credit_bytes));
         turn.set(Knob::BatchDocuments, to as u64, reason, because.to_owned(), None);
         if !self.is_fixed(Knob::CreditBytes) && (credits < turn.knobs.credit_bytes) == is_less {
@@ -324,6 +374,7 @@ mod tests {
     use super::super::tests::{gpus, knobs, pool, run, scaling, turned};
     use super::*;
     use crate::model::sample::Work;
+    use crate::model::scaling::Scaling;
 
     /// Steps on a GPU that works on `engines` batches at a time, each of which costs a second beside its documents.
     fn steps(knobs: &Knobs, engines: f64) -> Sample {
@@ -373,6 +424,48 @@ mod tests {
         let (documents_per_second, workers, _) = end(2.0);
         assert!(workers < 5, "{workers}");
         assert!(documents_per_second > 1.2 * eight.documents_per_second, "{documents_per_second}");
+    }
+
+    /// A run whose steps do not touch the GPU.
+    fn beside(second: u64, knobs: &Knobs, memory: f64) -> Sample {
+        let varied = 1.0 + 0.2 * (second % 3) as f64;
+        let held = (varied * 1_000.0 * knobs.transformers as f64) as u64;
+        Sample { gpus: gpus(memory), transforming_documents: held, ..steps(knobs, 100.0) }
+    }
+
+    #[test]
+    fn a_gpu_that_others_fill_holds_nothing_back_but_where_a_person_goes_by_it() {
+        for (policy, workers) in [(Policy::Hybrid, 8), (Policy::GpuMemoryBased, 1)] {
+            let scaling = Scaling { policy, ..scaling() };
+            let first = Knobs { transformers: 8, ..knobs() };
+            let (knobs, all) = run(scaling, first, 60, |second, knobs| beside(second, knobs, 0.9));
+            assert_eq!(knobs.transformers.min(8), workers, "{:?}", turned(&all));
+            assert!(knobs.batch_documents >= 2_000, "{:?}", turned(&all));
+        }
+    }
+
+    #[test]
+    fn a_gpu_that_does_not_tell_any_more_gives_everything_back() {
+        let mut scaling = scaling();
+        scaling.bounds.most.transformers = 8;
+        let first = Knobs { transformers: 8, batch_documents: 20_000, ..knobs() };
+        let mut least = usize::MAX;
+        let (knobs, all) = run(scaling, first, 60, |second, knobs| {
+            least = least.min(knobs.transformers);
+            let gpus = if second < 20 { steps(knobs, 8.0).gpus } else { Vec::new() };
+            Sample { gpus, ..steps(knobs, 8.0) }
+        });
+        assert!(least < 8, "{:?}", turned(&all));
+        assert_eq!(knobs.transformers, 8, "{:?}", turned(&all));
+    }
+
+    #[test]
+    fn where_workers_are_fixed_batches_are_cut() {
+        let mut scaling = scaling();
+        (scaling.bounds.least.transformers, scaling.bounds.most.transformers) = (8, 8);
+        let first = Knobs { transformers: 8, batch_documents: 20_000, ..knobs() };
+        let (knobs, all) = run(scaling, first, 30, |_, knobs| steps(knobs, 8.0));
+        assert!(knobs.batch_documents * 8 < 65_000, "{:?}", turned(&all));
     }
 
     #[test]

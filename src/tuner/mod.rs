@@ -93,10 +93,14 @@ pub struct Tuner {
     record: Record,
     /// Documents per second, smoothed.
     throughput: f64,
+    /// Share of the documents that steps do not drop.
+    kept: f64,
     /// The evaluation that was last: shrinks and re-probes come once in each.
     evaluation: u64,
     /// A report is due, and with it what may wait.
     is_evaluation: bool,
+    /// The limit of moves in one direction was met at the last evaluation.
+    has_paused: bool,
     /// Share of the time that lanes wait for the target's leave, and readers for credits.
     gated: f64,
     short: f64,
@@ -127,8 +131,10 @@ impl Tuner {
             blocked: Blocked::default(),
             record: Record::default(),
             throughput: 0.0,
+            kept: 1.0,
             evaluation: 0,
             is_evaluation: false,
+            has_paused: false,
             gated: 0.0,
             met_at: f64::NEG_INFINITY,
             short: 0.0,
@@ -182,16 +188,23 @@ impl Tuner {
         let short = if is_elsewhere { 0.0 } else { sample.credits_short };
         let credits = PoolUse { busy: short, ..sample.requests };
         self.credits.measure(&credits, knobs.credit_bytes, *now, window);
+        let (sent, settled) = (sample.requests.documents_per_second, sample.documents_per_second);
+        if sent > 0.0 && settled > 0.0 {
+            self.kept += WEIGHT * ((sent / settled).min(1.0) - self.kept);
+        }
         self.gated += WEIGHT * (sample.lanes_gated - self.gated);
         self.short += WEIGHT * (short - self.short);
         self.throughput += self.scaling.smoothing * (sample.documents_per_second - self.throughput);
         let evaluation = (now / self.scaling.check_interval.as_secs_f64().max(1.0)) as u64;
         self.is_evaluation = evaluation != self.evaluation;
         self.evaluation = evaluation;
-        if self.is_evaluation {
-            [&mut self.readers, &mut self.transformers, &mut self.requests]
-                .into_iter()
-                .for_each(|stage| stage.unproved = 0);
+        if self.is_evaluation && self.unproved() >= self.scaling.direction_limit {
+            // One evaluation has passed without a move up.
+            self.has_paused = !self.has_paused;
+            if !self.has_paused {
+                let stages = [&mut self.readers, &mut self.transformers, &mut self.requests];
+                stages.into_iter().for_each(|stage| stage.unproved = 0);
+            }
         }
         self.cpu.add(sample, self.scaling.smoothing);
         if let Some(memory) = sample.memory {
@@ -225,6 +238,7 @@ impl Tuner {
                 turn.set(knob, to, Reason::CpuCeiling, because, None);
                 self.cpu.smoothed = ceilings.cpu;
                 self.abort(knob, now);
+                self.gpu.keep_cut(knob, to as f64);
             }
         }
         self.brake_memory(turn);
@@ -313,6 +327,7 @@ impl Tuner {
         let cooldown = self.scaling.cooldown.as_secs_f64();
         let stage = self.stage(knob);
         stage.trial = None;
+        stage.drop_again();
         stage.restart(now);
         stage.next_try = now + cooldown;
         for knob in [Knob::Readers, Knob::Transformers] {
@@ -343,6 +358,7 @@ impl Tuner {
             for knob in [Knob::Readers, Knob::Transformers, Knob::RequestsInFlight, Knob::CreditBytes] {
                 self.stage(knob).forget(turn.now);
             }
+            self.batches.forget();
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What happens to a pool: a trial begins, pays or does not, and what is said of it.
 
 use super::Turn;
+use super::consensus::Backers;
 use super::normal::distribution;
 use super::search::NEAR;
-use super::stage::{Stage, Trial};
+use super::stage::{Again, BASE_SECONDS, Stage, Trial};
 use crate::model::decision::{Decision, Effect, Evidence, Reason};
 use crate::model::knobs::Knob;
 
@@ -28,7 +29,8 @@ impl Stage {
             least,
             idle: 0,
             looks: 0,
-            is_second: self.again.take().is_some(),
+            by: Backers::default(),
+            is_second: self.again.take().is_some_and(|again| again.size == to),
             most: self.looks(),
         });
         turn.set(self.knob, to as u64, Reason::Probe, because, confidence);
@@ -41,7 +43,11 @@ impl Stage {
         self.unproved = 0;
         self.points.push((self.size, evidence.after));
         self.next_try = turn.now;
-        let because = self.words();
+        let because = if self.trial.is_some_and(|trial| trial.from > self.size) {
+            "as fast with fewer".to_owned()
+        } else {
+            self.words()
+        };
         self.keep(turn, Reason::Accepted, because, Some(confidence), Some(evidence));
     }
 
@@ -56,7 +62,7 @@ impl Stage {
         let is_more = self.trial.is_some_and(|trial| trial.from < self.size);
         let is_first = self.trial.is_some_and(|trial| !trial.is_second) && self.knob != Knob::CreditBytes;
         if is_more && is_first && confidence.is_none() && evidence.z > 0.0 {
-            self.again = Some(self.size);
+            self.again = Some(Again { size: self.size, until: turn.now + BASE_SECONDS });
         } else if is_more {
             self.bad = Some(self.size);
         }
@@ -133,7 +139,7 @@ impl Stage {
         format!("{what} ({:.2} busy)", self.busy.min(1.0))
     }
 
-    /// The probability that so many workers are enough for nine tenths of the time, as busy workers have varied.
+    /// The probability that so many workers are enough in a window, as busy workers have varied from one to the next.
     pub(super) fn is_enough(&self, to: f64) -> f64 {
         let deviation = self.busy_variance.sqrt().max(0.01) * self.size;
         distribution((to - self.busy_smoothed * self.size) / deviation)
@@ -198,6 +204,14 @@ mod tests {
             let requests = pool(0.3, knobs.requests_in_flight, 100.0);
             if (3..15).contains(&second) { Sample { requests, ..sample } } else { sample }
         });
+        // The pool may have been measured already when it falls idle.
+        let (_, later) = run(scaling(), super::super::tests::knobs(), 30, |second, knobs| {
+            let sample = yields(knobs, |size| 400.0 * 1.08_f64.powf((size / 4.0).log2()));
+            let requests = pool(0.3, knobs.requests_in_flight, 100.0);
+            if second >= 4 { Sample { requests, ..sample } } else { sample }
+        });
+        let last = later.iter().rfind(|(_, decision)| decision.knob == Knob::RequestsInFlight).unwrap();
+        assert_eq!(last.1.reason, Reason::Moved, "{later:?}");
         let of = |reason| all.iter().position(|(_, decision)| decision.reason == reason);
         assert!(of(Reason::Moved) < of(Reason::Revert), "{all:?}");
         assert_eq!(knobs.requests_in_flight, 4, "{all:?}");

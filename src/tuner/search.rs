@@ -1,6 +1,6 @@
 //! The search: which pool is tried next and how far, what a trial has shown, which pools have nothing to do.
 
-use super::consensus::{self, Opinion, Proposer};
+use super::consensus::{self, Backers, Opinion, Proposer};
 use super::moves::BUSY_LATELY;
 use super::normal::distribution;
 use super::stage::{Stage, Trial};
@@ -36,8 +36,7 @@ const BACKOFF_MOST: f64 = 120.0;
 /// What other pools are made large enough for, as a share of what is coming.
 const ROOM: f64 = 1.25;
 
-/// A pool that has been less busy than this for so many seconds is shrunk, by at most a quarter, to twice of what it needs.
-const IDLE_BUSY: f64 = 0.35;
+/// A pool that has had little to do for so many seconds is shrunk, by at most a quarter, to twice of what it needs.
 const IDLE_SECONDS: f64 = 30.0;
 const SHRINK: f64 = 0.75;
 
@@ -87,7 +86,7 @@ impl Tuner {
                 continue;
             }
             trial.looks += 1;
-            let Trial { from, before, least, looks, most, .. } = *trial;
+            let Trial { from, before, least, looks, most, by, .. } = *trial;
             let evidence = compare(&before, &stage.saturated, stage.variance(), least);
             let step = (stage.size / from).ln();
             let verdict = judge(&evidence, step, most, looks >= most, wanted);
@@ -102,7 +101,7 @@ impl Tuner {
             if self.stage(knob).size < from {
                 self.fewer_ended(turn.now, pays, evidence.z > 0.0);
             } else {
-                self.record.ended(Proposer::Search, pays);
+                self.record.ended(by, pays);
             }
         }
     }
@@ -127,8 +126,19 @@ impl Tuner {
     /// Documents per second that the slowest pool could do.
     pub(super) fn slowest(&self) -> f64 {
         let pools = [&self.readers, &self.transformers, &self.requests];
-        let capacities = pools.into_iter().filter(|stage| stage.service > 0.0).map(Stage::capacity);
+        let capacities =
+            pools.into_iter().filter(|stage| stage.service > 0.0).map(|stage| self.capacity(stage));
         capacities.fold(f64::INFINITY, f64::min)
+    }
+
+    /// Documents per second that are read so that this pool has as much to do as it can: of what is read steps may drop some before it is sent.
+    fn capacity(&self, stage: &Stage) -> f64 {
+        if stage.knob == Knob::RequestsInFlight { stage.capacity() / self.kept } else { stage.capacity() }
+    }
+
+    /// The moves up of all pools since one was proved.
+    pub(super) fn unproved(&self) -> u32 {
+        [&self.readers, &self.transformers, &self.requests].iter().map(|stage| stage.unproved).sum()
     }
 
     /// Tries one pool, if it is time; returns what it may then do.
@@ -136,7 +146,8 @@ impl Tuner {
         let is_gated = knob == Knob::RequestsInFlight && self.is_unit_bound();
         let is_cut = knob == Knob::Transformers && self.is_gpu_cut(turn.knobs.transformers as f64);
         let rests = self.is_fixed(knob) || is_gated || is_cut;
-        if rests || !self.stage(knob).is_bottleneck(slowest) {
+        let kept = if knob == Knob::RequestsInFlight { self.kept } else { 1.0 };
+        if rests || !self.stage(knob).is_bottleneck(slowest * kept) {
             self.blocked.clear(knob);
             return None;
         }
@@ -163,19 +174,20 @@ impl Tuner {
             self.blocked.tell(turn, knob, wanted as u64, because, ceiling);
             return None;
         }
-        let Some(sure) = self.opinion(turn, knob) else {
+        let Some((sure, by)) = self.opinion(turn, knob) else {
             self.blocked.tell(turn, knob, to as u64, because, Block::NoConsensus);
             return None;
         };
         self.blocked.clear(knob);
         let least = self.scaling.worth * (to / size).ln();
         let stage = self.stage(knob);
+        let capacity = stage.capacity() / kept;
         if stage.points.is_empty() {
             stage.points.push((size, stage.saturated.throughput()));
         }
-        let capacity = stage.capacity() * to / size;
         stage.begin(turn, to, least, because, Some(sure));
-        Some(capacity)
+        stage.trial.iter_mut().for_each(|trial| trial.by = by);
+        Some(capacity * to / size)
     }
 
     /// The size to try next; or how long the pool rests.
@@ -188,10 +200,13 @@ impl Tuner {
         }
         let size = stage.size;
         let limit = (size * search_step).max(size + step_workers as f64);
-        if let Some(again) = stage.again.filter(|again| *again > size) {
+        if stage.again.is_some_and(|again| again.size <= size || again.until < turn.now) {
+            stage.drop_again();
+        }
+        if let Some(again) = stage.again {
             // What was too short a while before is compared with a longer one.
             let is_known = stage.saturated.windows() >= AGAIN;
-            return if is_known { Ok(again.min(limit)) } else { Err(Duration::ZERO) };
+            return if is_known { Ok(again.size.min(limit)) } else { Err(Duration::ZERO) };
         }
         let mut wanted = size * if stage.settled { settled_step } else { search_step };
         if let Some(bad) = stage.bad {
@@ -217,24 +232,23 @@ impl Tuner {
         Ok(wanted.round().max(size + 1.0).min(limit))
     }
 
+    /// Nothing is to grow beyond the goal, and it is met.
+    pub(super) fn is_goal_met(&self) -> bool {
+        self.scaling.stop_at_target && self.throughput >= self.scaling.target_docs_per_second
+    }
+
     /// What holds every move up of this pool back, if anything.
     fn block(&self, turn: &Turn, knob: Knob) -> Option<Block> {
-        let Scaling { ceilings, latency_target, direction_limit, stop_at_target, .. } = &self.scaling;
+        let Scaling { ceilings, latency_target, direction_limit, .. } = &self.scaling;
         let memory = turn.sample.memory.unwrap_or(0.0);
         let is_requests = knob == Knob::RequestsInFlight;
-        let unproved = [&self.readers, &self.transformers, &self.requests]
-            .iter()
-            .map(|stage| stage.unproved)
-            .sum::<u32>();
         match () {
             () if is_requests && self.brake.is_on() => Some(Block::Errors),
             () if is_requests && latency_target.is_some_and(|target| turn.sample.latency.p95 > target) => {
                 Some(Block::Latency)
             }
-            () if *stop_at_target && self.throughput >= self.scaling.target_docs_per_second => {
-                Some(Block::Goal)
-            }
-            () if unproved >= *direction_limit => Some(Block::DirectionLimit),
+            () if self.is_goal_met() => Some(Block::Goal),
+            () if self.unproved() >= *direction_limit => Some(Block::DirectionLimit),
             () if self.cpu.smoothed > ceilings.cpu_grow_below && !is_requests => Some(Block::CpuCeiling),
             () if self.cpu.smoothed > ceilings.cpu => Some(Block::CpuCeiling),
             () if memory > ceilings.memory_grow_below => Some(Block::MemoryCeiling),
@@ -259,14 +273,15 @@ impl Tuner {
         bounds.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((most, Block::Bound))
     }
 
-    /// What the proposers of the policy say together about more of this pool: how sure they are of it, if they are for it.
-    fn opinion(&mut self, turn: &Turn, knob: Knob) -> Option<f64> {
+    /// What the proposers of the policy say together about more of this pool: how sure they are of it, if they are for it, and who is.
+    fn opinion(&mut self, turn: &Turn, knob: Knob) -> Option<(f64, Backers)> {
         let is_gpu_first = self.scaling.policy == Policy::GpuMemoryBased
             && !self.gpu.is_silent()
             && knob == Knob::Transformers;
+        let sent = turn.sample.requests.documents_per_second.max(1.0);
+        let coming = if knob == Knob::RequestsInFlight { sent } else { sent / self.kept };
         let stage = self.stage(knob);
         let search = Opinion { by: Proposer::Search, z: (stage.busy_smoothed - BUSY_LATELY) / BUSY_ERROR };
-        let coming = turn.sample.requests.documents_per_second.max(1.0);
         let need = (ROOM * coming / stage.capacity()).ln() / stage.capacity_error();
         let workload = Opinion { by: Proposer::Workload, z: need };
         let mut opinions = vec![];
@@ -279,13 +294,15 @@ impl Tuner {
             opinions.push(Opinion { by: Proposer::Gpu, z: room / self.gpu.relative_error().max(0.02) });
         }
         let agreed = self.record.agree(&opinions).filter(|z| *z > 0.0)?;
-        Some(if is_gpu_first { self.gpu.trust() } else { consensus::sure(agreed) })
+        let sure = if is_gpu_first { self.gpu.trust() } else { consensus::sure(agreed) };
+        Some((sure, consensus::backers(&opinions)))
     }
 
     /// Readers wait for credits and nothing else is busy: more of them, as far as memory allows.
     fn propose_credits(&mut self, turn: &mut Turn) {
         let knob = Knob::CreditBytes;
-        if self.is_fixed(knob) || self.is_after_cut(turn.now) || self.is_budget_met(turn.now) {
+        let rests = self.is_after_cut(turn.now) || self.is_budget_met(turn.now) || self.is_goal_met();
+        if self.is_fixed(knob) || rests {
             return;
         }
         let most = self.most_credits(turn).min(self.scaling.bounds.most.credit_bytes as f64);
@@ -319,7 +336,7 @@ impl Tuner {
     /// Makes the other pools large enough for what is coming.
     fn prescale(&mut self, turn: &mut Turn, coming: f64) {
         for knob in [Knob::Readers, Knob::Transformers] {
-            if self.is_fixed(knob) {
+            if self.is_fixed(knob) || self.block(turn, knob).is_some() {
                 continue;
             }
             let (cap, _) = self.most(turn, knob);
@@ -357,7 +374,8 @@ impl Tuner {
         if turn.now - began < WARM || !self.is_evaluation {
             return;
         }
-        let (throughput, ceilings) = (turn.sample.requests.documents_per_second, self.scaling.ceilings);
+        let throughput = turn.sample.requests.documents_per_second / self.kept;
+        let ceilings = self.scaling.ceilings;
         let is_roomy = self.cpu.smoothed < ceilings.cpu_shrink_below
             && turn.sample.memory.is_none_or(|memory| memory < ceilings.memory_shrink_below);
         let idle = IDLE_SECONDS.max(self.scaling.cooldown.as_secs_f64());
@@ -367,7 +385,9 @@ impl Tuner {
                 continue;
             }
             let stage = self.stage(knob);
-            if stage.trial.is_some() || stage.busy_smoothed >= IDLE_BUSY || turn.now - stage.changed < idle {
+            let Some(idle_since) = stage.idle_since else { continue };
+            let seconds = turn.now - idle_since.max(stage.changed);
+            if stage.trial.is_some() || seconds < idle {
                 continue;
             }
             let needed = (2.0 * throughput * stage.service).ceil();
@@ -375,12 +395,13 @@ impl Tuner {
             if to >= stage.size {
                 continue;
             }
-            let because = format!("{:.2} busy for {:.0} s", stage.busy_smoothed, turn.now - stage.changed);
+            let because = format!("{:.2} busy now, and little to do for {seconds:.0} s", stage.busy_smoothed);
             let confidence = stage.is_enough(to);
             turn.set(knob, to as u64, Reason::Shrink, because, Some(confidence));
-            stage.bad = None;
+            (stage.bad, stage.again) = (None, None);
             stage.settled = false;
             stage.resize(to, turn.now);
+            self.gpu.keep_cut(knob, to);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One pool as the search sees it: how busy it is, what it could do, and what is known about more of it.
 
+use super::consensus::Backers;
 use super::trial::Saturated;
 use crate::model::knobs::Knob;
 use crate::model::sample::{PoolUse, Work};
@@ -23,8 +24,11 @@ const FORGET: f64 = 0.995;
 /// The relative variance of one piece's time before any was seen: requests to a service scatter more than batches.
 const FIRST_VARIANCE: f64 = 0.05;
 
-/// Seconds for which a trial that was left may go on.
-const BASE_SECONDS: f64 = 60.0;
+/// Less busy than this a pool has little to do.
+const IDLE_BUSY: f64 = 0.35;
+
+/// Seconds for which a trial that was left may go on, and a second one may wait for its base.
+pub(super) const BASE_SECONDS: f64 = 60.0;
 
 /// Pieces over which that variance is remembered.
 const VARIANCE_MEMORY: f64 = 400.0;
@@ -43,7 +47,10 @@ pub(super) struct Stage {
     drains: bool,
     pub(super) busy: f64,
     pub(super) busy_smoothed: f64,
+    /// How much windows have differed from that.
     pub(super) busy_variance: f64,
+    /// Since when it has had little to do.
+    pub(super) idle_since: Option<f64>,
     /// Seconds of a worker a document, smoothed.
     pub(super) service: f64,
     /// Seconds of one piece, smoothed.
@@ -58,7 +65,7 @@ pub(super) struct Stage {
     /// The least size that is known not to pay.
     pub(super) bad: Option<f64>,
     /// A size that seemed to pay, though there was no time to be sure: it is tried once more.
-    pub(super) again: Option<f64>,
+    pub(super) again: Option<Again>,
     /// The search has come to its end: now and then a little more is tried.
     pub(super) settled: bool,
     pub(super) next_try: f64,
@@ -71,6 +78,13 @@ pub(super) struct Stage {
     pub(super) unproved: u32,
     /// Documents in a piece, the most lately.
     full: f64,
+}
+
+/// A size that is to be tried once more, and until when it may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Again {
+    pub(super) size: f64,
+    pub(super) until: f64,
 }
 
 /// A size on trial.
@@ -86,6 +100,8 @@ pub(super) struct Trial {
     pub(super) looks: u32,
     /// It is the second of this size.
     pub(super) is_second: bool,
+    /// Who has proposed it.
+    pub(super) by: Backers,
     /// Looks that there may be.
     pub(super) most: u32,
 }
@@ -101,6 +117,7 @@ impl Stage {
             busy: 0.0,
             busy_smoothed: 0.0,
             busy_variance: 0.0,
+            idle_since: None,
             service: 0.0,
             piece_seconds: 0.0,
             pieces: Work::default(),
@@ -166,8 +183,15 @@ impl Stage {
         self.size = size as f64;
         self.busy = pool.busy;
         let weight = |first: bool| if first { 1.0 } else { WEIGHT };
-        self.busy_smoothed +=
-            weight(self.windows == 0 && self.busy_smoothed == 0.0) * (pool.busy - self.busy_smoothed);
+        let change = pool.busy - self.busy_smoothed;
+        if self.windows == 0 && self.busy_smoothed == 0.0 {
+            self.busy_smoothed = pool.busy;
+        } else {
+            self.busy_smoothed += WEIGHT * change;
+            self.busy_variance += WEIGHT * (change * change - self.busy_variance);
+        }
+        let is_idle = self.busy_smoothed < IDLE_BUSY;
+        self.idle_since = is_idle.then(|| self.idle_since.unwrap_or(now));
         let work = &pool.work;
         let service = if self.is_requests() && work.documents > 0.0 {
             work.seconds / work.documents
@@ -250,8 +274,8 @@ impl Stage {
 
     /// Conditions are others: what seemed to pay did so in those that were.
     pub(super) fn drop_again(&mut self) {
-        if let Some(size) = self.again.take() {
-            self.bad = Some(size);
+        if let Some(again) = self.again.take() {
+            self.bad = Some(again.size);
         }
     }
 
@@ -268,6 +292,8 @@ impl Stage {
         self.again = None;
         self.points.clear();
         self.settled = false;
+        self.backoff = 0.0;
+        self.floor = 1.0;
         self.next_try = now;
         self.restart(now);
     }

@@ -171,6 +171,63 @@ fn readers_never_exceed_the_partitions_left() {
     assert_eq!(knobs.readers, 3);
 }
 
+/// Of what is read a filter lets three in ten pass.
+#[test]
+fn what_steps_drop_does_not_hide_that_they_are_the_bottleneck() {
+    let (knobs, all) = run(scaling(), knobs(), 30, |_, knobs| {
+        let read = 1_000.0 * knobs.transformers.min(8) as f64;
+        Sample {
+            documents_per_second: read,
+            readers: pool(0.3, knobs.readers, read),
+            transformers: pool(1.0, knobs.transformers, read),
+            requests: pool(0.3, knobs.requests_in_flight, 0.3 * read),
+            ..Sample::default()
+        }
+    });
+    assert!(knobs.transformers >= 8, "{:?}", turned(&all));
+}
+
+/// Requests grow, and nobody knows whether that paid when the steps become the bottleneck.
+#[test]
+fn moves_without_proof_pause_at_their_limit() {
+    let scaling = Scaling { direction_limit: 1, ..scaling() };
+    let (_, all) = run(scaling, knobs(), 40, |second, knobs| {
+        let (requests, steps) = match second {
+            0..3 => (1.0, 0.2),
+            3..8 => (0.2, 0.2),
+            _ => (0.2, 1.0),
+        };
+        let documents_per_second = 100.0 * knobs.transformers as f64;
+        Sample {
+            documents_per_second,
+            requests: pool(requests, knobs.requests_in_flight, documents_per_second),
+            transformers: pool(steps, knobs.transformers, documents_per_second),
+            ..target(knobs, 1)
+        }
+    });
+    let of = |wanted: Effect| {
+        let mut decisions = all.iter();
+        decisions.find(|(at, decision)| *at > 8 && decision.effect == wanted).map(|(at, _)| *at)
+    };
+    let blocked = of(Effect::Blocked(Block::DirectionLimit)).unwrap_or_else(|| panic!("{all:?}"));
+    let turned = of(Effect::Turned).unwrap_or_else(|| panic!("{all:?}"));
+    assert!(blocked < turned && (2..=11).contains(&(turned - blocked)), "an evaluation passes: {all:?}");
+}
+
+/// Readers that had all to do for minutes, and then little for some seconds.
+#[test]
+fn a_pool_is_not_shrunk_for_a_quiet_moment() {
+    let busy = |second| if second < 100 { 0.8 } else { 0.05 };
+    let first = Knobs { readers: 16, ..knobs() };
+    let (_, all) = run(scaling(), first, 160, |second, knobs| Sample {
+        readers: pool(busy(second), knobs.readers, 100.0),
+        ..target(knobs, 1)
+    });
+    let shrunk =
+        turned(&all).into_iter().find(|turn| (turn.1, turn.4) == (Knob::Readers, Reason::Shrink)).unwrap();
+    assert!((130..140).contains(&shrunk.0), "{shrunk:?}");
+}
+
 #[test]
 fn lanes_that_wait_for_leave_are_not_helped_by_more_requests() {
     let (knobs, _) = run(scaling(), knobs(), 30, |_, knobs| Sample { lanes_gated: 0.9, ..target(knobs, 40) });
