@@ -157,6 +157,7 @@ mod tests {
     use crate::model::decision::{Decision, Reason};
     use crate::model::knobs::{Knob, Knobs};
     use crate::model::sample::Sample;
+    use crate::model::scaling::Scaling;
 
     /// A target of which requests get `of` so much a second; readers and steps have little to do.
     fn yields(knobs: &Knobs, of: impl Fn(f64) -> f64) -> Sample {
@@ -194,6 +195,27 @@ mod tests {
         let to_eight = tried.iter().filter(|tried| tried.1 == 8).count();
         assert_eq!((to_eight, knobs.requests_in_flight), (2, 4), "{tried:?}");
         assert!(tried.contains(&(4, 6, Reason::Probe)), "{tried:?}");
+    }
+
+    /// The whole procedure: base, looks, second trial. Each run is asked whether the first size that it tried was kept.
+    #[test]
+    fn where_nothing_changes_no_more_moves_are_kept_than_the_confidence_allows() {
+        for (confidence, seed) in [(0.75, 1), (0.85, 2), (0.95, 3)] {
+            let mut chance = fastrand::Rng::with_seed(seed);
+            let kept = (0..10_000).filter(|_| {
+                let scaling = Scaling { confidence, worth: 0.0, ..scaling() };
+                let (_, all) = run(scaling, knobs(), 25, |_, knobs| {
+                    // The pieces of a window vary by a tenth, and there are as many as the pool says.
+                    let pieces = knobs.requests_in_flight as f64 * 10.0 + 1.0;
+                    let normal = (0..12).map(|_| chance.f64()).sum::<f64>() - 6.0;
+                    yields(knobs, |_| 100.0 * (1.0 + 0.1 / pieces.sqrt() * normal))
+                });
+                all.iter().any(|(_, decision)| (decision.reason, decision.from) == (Reason::Accepted, 4))
+            });
+            let share = kept.count() as f64 / 10_000.0;
+            assert!(share <= 1.0 - confidence, "{share} at {confidence}");
+            assert!(share > (1.0 - confidence) / 8.0, "{share} at {confidence}: nothing would ever be found");
+        }
     }
 
     /// More requests are slower, which does not show while there is too little to send.

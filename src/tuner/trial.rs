@@ -107,9 +107,8 @@ pub(super) enum Verdict {
     Open,
 }
 
-/// Trials of one size: where the first seemed to pay, and there was no time to be sure, there is a second. Where nothing changes that is every other time at
-/// most; a little more, because variances are measured and not known.
-const TRIES: f64 = 1.75;
+/// Trials of one size: where the first seemed to pay, and there was no time to be sure, there is a second, and each may err half as often.
+const TRIES: f64 = 2.0;
 
 /// How sure a trial makes of which this is one of at most `looks`, if it is not the only one.
 fn sure(z: f64, looks: u32) -> f64 {
