@@ -92,6 +92,8 @@ pub enum Block {
     NoConsensus,
     /// The goal of documents per second is reached, and more is not wanted.
     Goal,
+    /// Another pool is on trial, or throughput varies: workers are not taken away.
+    Unsteady,
 }
 
 impl Block {
@@ -109,6 +111,7 @@ impl Block {
             Block::Bound => "bound",
             Block::NoConsensus => "no consensus",
             Block::Goal => "goal",
+            Block::Unsteady => "unsteady",
         }
     }
 }
@@ -239,6 +242,7 @@ fn held_by(block: Block) -> String {
         Block::Bound => "at its bound",
         Block::NoConsensus => "the policies disagree",
         Block::Goal => "the goal is reached",
+        Block::Unsteady => "throughput is not steady yet",
         Block::StepLimit | Block::DirectionLimit | Block::MemoryCeiling => block.as_str(),
     }
     .to_owned()
@@ -369,6 +373,7 @@ mod tests {
             Block::Bound,
             Block::NoConsensus,
             Block::Goal,
+            Block::Unsteady,
         ];
         let because = "the source is the bottleneck (0.99 busy)";
         let held = blocks.map(|block| {
@@ -387,6 +392,7 @@ mod tests {
         held back: scale up readers 4 -> 8: the source is the bottleneck (0.99 busy) (at its bound)
         held back: scale up readers 4 -> 8: the source is the bottleneck (0.99 busy) (the policies disagree)
         held back: scale up readers 4 -> 8: the source is the bottleneck (0.99 busy) (the goal is reached)
+        held back: scale up readers 4 -> 8: the source is the bottleneck (0.99 busy) (throughput is not steady yet)
         ");
         let shrink =
             decision(Reason::Shrink, Effect::Blocked(Block::Bound), (Knob::Readers, 4, 3), "0.41 busy");

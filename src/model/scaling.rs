@@ -71,3 +71,10 @@ pub struct Scaling {
     /// Whether nothing grows beyond the goal.
     pub stop_at_target: bool,
 }
+
+impl Scaling {
+    /// The most that one move may make of a pool of `size`.
+    pub fn step_limit(&self, size: f64) -> f64 {
+        (size * self.search_step).max(size + self.step_workers as f64)
+    }
+}

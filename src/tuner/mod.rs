@@ -45,16 +45,13 @@ use consensus::Record;
 use gates::{Cpu, Gauge};
 use gpu::Gpu;
 pub use guard::Guard;
-use stage::Stage;
+use stage::{Stage, WEIGHT};
 
 /// A ceiling of the CPU may be passed by this much before anything is cut: 1.5 points are within the noise of one window.
 const CPU_MARGIN: f64 = 0.015;
 
 /// What a cut of credits leaves: enough to be felt in one window, and three of them make a third.
 const CREDIT_CUT: f64 = 0.7;
-
-/// Credits are never cut below this: one large document must pass.
-const LEAST_CREDITS: u64 = 4 << 20;
 
 /// Memory is cut when it will come nearer to its ceiling than this, and to what stays this far below it.
 const CUT_MARGIN: f64 = 0.02;
@@ -71,9 +68,6 @@ const DEEP_CUT: f64 = 0.85;
 
 /// Readers that wait for credits for more than this share of the time: with more of them, requests could be fuller.
 const STARVED: f64 = 0.5;
-
-/// Weight of the newest window in the shares that say what holds documents up.
-const WEIGHT: f64 = 0.4;
 
 /// The tuner's memory.
 #[derive(Debug)]
@@ -274,7 +268,8 @@ impl Tuner {
 
     fn cut_bytes(&mut self, turn: &mut Turn, share: f64, reason: Reason, because: &str) {
         let credits = turn.knobs.credit_bytes;
-        let to = ((credits as f64 * share) as u64).max(LEAST_CREDITS.min(credits));
+        let least = self.scaling.bounds.least.credit_bytes.min(credits);
+        let to = ((credits as f64 * share) as u64).max(least);
         if to < credits && !self.is_fixed(Knob::CreditBytes) {
             turn.set(Knob::CreditBytes, to, reason, because.to_owned(), None);
             self.uncut = Some(self.uncut.unwrap_or(0).max(credits.min(self.first_credits)));

@@ -5,6 +5,7 @@ use super::consensus::Backers;
 use super::normal::distribution;
 use super::search::NEAR;
 use super::stage::{Again, BASE_SECONDS, Stage, Trial};
+use super::trial::LEAST_VARIANCE;
 use crate::model::decision::{Decision, Effect, Evidence, Reason};
 use crate::model::knobs::Knob;
 
@@ -41,7 +42,7 @@ impl Stage {
     pub(super) fn accept(&mut self, turn: &mut Turn, confidence: f64, evidence: Evidence) {
         self.floor = self.size;
         self.unproved = 0;
-        self.points.push((self.size, evidence.after));
+        self.points.add(self.size, evidence.after);
         self.next_try = turn.now;
         let because = if self.trial.is_some_and(|trial| trial.from > self.size) {
             "as fast with fewer".to_owned()
@@ -66,7 +67,7 @@ impl Stage {
         } else if is_more {
             self.bad = Some(self.size);
         }
-        self.points.push((self.size, evidence.after));
+        self.points.add(self.size, evidence.after);
         let gain = evidence.after / evidence.before - 1.0;
         let unproved = if confidence.is_none() { ", and no more time to be sure" } else { "" };
         let wanted = least.exp() - 1.0;
@@ -147,7 +148,7 @@ impl Stage {
 
     /// Standard error of the logarithm of what the pool could do.
     pub(super) fn capacity_error(&self) -> f64 {
-        (self.variance().max(0.0025) / self.size.max(1.0)).sqrt()
+        (self.variance().max(LEAST_VARIANCE) / self.size.max(1.0)).sqrt()
     }
 }
 

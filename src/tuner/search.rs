@@ -5,7 +5,7 @@ use super::moves::BUSY_LATELY;
 use super::normal::distribution;
 use super::stage::{Stage, Trial};
 use super::trial::{Verdict, compare, judge};
-use super::{AHEAD, GROW_MARGIN, Tuner, Turn, percent, usl};
+use super::{AHEAD, GROW_MARGIN, Tuner, Turn, percent};
 use crate::model::decision::{Block, Reason};
 use crate::model::knobs::Knob;
 use crate::model::scaling::{Policy, Scaling};
@@ -136,6 +136,12 @@ impl Tuner {
         if stage.knob == Knob::RequestsInFlight { stage.capacity() / self.kept } else { stage.capacity() }
     }
 
+    fn is_on_trial(&self) -> bool {
+        [&self.readers, &self.transformers, &self.requests, &self.credits]
+            .iter()
+            .any(|stage| stage.trial.is_some())
+    }
+
     /// The moves up of all pools since one was proved.
     pub(super) fn unproved(&self) -> u32 {
         [&self.readers, &self.transformers, &self.requests].iter().map(|stage| stage.unproved).sum()
@@ -147,8 +153,12 @@ impl Tuner {
         let is_cut = knob == Knob::Transformers && self.is_gpu_cut(turn.knobs.transformers as f64);
         let rests = self.is_fixed(knob) || is_gated || is_cut;
         let kept = if knob == Knob::RequestsInFlight { self.kept } else { 1.0 };
-        if rests || !self.stage(knob).is_bottleneck(slowest * kept) {
-            self.blocked.clear(knob);
+        let stage = self.stage(knob);
+        if rests || !stage.is_bottleneck(slowest * kept) {
+            // What is busy and only not measured yet goes on waiting for what it waited for.
+            if rests || stage.busy_smoothed <= BUSY_LATELY {
+                self.blocked.clear(knob, Reason::Probe);
+            }
             return None;
         }
         let because = self.stage(knob).words();
@@ -178,12 +188,12 @@ impl Tuner {
             self.blocked.tell(turn, knob, to as u64, because, Block::NoConsensus);
             return None;
         };
-        self.blocked.clear(knob);
+        self.blocked.clear(knob, Reason::Probe);
         let least = self.scaling.worth * (to / size).ln();
         let stage = self.stage(knob);
         let capacity = stage.capacity() / kept;
         if stage.points.is_empty() {
-            stage.points.push((size, stage.saturated.throughput()));
+            stage.points.add(size, stage.saturated.throughput());
         }
         stage.begin(turn, to, least, because, Some(sure));
         stage.trial.iter_mut().for_each(|trial| trial.by = by);
@@ -192,14 +202,15 @@ impl Tuner {
 
     /// The size to try next; or how long the pool rests.
     fn wanted(&mut self, turn: &Turn, knob: Knob) -> Result<f64, Duration> {
-        let Scaling { search_step, settled_step, step_workers, cooldown, .. } = self.scaling;
+        let Scaling { search_step, settled_step, cooldown, .. } = self.scaling;
         let is_due = self.is_evaluation;
         let stage = self.stage(knob);
         if turn.now < stage.next_try {
             return Err(Duration::from_secs_f64(stage.next_try - turn.now));
         }
         let size = stage.size;
-        let limit = (size * search_step).max(size + step_workers as f64);
+        let limit = self.scaling.step_limit(size);
+        let stage = self.stage(knob);
         if stage.again.is_some_and(|again| again.size <= size || again.until < turn.now) {
             stage.drop_again();
         }
@@ -226,7 +237,7 @@ impl Tuner {
                 stage.next_try = turn.now + stage.backoff;
             }
         }
-        if let Some(knee) = usl::knee(&stage.points).filter(|knee| *knee > 1.05 * size && *knee < wanted) {
+        if let Some(knee) = stage.points.knee().filter(|knee| *knee > 1.05 * size && *knee < wanted) {
             wanted = knee.max(1.1 * size);
         }
         Ok(wanted.round().max(size + 1.0).min(limit))
@@ -340,7 +351,6 @@ impl Tuner {
                 continue;
             }
             let (cap, _) = self.most(turn, knob);
-            let search = self.scaling.search_step;
             let on_gpu = knob == Knob::Transformers && turn.sample.gpu_memory().is_some();
             let stage = self.stage(knob);
             let capacity = stage.capacity();
@@ -352,8 +362,10 @@ impl Tuner {
             {
                 continue;
             }
-            let wanted = (ROOM * coming / capacity * stage.size).ceil();
-            let limit = (stage.size * search).floor();
+            let size = stage.size;
+            let wanted = (ROOM * coming / capacity * size).ceil();
+            let limit = self.scaling.step_limit(size).floor();
+            let stage = self.stage(knob);
             let to = wanted.min(limit).min(cap).floor();
             if to <= stage.size {
                 continue;
@@ -379,6 +391,7 @@ impl Tuner {
         let is_roomy = self.cpu.smoothed < ceilings.cpu_shrink_below
             && turn.sample.memory.is_none_or(|memory| memory < ceilings.memory_shrink_below);
         let idle = IDLE_SECONDS.max(self.scaling.cooldown.as_secs_f64());
+        let is_steady = self.watch.is_steady() && !self.is_on_trial();
         for knob in [Knob::Readers, Knob::Transformers] {
             let least = self.scaling.bounds.least.get(knob) as f64;
             if self.is_fixed(knob) || !is_roomy {
@@ -393,9 +406,16 @@ impl Tuner {
             let needed = (2.0 * throughput * stage.service).ceil();
             let to = needed.max((stage.size * SHRINK).floor()).max(stage.floor).max(least);
             if to >= stage.size {
+                self.blocked.clear(knob, Reason::Shrink);
                 continue;
             }
             let because = format!("{:.2} busy now, and little to do for {seconds:.0} s", stage.busy_smoothed);
+            if !is_steady {
+                self.blocked.tell(turn, knob, to as u64, because, Block::Unsteady);
+                continue;
+            }
+            self.blocked.clear(knob, Reason::Shrink);
+            let stage = self.stage(knob);
             let confidence = stage.is_enough(to);
             turn.set(knob, to as u64, Reason::Shrink, because, Some(confidence));
             (stage.bad, stage.again) = (None, None);

@@ -2,6 +2,7 @@
 
 use super::consensus::Backers;
 use super::trial::Saturated;
+use super::usl::Points;
 use crate::model::knobs::Knob;
 use crate::model::sample::{PoolUse, Work};
 
@@ -14,8 +15,8 @@ const SATURATED_REQUESTS: f64 = 0.85;
 /// Busier than this is a pool that has more workers than its size: it was made smaller, and they are not done yet.
 const OVERFULL: f64 = 1.05;
 
-/// Weight of the newest window in how busy a pool is, and how long a document takes.
-const WEIGHT: f64 = 0.4;
+/// Weight of the newest window in how busy a pool is, how long a document takes, and what holds documents up.
+pub(super) const WEIGHT: f64 = 0.4;
 
 /// Pieces in a window that are too few to say how full they are; and how much of the fullest a window keeps.
 const FEW: f64 = 8.0;
@@ -73,7 +74,7 @@ pub(super) struct Stage {
     /// The least that a shrink may leave: the last size that paid.
     pub(super) floor: f64,
     /// Sizes and what they yielded.
-    pub(super) points: Vec<(f64, f64)>,
+    pub(super) points: Points,
     /// Moves up since one was proved.
     pub(super) unproved: u32,
     /// Documents in a piece, the most lately.
@@ -130,7 +131,7 @@ impl Stage {
             next_try: 0.0,
             backoff: 0.0,
             floor: 1.0,
-            points: Vec::new(),
+            points: Points::default(),
             unproved: 0,
             full: 0.0,
         }
@@ -290,7 +291,7 @@ impl Stage {
     pub(super) fn forget(&mut self, now: f64) {
         self.bad = None;
         self.again = None;
-        self.points.clear();
+        self.points = Points::default();
         self.settled = false;
         self.backoff = 0.0;
         self.floor = 1.0;

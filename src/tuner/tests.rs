@@ -228,6 +228,45 @@ fn a_pool_is_not_shrunk_for_a_quiet_moment() {
     assert!((130..140).contains(&shrunk.0), "{shrunk:?}");
 }
 
+/// Readers have little to do, and throughput halves in every other second for a while.
+#[test]
+fn no_workers_are_taken_away_while_throughput_varies_and_that_is_said_once() {
+    let first = Knobs { readers: 16, ..knobs() };
+    let (_, all) = run(scaling(), first, 160, |second, knobs| {
+        let documents_per_second = if second < 100 && second % 2 == 0 { 50.0 } else { 100.0 };
+        Sample {
+            documents_per_second,
+            readers: pool(0.05, knobs.readers, documents_per_second),
+            requests: pool(0.5, knobs.requests_in_flight, documents_per_second),
+            ..target(knobs, 1)
+        }
+    });
+    let readers: Vec<_> = all.iter().filter(|(_, decision)| decision.knob == Knob::Readers).collect();
+    let (at, blocked) = readers[0];
+    assert_eq!((*at, blocked.effect, blocked.reason), (65, Effect::Blocked(Block::Unsteady), Reason::Shrink));
+    let (at, shrunk) = readers[1];
+    assert_eq!(
+        (shrunk.effect, shrunk.reason, (106..=115).contains(at)),
+        (Effect::Turned, Reason::Shrink, true)
+    );
+}
+
+/// Requests are tried, and readers could do little more than now: eight more of few, twice as many of many.
+#[test]
+fn another_pool_is_made_large_enough_for_what_comes_within_the_limit_of_a_step() {
+    let grown = |size| {
+        let (_, all) = run(scaling(), Knobs { readers: size, ..knobs() }, 3, |_, knobs| Sample {
+            readers: pool(0.84, knobs.readers, 400.0),
+            ..target(knobs, 4)
+        });
+        let of_readers = all.into_iter().map(|(_, decision)| decision).find(|d| d.knob == Knob::Readers);
+        let decision = of_readers.unwrap();
+        (decision.to, decision.effect, decision.reason)
+    };
+    assert_eq!(grown(4), (9, Effect::Turned, Reason::Prescale));
+    assert_eq!(grown(12), (25, Effect::Blocked(Block::StepLimit), Reason::Probe));
+}
+
 #[test]
 fn lanes_that_wait_for_leave_are_not_helped_by_more_requests() {
     let (knobs, _) = run(scaling(), knobs(), 30, |_, knobs| Sample { lanes_gated: 0.9, ..target(knobs, 40) });

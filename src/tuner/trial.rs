@@ -7,7 +7,7 @@ use super::normal::confidence;
 use crate::model::decision::Evidence;
 
 /// No service is known to vary less: a smaller measured variance is one of too few pieces.
-const LEAST_VARIANCE: f64 = 0.002_5;
+pub(super) const LEAST_VARIANCE: f64 = 0.002_5;
 
 /// What a pool has done while it was saturated, with one setting.
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,16 +2,36 @@
 //!
 //! Gunther, Guerrilla Capacity Planning, 2007. Least squares in the three parameters, relative errors weighted alike.
 
+use std::collections::VecDeque;
+
 /// Points that are fitted: the latest.
 const POINTS: usize = 8;
 
-/// The best number of workers, where the points have a knee at all.
-pub(super) fn knee(points: &[(f64, f64)]) -> Option<f64> {
-    if points.len() < 3 {
-        return None;
+/// Numbers of workers and what they yielded, the latest last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Points(VecDeque<(f64, f64)>);
+
+impl Points {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
+
+    pub(super) fn add(&mut self, workers: f64, throughput: f64) {
+        if self.0.len() == POINTS {
+            self.0.pop_front();
+        }
+        self.0.push_back((workers, throughput));
+    }
+
+    /// The best number of workers, where the points have a knee at all.
+    pub(super) fn knee(&self) -> Option<f64> {
+        (self.0.len() >= 3).then(|| knee(&self.0))?
+    }
+}
+
+fn knee(points: &VecDeque<(f64, f64)>) -> Option<f64> {
     let mut rows = [[0.0_f64; 4]; 3];
-    for (workers, throughput) in &points[points.len().saturating_sub(POINTS)..] {
+    for (workers, throughput) in points {
         let terms = [1.0, workers - 1.0, workers * (workers - 1.0)];
         let cost = workers / throughput;
         let weight = 1.0 / (cost * cost);
@@ -52,17 +72,31 @@ fn solve(mut rows: [[f64; 4]; 3]) -> Option<[f64; 3]> {
 mod tests {
     use super::*;
 
+    fn points(all: impl IntoIterator<Item = (f64, f64)>) -> Points {
+        let mut points = Points::default();
+        all.into_iter().for_each(|(workers, throughput)| points.add(workers, throughput));
+        points
+    }
+
     #[test]
     fn the_knee_of_a_known_law_is_found() {
         let law = |n: f64| n / (1.0 + 0.02 * (n - 1.0) + 0.0008 * n * (n - 1.0));
-        let points: Vec<_> = [4.0, 8.0, 16.0, 64.0].map(|n| (n, law(n))).to_vec();
-        let knee = knee(&points).unwrap();
+        let knee = points([4.0, 8.0, 16.0, 64.0].map(|n| (n, law(n)))).knee().unwrap();
         assert!((knee - (0.98_f64 / 0.0008).sqrt()).abs() < 0.5, "{knee}");
     }
 
     #[test]
     fn what_only_rises_has_no_knee() {
-        assert_eq!(knee(&[(4.0, 4.0), (8.0, 8.0)]), None, "two points");
-        assert!(knee(&[(4.0, 4.0), (8.0, 8.0), (16.0, 16.0)]).is_none_or(|knee| knee > 100.0));
+        assert_eq!(points([(4.0, 4.0), (8.0, 8.0)]).knee(), None, "two points");
+        let knee = points([(4.0, 4.0), (8.0, 8.0), (16.0, 16.0)]).knee();
+        assert!(knee.is_none_or(|knee| knee > 100.0));
+    }
+
+    #[test]
+    fn what_was_long_ago_is_forgotten() {
+        let law = |n: f64| n / (1.0 + 0.02 * (n - 1.0) + 0.0008 * n * (n - 1.0));
+        let old = (0..20).map(|n| (f64::from(n + 1), 1.0));
+        let new = [4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 48.0, 64.0].map(|n| (n, law(n)));
+        assert_eq!(points(old.chain(new)).knee(), points(new).knee());
     }
 }
