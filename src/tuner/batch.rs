@@ -14,8 +14,8 @@ const OVERHEAD: f64 = 0.05;
 /// No batch shall take longer than this: a run that is stopped waits for it, and long batches come to the target in convoys.
 pub(super) const RESIDENCE: f64 = 8.0;
 
-/// To see what a batch costs it is made no longer than this, unless it is likelier than not to cost much: of what takes so long, hardly anything is lost
-/// beside its documents.
+/// To see better what a batch costs it is made no longer than this where it is likelier than not to cost little: of what takes so long, hardly anything is
+/// lost beside its documents.
 const LOOK: f64 = 3.0;
 
 /// How much of the largest batch a window keeps.
@@ -212,7 +212,7 @@ impl Tuner {
                 Some((_, sure)) if sure <= 1.0 - self.scaling.confidence => continue,
                 // Batches of one size tell nothing: another size does.
                 _ if cost.is_known() && self.has_no_other_way(turn, stage) => {
-                    let seconds = if sure.is_some_and(|sure| sure > 0.5) { RESIDENCE } else { LOOK };
+                    let seconds = if sure.is_none_or(|sure| sure > 0.5) { RESIDENCE } else { LOOK };
                     (
                         (size * self.scaling.batch_step).min(size * seconds / stage.piece_seconds),
                         None,
@@ -325,6 +325,33 @@ mod tests {
         let line = cost.line.unwrap();
         assert!((line.share(2_000.0) - 0.2).abs() < 1e-6, "{line:?}");
         assert!((line.best(2_000.0, 2.5) - 7_500.0).abs() < 1.0, "eight seconds: {line:?}");
+    }
+
+    /// The largest batches, where a batch takes `seconds`, and whatever they hold, all are of one size.
+    fn grown(seconds: f64) -> usize {
+        let mut scaling = scaling();
+        (scaling.bounds.most.transformers, scaling.bounds.least.transformers) = (4, 4);
+        let first = Knobs { transformers: 4, ..knobs() };
+        let (knobs, _) = run(scaling, first, 60, |_, knobs| {
+            let documents = knobs.batch_documents as f64;
+            let mut work = Work::default();
+            (0..10).for_each(|_| work += Work::of(documents, seconds));
+            let per_second = 4.0 * documents / seconds;
+            let transformers = PoolUse { work, ..pool(1.0, 4, per_second) };
+            let mut readers = pool(0.2, knobs.readers, per_second);
+            readers.bytes_per_second = 10.0 * per_second;
+            let requests = pool(0.2, knobs.requests_in_flight, per_second);
+            Sample { memory: Some(0.1), transformers, readers, requests, ..target(knobs, 1) }
+        });
+        knobs.batch_documents
+    }
+
+    #[test]
+    fn batches_of_one_size_are_made_larger_once_to_see_what_they_cost_as_long_as_they_take_no_eight_seconds()
+    {
+        let first = knobs().batch_documents;
+        assert!(grown(4.5) > first);
+        assert_eq!(grown(7.9), first);
     }
 
     /// Credits are promised to be 16 MiB at most, and batches want to be larger than they allow.

@@ -256,8 +256,10 @@ impl Tuner {
     }
 
     fn note_uncut(&mut self, turn: &Turn) {
-        let now = Uncut { workers: turn.knobs.transformers as f64, batch: self.batches.documents() };
-        self.gpu.uncut.get_or_insert(now);
+        // Workers on trial have not been shown to pay.
+        let workers = turn.knobs.transformers as f64;
+        let workers = self.transformers.trial.map_or(workers, |trial| workers.min(trial.from));
+        self.gpu.uncut.get_or_insert(Uncut { workers, batch: self.batches.documents() });
     }
 
     /// What a ceiling took comes back as far as it fits. That is no trial: it was there before.
@@ -457,6 +459,25 @@ mod tests {
         });
         assert!(least < 8, "{:?}", turned(&all));
         assert_eq!(knobs.transformers, 8, "{:?}", turned(&all));
+    }
+
+    /// Others take a third of the GPU's memory for a while, just as a worker more is tried.
+    #[test]
+    fn what_comes_back_is_what_there_was_before_the_trial() {
+        let mut others = 0.0;
+        let (_, all) = run(scaling(), knobs(), 30, |second, knobs| {
+            others = if knobs.transformers > 4 { 0.35 } else { others };
+            others = if second > 12 { 0.0 } else { others };
+            let held = (2_000.0 * knobs.transformers as f64) as u64;
+            let own = steps(knobs, 64.0);
+            Sample { gpus: gpus(0.1 + 1.8e-5 * held as f64 + others), transforming_documents: held, ..own }
+        });
+        let turned: Vec<_> = turned(&all).into_iter().filter(|turn| turn.1 == Knob::Transformers).collect();
+        let cut = turned.iter().position(|turn| turn.4 == Reason::GpuCeiling).unwrap();
+        let tried = turned[cut - 1];
+        assert_eq!((tried.3, tried.4), (turned[cut].2, Reason::Probe), "{turned:?}");
+        let back = turned.iter().rfind(|turn| turn.4 == Reason::MemoryFree).unwrap();
+        assert_eq!(back.3, tried.2, "{turned:?}");
     }
 
     #[test]
