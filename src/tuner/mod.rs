@@ -54,8 +54,8 @@ const CPU_MARGIN: f64 = 0.015;
 const CREDIT_CUT: f64 = 0.7;
 
 /// Memory is cut when it will come nearer to its ceiling than this, and to what stays this far below it.
-const CUT_MARGIN: f64 = 0.02;
-const GROW_MARGIN: f64 = 0.04;
+const CUT_MARGIN: f64 = 0.025;
+const GROW_MARGIN: f64 = 0.045;
 
 /// Seconds that the trend of memory's base is followed into the future: batches that are under way must be finished before a cut is felt.
 const AHEAD: f64 = 12.0;
