@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 
 /// Memory is cut when it will come nearer to its ceiling than this, and to what stays this far below it. It never holds more than the workers' batches, so
 /// the margins are narrower than those of the machine's memory.
-const CUT_MARGIN: f64 = 0.015;
-const GROW_MARGIN: f64 = 0.025;
+const CUT_MARGIN: f64 = 0.01;
+const GROW_MARGIN: f64 = 0.02;
 
 /// A forecast looks ahead at least, and at most, so many seconds.
 const LEAST_AHEAD: f64 = 4.0;
