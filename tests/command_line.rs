@@ -25,6 +25,29 @@ fn ended(command: &mut Command) -> (i32, String, String) {
 }
 
 #[test]
+fn the_variable_of_a_switch_says_yes_or_no() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = |variable: &str, value: &str| {
+        let mut command = docferry(folder.path(), "show --from null: --to null:");
+        let (code, stdout, stderr) = ended(command.env(variable, value));
+        let line = stdout.lines().find(|line| line.contains("run.auto_scaling ")).unwrap_or_default();
+        (code, line.split_whitespace().collect::<Vec<_>>().join(" "), stderr)
+    };
+    let off = "run.auto_scaling = false (environment DOCFERRY_AUTO_SCALING)";
+    assert_eq!(shown("DOCFERRY_AUTO_SCALING", "False").1, off);
+    assert_eq!(
+        shown("DOCFERRY_AUTO_SCALING", "").1,
+        "run.auto_scaling = true (built-in)",
+        "an empty one says nothing"
+    );
+    assert!(shown("DOCFERRY_AUTO_SCALING", "1").1.starts_with("run.auto_scaling = true"));
+    assert!(shown("DOCFERRY_NO_AUTO_SCALING", "no").1.starts_with("run.auto_scaling = true"));
+    let (code, _, stderr) = shown("DOCFERRY_COLD_START", "banana");
+    assert_eq!(code, 64, "{stderr}");
+    assert!(stderr.contains("banana") && stderr.contains("must be true or false"), "{stderr}");
+}
+
+#[test]
 fn mistakes_end_with_64_and_wrong_settings_with_78() {
     let folder = tempfile::tempdir().unwrap();
     for file in ["mine.toml", "Cargo.lock"] {

@@ -61,6 +61,15 @@ pub(super) fn asked_to_migrate(flags: &Migrate, matches: &ArgMatches) -> Asked {
     Asked { begin, overwrite: flags.overwrite, ..asked }
 }
 
+/// What a variable says of a flag without a value. An empty one says nothing.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" | "t" | "y" => Ok(true),
+        "" | "0" | "false" | "no" | "off" | "f" | "n" => Ok(false),
+        _ => Err("must be true or false (or 1, 0, yes, no, on, off)".to_owned()),
+    }
+}
+
 struct Source<'a>(&'a ArgMatches);
 
 impl Source<'_> {
@@ -73,10 +82,13 @@ impl Source<'_> {
     fn auto_scaling(&self, on: bool, off: bool) -> Option<Given> {
         let place = |id: &str| self.0.index_of(id).filter(|_| self.is_flag(id));
         let is_off = off && (!on || place("no_auto_scaling") >= place("auto_scaling"));
+        let is_variable = self.0.value_source("auto_scaling") == Some(ValueSource::EnvVariable);
+        let mut said = self.0.get_raw("auto_scaling").into_iter().flatten();
+        let says_off = is_variable && said.any(|text| !text.is_empty());
         match (on, is_off) {
             (_, true) => self.given("no_auto_scaling", Some("false")),
             (true, false) => self.given("auto_scaling", Some("true")),
-            (false, false) => None,
+            (false, false) => self.given("auto_scaling", says_off.then_some("false")),
         }
     }
 

@@ -18,8 +18,9 @@ mod show;
 mod simulate;
 mod verify;
 
+use self::flags::switch;
 use crate::model::scaling::Policy;
-use clap::builder::{FalseyValueParser, PossibleValuesParser};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -54,13 +55,13 @@ pub struct GlobalFlags {
     #[arg(long, global = true, env = "DOCFERRY_STATE", hide_env = true, value_name = "DIR", default_value = crate::config::STATE_FOLDER)]
     pub state: PathBuf,
     /// Output for programs: events as JSON lines on standard error, lists as JSON
-    #[arg(long, global = true, env = "DOCFERRY_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, env = "DOCFERRY_JSON", hide_env = true, value_parser = switch)]
     pub json: bool,
     /// Also print decisions, samples and checkpoints
-    #[arg(short, long, global = true, env = "DOCFERRY_VERBOSE", hide_env = true, value_parser = FalseyValueParser::new(), conflicts_with = "quiet")]
+    #[arg(short, long, global = true, env = "DOCFERRY_VERBOSE", hide_env = true, value_parser = switch, conflicts_with = "quiet")]
     pub verbose: bool,
     /// Print failures only
-    #[arg(short, long, global = true, env = "DOCFERRY_QUIET", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(short, long, global = true, env = "DOCFERRY_QUIET", hide_env = true, value_parser = switch)]
     pub quiet: bool,
 }
 
@@ -143,19 +144,19 @@ pub struct Migrate {
     #[command(flatten)]
     pub job: JobFlags,
     /// Go on where the last run of this job stopped, or begin if there was none
-    #[arg(long, env = "DOCFERRY_RESUME", hide_env = true, value_parser = FalseyValueParser::new(), conflicts_with = "restart")]
+    #[arg(long, env = "DOCFERRY_RESUME", hide_env = true, value_parser = switch, conflicts_with = "restart")]
     pub resume: bool,
     /// Begin anew, whatever the last run of this job did; deletes no rows
-    #[arg(long, env = "DOCFERRY_RESTART", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "DOCFERRY_RESTART", hide_env = true, value_parser = switch)]
     pub restart: bool,
     /// Stop after so many documents
     #[arg(long, env = "DOCFERRY_LIMIT", hide_env = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Compare source and target when all has been moved
-    #[arg(long, env = "DOCFERRY_VERIFY", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "DOCFERRY_VERIFY", hide_env = true, value_parser = switch)]
     pub verify: bool,
     /// Replace a target that this job did not make
-    #[arg(long, env = "DOCFERRY_OVERWRITE", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "DOCFERRY_OVERWRITE", hide_env = true, value_parser = switch)]
     pub overwrite: bool,
 }
 
@@ -178,7 +179,7 @@ pub struct Emulator {
     #[arg(long, env = "DOCFERRY_DATA", hide_env = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Take requests without a signature
-    #[arg(long, env = "DOCFERRY_NO_AUTH", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "DOCFERRY_NO_AUTH", hide_env = true, value_parser = switch)]
     pub no_auth: bool,
     /// A JSON file of what goes wrong on purpose (see docs/emulator.md)
     #[arg(long, env = "DOCFERRY_FAULTS", hide_env = true, value_name = "FILE")]
@@ -263,10 +264,10 @@ pub struct JobFlags {
 #[command(next_help_heading = "Scaling")]
 pub struct ScalingFlags {
     /// Tune the pools while running; the default
-    #[arg(long, env = "DOCFERRY_AUTO_SCALING", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "DOCFERRY_AUTO_SCALING", hide_env = true, value_parser = switch)]
     pub auto_scaling: bool,
     /// Keep every knob as it is at the start
-    #[arg(long, env = "DOCFERRY_NO_AUTO_SCALING", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "DOCFERRY_NO_AUTO_SCALING", hide_env = true, value_parser = switch)]
     pub no_auto_scaling: bool,
     /// conservative, balanced, aggressive, or the path of a profile file [default: balanced]
     #[arg(long, env = "DOCFERRY_AUTO_SCALING_PROFILE", hide_env = true, value_name = "NAME|PATH")]
@@ -278,10 +279,10 @@ pub struct ScalingFlags {
     #[arg(long, env = "DOCFERRY_SCALING_PRESET", hide_env = true, value_name = "NAME|PATH")]
     pub scaling_preset: Option<String>,
     /// Grow nothing beyond the goal of documents a second
-    #[arg(long, env = "DOCFERRY_STOP_AT_TARGET", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "DOCFERRY_STOP_AT_TARGET", hide_env = true, value_parser = switch)]
     pub stop_at_target: bool,
     /// Begin low, whatever an earlier run of this shape came to
-    #[arg(long, env = "DOCFERRY_COLD_START", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "DOCFERRY_COLD_START", hide_env = true, value_parser = switch)]
     pub cold_start: bool,
     /// Fix how many partitions are read at once
     #[arg(long, env = "DOCFERRY_READERS", hide_env = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -33,6 +33,11 @@ pub(super) struct Figure {
 }
 
 impl Figure {
+    /// It stands in somebody's own strategy, profile or preset.
+    pub(super) fn is_of_a_file(&self) -> bool {
+        matches!(self.origin, Origin::File { .. })
+    }
+
     /// Becomes what `other` is.
     pub(super) fn follow(&mut self, other: &Figure) {
         self.value = other.value;

@@ -242,10 +242,11 @@ impl Figures {
         Duration::try_from_secs_f64(self.keep(&figure)).ok()
     }
 
-    /// What a lower figure may be: a profile's gives way to the upper, a wish is a contradiction.
+    /// What a lower figure may be: a shipped profile's gives way to the upper; a wish is a contradiction, and so is a figure of somebody's own profile or preset
+    /// unless the upper is a wish.
     fn at_most(&mut self, lower: &mut Figure, upper: &Figure) {
         if lower.value > upper.value {
-            if lower.explicit {
+            if lower.explicit || (lower.is_of_a_file() && !upper.explicit) {
                 let (found, most) = (lower.resolved().value, upper.resolved().value);
                 let message = format!("is {found}, above {} {most} ({})", upper.name, upper.origin);
                 self.section.problem(lower.name, message);
@@ -267,7 +268,8 @@ impl Figures {
         if least.origin == Origin::BuiltIn {
             least.value = least.value.min(enough);
         }
-        if least.explicit && !most.explicit && least.value > most.value {
+        let is_asked = least.explicit || least.is_of_a_file() && !most.is_of_a_file();
+        if is_asked && !most.explicit && least.value > most.value {
             // The wish wins over what nobody asked for.
             most.follow(&least);
         }

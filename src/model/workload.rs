@@ -8,12 +8,13 @@
 //!    that counts no request units are limited by the *target*.
 //! 2. *rate*: 90 % of `--max-rate` is reached.
 //! 3. *gpu*: batches failed for want of a GPU's memory; or the transformers are saturated while its memory is at the ceiling or it computes all the time.
-//! 4. *cpu*: docferry uses what the ceiling leaves to grow into, or together with others all cores.
+//! 4. *cpu*: docferry uses what the ceiling leaves to grow into, or a tenth of the cores while others use the rest.
 //! 5. *memory*: the same of memory.
 //! 6. *target*, *transform* or *source*: the pool that is busiest, if it is saturated. Of equals the one further down counts, as the others
-//!    wait for it. Of the readers only as many count as there are partitions to read.
-//! 7. *target* or *credits*: readers waited for credits for half of the window, though no pool is saturated. The target, if most of what
-//!    is in memory waits for it, as it takes fewer requests at once than may be sent; otherwise the credits are too few.
+//!    wait for it. Of the readers only as many count as there are partitions to read. Where it is the target and more requests fail than may,
+//!    it is *failures*.
+//! 7. *target* or *credits*: readers waited for half of the window, though no pool is saturated. The target, if most of what
+//!    is in memory waits for it, as it takes fewer requests at once than may be sent; the credits, if it was credits that the readers waited for.
 //! 8. *nothing*: none of these. Documents came in gusts, or the run had just begun or was about to end.
 //!
 //! **Severity** is how near the window came to what it may use: the largest of CPU, memory and GPU memory as shares of their ceilings, request
@@ -38,6 +39,12 @@ const AT_CEILING: f64 = 0.95;
 /// All cores, or a GPU, busy to this share have nothing left for one worker more.
 const EXHAUSTED: f64 = 0.95;
 
+/// Who uses less of the cores than this does not wait for them, however busy others are.
+const COMPUTES: f64 = 0.1;
+
+/// Fewer answers say nothing of how many fail.
+const ENOUGH_ANSWERS: u64 = 50;
+
 /// A pool is saturated from here: batches come in gusts, so what everything waits for is not busy all the time.
 const SATURATED: f64 = 0.7;
 
@@ -56,6 +63,8 @@ pub enum Limit {
     Memory,
     /// The time that the target takes for its answers.
     Target,
+    /// Requests that failed.
+    Failures,
     /// The time that steps take.
     Transform,
     /// The time that reading takes.
@@ -68,13 +77,14 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit, in the order of the rules.
-    pub const ALL: [Limit; 10] = [
+    pub const ALL: [Limit; 11] = [
         Limit::RequestUnits,
         Limit::Rate,
         Limit::Gpu,
         Limit::Cpu,
         Limit::Memory,
         Limit::Target,
+        Limit::Failures,
         Limit::Transform,
         Limit::Source,
         Limit::Credits,
@@ -90,6 +100,7 @@ impl Limit {
             Limit::Cpu => "cpu",
             Limit::Memory => "memory",
             Limit::Target => "target",
+            Limit::Failures => "failures",
             Limit::Transform => "transform",
             Limit::Source => "source",
             Limit::Credits => "credits",
@@ -228,17 +239,25 @@ impl Yardstick {
             return Limit::Gpu;
         }
         let cores = sample.cpu + sample.cpu_others.unwrap_or(0.0);
-        if is_at(sample.cpu, ceilings.cpu, ceilings.cpu_grow_below) || cores >= EXHAUSTED {
+        let is_crowded = cores >= EXHAUSTED && sample.cpu >= COMPUTES;
+        if is_at(sample.cpu, ceilings.cpu, ceilings.cpu_grow_below) || is_crowded {
             return Limit::Cpu;
         }
         if is_at(sample.memory.unwrap_or(0.0), ceilings.memory, ceilings.memory_grow_below) {
             return Limit::Memory;
         }
-        saturated(sample, knobs).unwrap_or(match sample.credits_short >= HALF {
-            true if sample.queued_documents > sample.transforming_documents => Limit::Target,
-            true => Limit::Credits,
-            false => Limit::Nothing,
-        })
+        let waits_for_target = sample.queued_documents > sample.transforming_documents;
+        match saturated(sample, knobs) {
+            Some(Limit::Target) if sample.answers >= ENOUGH_ANSWERS && sample.failed > ceilings.errors => {
+                Limit::Failures
+            }
+            Some(limit) => limit,
+            None if waits_for_target && sample.credits_short.max(sample.readers.blocked) >= HALF => {
+                Limit::Target
+            }
+            None if sample.credits_short >= HALF => Limit::Credits,
+            None => Limit::Nothing,
+        }
     }
 
     fn is_gpu(&self, sample: &Sample) -> bool {
@@ -408,6 +427,16 @@ mod tests {
             ..Sample::default()
         };
         assert_eq!([limit(short(900)), limit(short(100))], [Limit::Target, Limit::Credits]);
+        let held = PoolUse { blocked: 1.0, ..PoolUse::default() };
+        let handed_over = |queued| Sample { readers: held, credits_short: 0.0, ..short(queued) };
+        assert_eq!([limit(handed_over(900)), limit(handed_over(100))], [Limit::Target, Limit::Nothing]);
+    }
+
+    #[test]
+    fn where_requests_fail_it_is_not_the_target_that_is_slow() {
+        let failing = |answers, failed| Sample { requests: pool(0.9), answers, failed, ..Sample::default() };
+        assert_eq!(limit(failing(50, 0.03)), Limit::Failures);
+        assert_eq!([limit(failing(49, 0.03)), limit(failing(50, 0.02))], [Limit::Target; 2]);
     }
 
     #[test]
@@ -419,8 +448,8 @@ mod tests {
 
     #[test]
     fn cores_that_others_take_and_gpus_that_compute_limit_too() {
-        let crowded = Sample { cpu: 0.2, cpu_others: Some(0.76), ..Sample::default() };
-        assert_eq!(limit(crowded), Limit::Cpu);
+        let crowded = |cpu| Sample { cpu, cpu_others: Some(0.96 - cpu), ..Sample::default() };
+        assert_eq!([limit(crowded(0.2)), limit(crowded(0.09))], [Limit::Cpu, Limit::Nothing]);
         let idle = Sample { gpus: vec![gpu(95, 1.0)], ..Sample::default() };
         assert_eq!(
             limit(idle.clone()),

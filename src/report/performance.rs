@@ -149,6 +149,10 @@ pub(super) fn recommendation(summary: &Summary) -> Option<String> {
         Limit::Cpu => cpu(performance),
         Limit::Memory => memory(performance),
         Limit::Target => target(summary),
+        Limit::Failures => format!(
+            "find out why requests fail: {} of them did, and each is sent again",
+            percent(performance.averages.failed.get().unwrap_or(0.0))
+        ),
         Limit::Transform => format!(
             "use more cores, or fewer and simpler steps: {} at work all the time",
             Counted(knobs.transformers as u64, "transformer")

@@ -43,7 +43,7 @@ fn say(text: &mut String, when: &str, decisions: &[Decision]) {
     // Writing to a text cannot fail.
     for decision in decisions {
         let Decision { knob, from, to, effect, reason, because, confidence, evidence } = decision;
-        let sure = confidence.map_or(String::new(), |sure| format!(", {:.0} % sure", 100.0 * sure));
+        let sure = confidence.map_or(String::new(), |sure| format!(", {:.0} % sure", 100.0 * sure.min(0.99)));
         let evidence = evidence.as_ref().map_or(String::new(), |evidence| {
             let Evidence { before, after, standard_error, z, windows } = evidence;
             format!(

@@ -1,7 +1,7 @@
 //! The simulator: plants in virtual time, on which the tuner and its rivals are tried.
 //!
 //! ```text
-//!  plants.rs    what there is to play: plants/*.toml (plant.rs), or drawn by a seed
+//!  plants.rs    what there is to play: plants/*.toml (plant.rs, check.rs), or drawn by a seed
 //!  world.rs     virtual time;  pipeline.rs, crew.rs, target.rs  what moves in it
 //!  docferry.rs  the tuner and the pacing of production, as one controller;  rivals/  others;  real.rs  one in a real run
 //!  oracle.rs    the best fixed setting, by search;  oracles.rs  those that are kept
@@ -12,6 +12,7 @@
 //! every machine.
 
 mod chance;
+mod check;
 mod controller;
 mod crew;
 mod docferry;

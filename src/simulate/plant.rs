@@ -182,38 +182,6 @@ impl Plant {
         }
     }
 
-    /// Says what about it cannot be played.
-    pub(super) fn check(&self) -> Result<(), String> {
-        let sum: f64 = self.target.shares.iter().sum();
-        let is_positive = |figure: f64| figure > 0.0 && figure.is_finite();
-        let positive = [
-            ("documents.bytes", self.documents.bytes),
-            ("transform.engines", self.transform.engines),
-            ("machine.cores", self.machine.cores),
-            ("machine.memory", self.machine.memory),
-            ("target.latency", self.target.latency),
-            ("target.request_documents", f64::from(self.target.request_documents)),
-            ("target.document_request_units", self.target.document_request_units),
-            ("tuners", f64::from(self.tuners)),
-        ];
-        if let Some((name, figure)) = positive.into_iter().find(|(_, figure)| !is_positive(*figure)) {
-            return Err(format!("{name} is {figure}, and must be above 0"));
-        }
-        if (sum - 1.0).abs() > 0.01 {
-            return Err(format!("the shares add up to {sum}, not to 1"));
-        }
-        if self.documents.tail.is_some_and(|tail| tail <= 1.0) {
-            return Err("documents.tail must be above 1, or sizes have no average".to_owned());
-        }
-        if self.seconds < self.counted_from + 20 {
-            return Err("seconds must be at least 20 more than counted_from".to_owned());
-        }
-        if !self.steps.is_sorted_by(|one, other| one.at < other.at) {
-            return Err("steps must stand in order of time".to_owned());
-        }
-        Ok(())
-    }
-
     fn seconds() -> u32 {
         300
     }

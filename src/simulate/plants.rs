@@ -4,8 +4,10 @@
 //! others to report on.
 
 use super::chance::Chance;
+use super::check::check;
 use super::plant::{Documents, Gpu, Plant, Source, Target, Transform};
 use crate::error::{Error, ErrorKind, Result};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -57,14 +59,22 @@ pub(super) fn of_folder(folder: &Path) -> Result<Vec<Plant>> {
             .map_err(|cause| Error::io(READING, cause).with("file", file.display()))?;
         parse(&text, &file.display().to_string())
     };
-    files.iter().map(|file| read(file)).collect()
+    let plants = files.iter().map(|file| read(file)).collect::<Result<Vec<_>>>()?;
+    let mut names = BTreeSet::new();
+    match plants.iter().find(|plant| !names.insert(&plant.name)) {
+        Some(twin) => {
+            let message = format!("two plants have the name {:?}", twin.name);
+            Err(Error::configuration(READING, message).with("folder", folder.display()))
+        }
+        None => Ok(plants),
+    }
 }
 
 fn parse(text: &str, file: &str) -> Result<Plant> {
     let refuse = |message: String| Error::configuration(READING, message).with("file", file);
     let plant: Plant =
         toml::from_str(text).map_err(|cause| refuse(cause.to_string().trim_end().to_owned()))?;
-    plant.check().map_err(refuse)?;
+    check(&plant).map_err(refuse)?;
     Ok(plant)
 }
 
@@ -176,7 +186,7 @@ mod tests {
         assert_eq!(metered.count(), 15);
         assert_eq!(plants.iter().filter(|plant| plant.gpu.is_some()).count(), 1);
         for plant in &plants {
-            plant.check().unwrap();
+            check(plant).unwrap();
             assert!((0.005..=0.5).contains(&plant.target.latency), "{plant:?}");
         }
         assert_eq!(plants[16].name, "r17");
@@ -193,5 +203,25 @@ mod tests {
         assert!(told("steps = [{ at = 9 }, { at = 3 }]").contains("order of time"));
         assert!(told("seconds = 60").contains("counted_from"));
         assert!(told("[documents]\ntail = 1").contains("tail"));
+        for (figures, message) in [
+            ("[target]\nshares = [1.5, -0.5]", "a share of the target is -0.5, and must be 0 or more"),
+            ("[target]\nshares = [nan]", "a share of the target is NaN"),
+            ("[target]\nshares = []", "the 0 shares add up to 0, not to 1"),
+            ("[target]\ncontention = -1", "target.contention is -1, and must be 0 or more"),
+            ("[target]\nlatency = inf", "target.latency is inf, and must be above 0"),
+            ("[source]\ndocument_seconds = -1", "source.document_seconds"),
+            ("[machine]\nmemory = 1e6", "machine.base_memory must be less"),
+            ("[gpu]\nmemory = 1e9\nmodel_memory = 2e9\ndocument_memory = 1", "gpu.model_memory must be less"),
+            ("steps = [{ at = -10 }]", "at of a step is -10"),
+            (
+                "steps = [{ at = 9, failing = 1.5 }]",
+                "failing of the step at 9 s is 1.5, and must be 1 at most",
+            ),
+            ("steps = [{ at = 9, latency = 0 }]", "latency of the step at 9 s is 0, and must be above 0"),
+            ("seconds = 1000000000", "seconds may be 86400"),
+            ("tuners = 100000", "tuners 16 at most"),
+        ] {
+            assert!(told(figures).contains(message), "{figures}: {}", told(figures));
+        }
     }
 }

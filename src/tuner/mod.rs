@@ -47,6 +47,9 @@ use gpu::Gpu;
 pub use guard::Guard;
 use stage::{Stage, WEIGHT};
 
+/// Nothing that is measured is certain: the tests take times to be normal, and far out they are not.
+const SUREST: f64 = 0.999_9;
+
 /// A ceiling of the CPU may be passed by this much before anything is cut: 1.5 points are within the noise of one window.
 const CPU_MARGIN: f64 = 0.015;
 
@@ -403,7 +406,8 @@ impl Turn<'_> {
         true
     }
 
-    fn push(&mut self, decision: Decision) {
+    fn push(&mut self, mut decision: Decision) {
+        decision.confidence = decision.confidence.map(|sure| sure.min(SUREST));
         if decision.effect == Effect::Turned {
             self.knobs.set(decision.knob, decision.to);
         }

@@ -454,8 +454,25 @@ fn a_cut_that_does_not_help_is_taken_back() {
     let told: Vec<_> = turned(&all).into_iter().map(|turn| (turn.4, turn.3)).collect();
     assert_eq!(told, [(Reason::Errors, 28), (Reason::Revert, 40)], "and none before the cooldown has passed");
     assert!(
-        all.iter().all(|(_, decision)| decision.effect != Effect::Turned || decision.confidence > Some(0.99))
+        all.iter().all(|(_, decision)| decision.effect != Effect::Turned || decision.confidence > Some(0.95))
     );
+}
+
+/// Three in a hundred requests fail, however many there are; a hundred are answered a second by eight.
+#[test]
+fn failures_that_do_not_hang_on_the_requests_cost_little() {
+    for seed in 0..20 {
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let first = Knobs { requests_in_flight: 8, ..knobs() };
+        let mut sum = 0.0;
+        let (_, all) = run(scaling(), first, 120, |_, knobs| {
+            sum += knobs.requests_in_flight.min(8) as f64 / 8.0 / 120.0;
+            let answers = 12 * knobs.requests_in_flight as u64;
+            let failed = (0..answers).filter(|_| chance.f64() < 0.03).count() as f64 / answers as f64;
+            Sample { failed, answers, ..target(knobs, 0) }
+        });
+        assert!(sum > 0.8, "{seed}: {sum}, {:?}", turned(&all));
+    }
 }
 
 #[test]

@@ -335,6 +335,15 @@ fn a_profile_of_ones_own_says_what_differs_and_no_more() {
     assert_eq!((job.scaling.cooldown, job.scaling.smoothing), (Duration::from_secs(9), 0.5));
     assert_eq!(job.scaling.latency_target, Some(Duration::from_millis(250)));
     assert_eq!(line(&job, "scaling.confidence"), "0.85 (profile balanced)");
+    layers.file("mine.toml", "min_workers = 20\nmax_workers = 10\ncpu_scale_up_threshold = 90\n");
+    insta::assert_snapshot!(layers.resolve().unwrap_err(), @r"
+    reading the settings: 2 problems
+      mine.toml:1:1: scaling.min_workers: is 20, above max_workers 10 (mine.toml:2:1)
+      mine.toml:3:1: scaling.cpu_scale_up_threshold: is 90%, above target_cpu_usage 70% (profile balanced)
+    ");
+    layers.file("mine.toml", "min_workers = 40\ntarget_cpu_usage = 50\n");
+    let bounds = |job: &Job| (job.scaling.bounds.least.readers, job.scaling.bounds.most.readers);
+    assert_eq!(bounds(&layers.job()), (40, 40), "the profile wins over what is built in");
     layers.file("mine.toml", "policy = 'hybrid'\nmax_wrkers = 3\ncredits = '8 MiB'\n");
     insta::assert_snapshot!(layers.resolve().unwrap_err(), @r#"
     reading the settings: 3 problems
