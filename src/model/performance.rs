@@ -138,6 +138,8 @@ pub struct Decided {
     pub tried: u64,
     /// Trials that were accepted.
     pub accepted: u64,
+    /// Trials that nobody could measure to their end, because the bottleneck moved: they stayed.
+    pub unproved: u64,
     /// Of the turns, those that took another back.
     pub reverted: u64,
     /// What was held back, by the word for what held it.
@@ -152,7 +154,8 @@ impl Decided {
                 self.tried += u64::from(decision.reason == Reason::Probe);
                 self.reverted += u64::from(decision.reason == Reason::Revert);
             }
-            Effect::Kept => self.accepted += u64::from(decision.reason == Reason::Accepted),
+            Effect::Kept if decision.reason == Reason::Accepted => self.accepted += 1,
+            Effect::Kept => self.unproved += 1,
             Effect::Blocked(block) => *self.blocked.entry(block.as_str()).or_default() += 1,
         }
     }
@@ -418,6 +421,7 @@ mod tests {
         let cooldown = Effect::Blocked(Block::Cooldown(Duration::from_secs(3)));
         let decisions = [
             decision(Reason::Probe, Effect::Turned),
+            decision(Reason::Moved, Effect::Kept),
             decision(Reason::Accepted, Effect::Kept),
             decision(Reason::Probe, Effect::Turned),
             decision(Reason::Revert, Effect::Turned),
@@ -428,7 +432,10 @@ mod tests {
         ];
         performance.add(&second(), &KNOBS, &decisions);
         let blocked = BTreeMap::from([("cooldown", 2), ("step limit", 1)]);
-        assert_eq!(performance.decided, Decided { turned: 4, tried: 2, accepted: 1, reverted: 1, blocked });
+        assert_eq!(
+            performance.decided,
+            Decided { turned: 4, tried: 2, accepted: 1, unproved: 1, reverted: 1, blocked }
+        );
     }
 
     fn any_share() -> impl Strategy<Value = f64> {

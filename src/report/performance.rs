@@ -51,8 +51,9 @@ fn tuner(summary: &Summary) -> String {
     if !summary.performance.yardstick.auto_scaling {
         return format!("off, {pools}");
     }
-    let Decided { turned, tried, accepted, reverted, blocked } = &summary.performance.decided;
-    let kinds = [(tried, "tried"), (accepted, "accepted"), (reverted, "taken back")];
+    let Decided { turned, tried, accepted, unproved, reverted, blocked } = &summary.performance.decided;
+    let kinds =
+        [(tried, "tried"), (accepted, "accepted"), (unproved, "kept unproved"), (reverted, "taken back")];
     let kinds: Vec<String> = kinds
         .into_iter()
         .filter(|(count, _)| **count > 0)
@@ -294,6 +295,7 @@ pub(super) fn to_json(summary: &Summary) -> Value {
             "turned": decided.turned,
             "tried": decided.tried,
             "accepted": decided.accepted,
+            "unproved": decided.unproved,
             "reverted": decided.reverted,
             "blocked": decided.blocked,
         },

@@ -433,6 +433,7 @@ mod tests {
               "turned": 1,
               "tried": 1,
               "accepted": 1,
+              "unproved": 0,
               "reverted": 0,
               "blocked": {
                 "cooldown": 1

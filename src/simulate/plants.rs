@@ -9,6 +9,7 @@ use super::plant::{Documents, Gpu, Plant, Source, Target, Transform};
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 const READING: &str = "reading the plants";
@@ -42,21 +43,24 @@ pub(super) fn shipped() -> Result<Vec<Plant>> {
 
 /// Every `.toml` file of a folder, by name.
 pub(super) fn of_folder(folder: &Path) -> Result<Vec<Plant>> {
-    let unreadable = |cause| {
+    let unreadable = |what: &'static str, path: &Path, cause: io::Error| {
         Error::new(ErrorKind::Configuration, READING, "cannot be read")
-            .with("folder", folder.display())
+            .with(what, path.display())
             .caused_by(cause)
     };
-    let entries: Result<Vec<_>, _> = fs::read_dir(folder).map_err(unreadable)?.collect();
-    let mut files: Vec<_> = entries.map_err(unreadable)?.iter().map(fs::DirEntry::path).collect();
+    let entries: io::Result<Vec<_>> = fs::read_dir(folder).and_then(Iterator::collect);
+    let mut files: Vec<_> = entries
+        .map_err(|cause| unreadable("folder", folder, cause))?
+        .iter()
+        .map(fs::DirEntry::path)
+        .collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     if files.is_empty() {
         return Err(Error::configuration(READING, "no .toml file is in it").with("folder", folder.display()));
     }
     let read = |file: &Path| {
-        let text = fs::read_to_string(file)
-            .map_err(|cause| Error::io(READING, cause).with("file", file.display()))?;
+        let text = fs::read_to_string(file).map_err(|cause| unreadable("file", file, cause))?;
         parse(&text, &file.display().to_string())
     };
     let plants = files.iter().map(|file| read(file)).collect::<Result<Vec<_>>>()?;
@@ -190,6 +194,19 @@ mod tests {
             assert!((0.005..=0.5).contains(&plant.target.latency), "{plant:?}");
         }
         assert_eq!(plants[16].name, "r17");
+    }
+
+    #[test]
+    fn a_folder_with_a_file_that_is_no_text_or_with_twins_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |name: &str, text: &[u8]| {
+            fs::write(folder.path().join(name), text).unwrap();
+            of_folder(folder.path()).unwrap_err().to_string()
+        };
+        assert!(told("b.toml", &[0xff, 0xfe]).contains("b.toml"));
+        let plant = b"name = \"x\"\nabout = \"x\"\n";
+        fs::write(folder.path().join("a.toml"), plant).unwrap();
+        assert!(told("b.toml", plant).contains("two plants have the name \"x\""));
     }
 
     #[test]

@@ -80,7 +80,8 @@ fn block(
 ) -> io::Result<()> {
     let names = controllers.iter().map(|name| name.len()).max().unwrap_or(0);
     write!(out, "{}\n{:names$}", figure.title, "")?;
-    plants.iter().try_for_each(|plant| write!(out, " {plant:>6}"))?;
+    let width = plants.iter().map(|plant| plant.chars().count()).fold(6, usize::max);
+    plants.iter().try_for_each(|plant| write!(out, " {plant:>width$}"))?;
     let heads: &[&str] = match figure.summary {
         _ if !is_last => &[],
         Summary::MeanAndLeast => &["gmean", "worst"],
@@ -94,8 +95,8 @@ fn block(
         let of = |row: &&Row| row.controller == *controller;
         for plant in plants {
             match rows.iter().filter(of).find(|row| row.plant == *plant) {
-                Some(row) => write!(out, " {:6.*}", figure.decimals, (figure.of)(&row.score))?,
-                None => write!(out, "      -")?,
+                Some(row) => write!(out, " {:width$.*}", figure.decimals, (figure.of)(&row.score))?,
+                None => write!(out, " {:>width$}", "-")?,
             }
         }
         if is_last {
