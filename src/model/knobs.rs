@@ -122,7 +122,7 @@ pub struct Ceilings {
     pub cpu_grow_below: f64,
     /// CPU: under this idle workers may be given back.
     pub cpu_shrink_below: f64,
-    /// Memory: what it is kept below; where it would come nearer than two points the credits are cut.
+    /// Memory: what it is kept below; where it would come nearer than two and a half points the credits are cut.
     pub memory: f64,
     /// Memory: above this no pool is grown.
     pub memory_grow_below: f64,

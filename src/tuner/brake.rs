@@ -151,6 +151,10 @@ impl Brake {
         most: f64,
         cooldown: Duration,
     ) -> Option<Decision> {
+        if sample.answers == 0 {
+            // Who gets no answer knows nothing of failures.
+            return None;
+        }
         let answers = sample.answers as f64;
         let window = Count { answers, failed: sample.failed * answers };
         self.recent.push_back(window);

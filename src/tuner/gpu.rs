@@ -161,14 +161,18 @@ impl Tuner {
         if will_be_full && turn.knobs.transformers > 1 && !self.is_fixed(Knob::Transformers) {
             self.cut_workers(turn, &because(in_sight));
         } else if will_be_full && self.is_gpu_ours() {
-            self.cut_batch(turn, 1.0, &because(in_sight));
+            // What workers hold who are too many shall fit: one batch, if there is one worker.
+            let aim = ceiling - GROW_MARGIN;
+            let fit = self.gpu.gauge.fits([turn.knobs.transformers as f64, 0.0], aim, self.gpu.soon);
+            self.cut_batch(turn, fit.max(1.0), &because(in_sight));
         } else if !will_be_full {
             self.give_back_workers(turn, memory);
         }
         let load = self.uncut_workers(turn) * self.batches.documents();
         let in_sight = self.gpu.gauge.with([load, 0.0], self.gpu.later);
         if in_sight > ceiling - CUT_MARGIN && !is_theirs && self.scaling.policy != Policy::GpuMemoryBased {
-            self.cut_batch(turn, self.scaling.bounds.least.batch_documents as f64, &because(in_sight));
+            let least = self.scaling.bounds.least.batch_documents as f64;
+            self.cut_batch(turn, self.gpu_documents(turn).max(least), &because(in_sight));
         } else {
             self.give_back_batch(turn, memory);
         }
@@ -237,19 +241,11 @@ impl Tuner {
         self.transformers.bad = None;
     }
 
-    /// What workers hold who are too many shall fit: one batch, if there is one worker.
-    fn cut_batch(&mut self, turn: &mut Turn, least: f64, because: &str) {
+    fn cut_batch(&mut self, turn: &mut Turn, to: f64, because: &str) {
         if self.is_fixed(Knob::BatchDocuments) || turn.now - self.gpu.batch_changed <= CUT_PAUSE {
             return;
         }
         self.note_uncut(turn);
-        let fit = if least == 1.0 {
-            let aim = self.scaling.ceilings.gpu_memory - GROW_MARGIN;
-            self.gpu.gauge.fits([turn.knobs.transformers as f64, 0.0], aim, self.gpu.soon)
-        } else {
-            self.gpu_documents(turn)
-        };
-        let to = fit.max(least);
         if to < self.batches.documents() {
             self.resize_batch(turn, to, Reason::GpuCeiling, because);
         }
@@ -300,7 +296,10 @@ impl Tuner {
         let size = self.batches.documents();
         if to > WORTH * size && turn.now - self.gpu.batch_changed > BACK_PAUSE {
             let because = format!("{} of the GPU's memory in use", percent(memory));
-            self.resize_batch(turn, to, Reason::MemoryFree, &because);
+            if !self.resize_batch(turn, to, Reason::MemoryFree, &because) {
+                // Other bounds hold it: that is all there is to give back.
+                self.gpu.uncut.iter_mut().for_each(|uncut| uncut.batch = size);
+            }
         } else if turn.knobs.transformers as f64 >= uncut.workers && WORTH * size >= uncut.batch {
             self.gpu.uncut = None;
         }
@@ -353,21 +352,25 @@ impl Tuner {
         }
     }
 
-    /// Credits go with it: what waits shall not be more batches than before.
-    fn resize_batch(&mut self, turn: &mut Turn, to: f64, reason: Reason, because: &str) {
+    /// Credits go with it: what waits shall not be more batches than before. Says whether anything has changed.
+    fn resize_batch(&mut self, turn: &mut Turn, to: f64, reason: Reason, because: &str) -> bool {
         let is_less = to < self.batches.documents();
         let slots = Knobs { transformers: self.uncut_workers(turn) as usize, ..turn.knobs }.slots();
         let credits = (1.01 * to * slots * self.batches.document_bytes()).min(self.most_credits(turn));
         let credits = credits.min(self.scaling.bounds.most.credit_bytes as f64);
         let credits = (credits as u64).max(self.first_credits.min(turn.knobs.credit_bytes));
-        turn.set(Knob::BatchDocuments, to as u64, reason, because.to_owned(), None);
+        let mut has_changed = turn.set(Knob::BatchDocuments, to as u64, reason, because.to_owned(), None);
         if !self.is_fixed(Knob::CreditBytes) && (credits < turn.knobs.credit_bytes) == is_less {
-            turn.set(Knob::CreditBytes, credits, reason, because.to_owned(), None);
+            has_changed |= turn.set(Knob::CreditBytes, credits, reason, because.to_owned(), None);
+        }
+        if !has_changed {
+            return false;
         }
         self.gpu.batch_changed = turn.now;
         for stage in [&mut self.readers, &mut self.transformers, &mut self.credits] {
             stage.restart(turn.now);
         }
+        true
     }
 }
 
@@ -478,6 +481,17 @@ mod tests {
         assert_eq!((tried.3, tried.4), (turned[cut].2, Reason::Probe), "{turned:?}");
         let back = turned.iter().rfind(|turn| turn.4 == Reason::MemoryFree).unwrap();
         assert_eq!(back.3, tried.2, "{turned:?}");
+    }
+
+    #[test]
+    fn workers_come_back_whatever_the_least_of_a_batch_is() {
+        for least in [1, 2_000] {
+            let mut scaling = scaling();
+            (scaling.bounds.most.transformers, scaling.bounds.least.batch_documents) = (8, least);
+            let first = Knobs { transformers: 8, batch_documents: 20_000, ..knobs() };
+            let (knobs, all) = run(scaling, first, 60, |_, knobs| steps(knobs, 8.0));
+            assert_eq!(knobs.transformers, 8, "{least}: {:?}", turned(&all));
+        }
     }
 
     #[test]

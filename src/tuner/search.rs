@@ -211,9 +211,11 @@ impl Tuner {
         let size = stage.size;
         let limit = self.scaling.step_limit(size);
         let stage = self.stage(knob);
-        if stage.again.is_some_and(|again| again.size <= size || again.until < turn.now) {
+        if stage.again.is_some_and(|again| again.until < turn.now && again.size > size) {
             stage.drop_again();
         }
+        // A pool that has grown past a size for another reason has nothing to try there.
+        stage.again = stage.again.filter(|again| again.size > size);
         if let Some(again) = stage.again {
             // What was too short a while before is compared with a longer one.
             let is_known = stage.saturated.windows() >= AGAIN;
@@ -321,10 +323,16 @@ impl Tuner {
         if self.readers.trial.is_some() || self.transformers.trial.is_some() {
             return;
         }
-        let worth = self.scaling.worth;
+        let (worth, cooldown) = (self.scaling.worth, self.scaling.cooldown.as_secs_f64());
         let stage = &mut self.credits;
-        let settled = stage.bad.is_some_and(|bad| bad / stage.size < 2.1);
-        if stage.trial.is_some() || turn.now < stage.next_try || stage.saturated.seconds() < 0.9 || settled {
+        if let Some(bad) = stage.bad.take() {
+            // What did not pay rests, and longer each time; pools that have grown meanwhile may need it.
+            if bad > turn.knobs.credit_bytes as f64 {
+                stage.backoff = (stage.backoff * BACKOFF_GROWTH).clamp(cooldown, BACKOFF_MOST.max(cooldown));
+                stage.next_try = turn.now + stage.backoff;
+            }
+        }
+        if stage.trial.is_some() || turn.now < stage.next_try || stage.saturated.seconds() < 0.9 {
             return;
         }
         let to = (stage.size * 2.0).min(most).floor();

@@ -458,6 +458,40 @@ fn a_cut_that_does_not_help_is_taken_back() {
     );
 }
 
+/// A storm, and then a target that gives no answer at all.
+#[test]
+fn without_an_answer_nobody_says_that_failures_are_gone() {
+    let first = Knobs { requests_in_flight: 16, ..knobs() };
+    let (knobs, all) = run(scaling(), first, 20, |second, knobs| Sample {
+        failed: if second == 1 { 0.4 } else { 0.0 },
+        answers: if second == 1 { 500 } else { 0 },
+        ..target(knobs, 0)
+    });
+    assert_eq!(knobs.requests_in_flight, 8, "{:?}", turned(&all));
+}
+
+/// Readers wait for credits all the time, and more of them are of no use until the second minute.
+#[test]
+fn credits_that_did_not_pay_are_tried_again_later() {
+    let (_, all) = run(scaling(), knobs(), 200, |second, knobs| {
+        let pays = if second > 90 { knobs.credit_bytes as f64 / (32 << 20) as f64 } else { 1.0 };
+        let idle = |size| pool(0.3, size, 1_000.0 * pays);
+        Sample {
+            memory: Some(0.1),
+            credits_short: 1.0,
+            readers: idle(knobs.readers),
+            transformers: idle(knobs.transformers),
+            requests: idle(knobs.requests_in_flight),
+            ..target(knobs, 1)
+        }
+    });
+    let tried: Vec<_> = turned(&all).into_iter().filter(|turn| turn.1 == Knob::CreditBytes).collect();
+    let probes: Vec<u64> = tried.iter().filter(|turn| turn.4 == Reason::Probe).map(|turn| turn.0).collect();
+    assert!(probes.windows(2).take(2).all(|pair| pair[1] - pair[0] >= 30), "{tried:?}");
+    let accepted = all.iter().any(|(_, d)| d.knob == Knob::CreditBytes && d.reason == Reason::Accepted);
+    assert!(accepted, "{tried:?}");
+}
+
 /// Three in a hundred requests fail, however many there are; a hundred are answered a second by eight.
 #[test]
 fn failures_that_do_not_hang_on_the_requests_cost_little() {

@@ -23,9 +23,12 @@ impl Points {
         self.0.push_back((workers, throughput));
     }
 
-    /// The best number of workers, where the points have a knee at all.
+    /// The best number of workers, where the points have a knee at all: three parameters need three sizes.
     pub(super) fn knee(&self) -> Option<f64> {
-        (self.0.len() >= 3).then(|| knee(&self.0))?
+        let mut sizes: Vec<f64> = self.0.iter().map(|point| point.0).collect();
+        sizes.sort_by(f64::total_cmp);
+        sizes.dedup();
+        (sizes.len() >= 3).then(|| knee(&self.0))?
     }
 }
 
@@ -88,6 +91,7 @@ mod tests {
     #[test]
     fn what_only_rises_has_no_knee() {
         assert_eq!(points([(4.0, 4.0), (8.0, 8.0)]).knee(), None, "two points");
+        assert_eq!(points([(4.0, 4.0), (8.0, 5.0), (8.0, 5.2)]).knee(), None, "two sizes");
         let knee = points([(4.0, 4.0), (8.0, 8.0), (16.0, 16.0)]).knee();
         assert!(knee.is_none_or(|knee| knee > 100.0));
     }
